@@ -1,0 +1,304 @@
+"""The table of primitives: one row an op, numbers only, never nodes.
+
+A row is a function in generic arithmetic over a namespace `xp` (`microgradx.floats` for floats,
+NumPy for arrays). It returns the value and then ∂value/∂operand for each operand, in order.
+Decorating it with `@rule(...)` is all it takes to make it a method of `Value` (or, written with
+an operator, its sign), to draw it, to differentiate it and to have it tested.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+inf = math.inf
+
+Interval = tuple[float, float]
+Kind = Literal["linear", "saturating", "gate", "singular"]
+
+WHOLE_LINE: Interval = (-inf, inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """One primitive: how to compute it, and what the other rooms ask about it.
+
+    name:     what it is called, and the name of the method it becomes
+    function: (xp, *operands) -> (value, *partials); a row operand (a sequence of numbers) has a
+              sequence of partials
+    operands: the names of its operands, in order; the first `rows` of them are rows
+    label:    its sign in a picture
+    kind:     "linear" (a partial never depends on its own operand), "saturating" (bounded partials
+              that come near 0 smoothly), "gate" (partials jump at a kink and are flat elsewhere)
+              or "singular" (a partial has no bound)
+    ceiling:  the largest |partial| there can be
+    domain:   by operand, the open interval where the op is differentiable
+    kinks:    by operand, the points inside that interval where it is not
+    default:  of the last operand, where it may be left out
+    operator: whether it is written with an operator instead of a method
+    """
+
+    name: str
+    function: Callable[..., Any]
+    operands: tuple[str, ...]
+    label: str
+    kind: Kind
+    ceiling: float = inf
+    domain: dict[str, Interval] = field(default_factory=dict)
+    kinks: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    rows: int = 0
+    default: float | None = None
+    operator: bool = False
+
+    def __call__(self, xp: Any, *operands: Any) -> Any:
+        return self.function(xp, *operands)
+
+    def __repr__(self) -> str:
+        return f"<rule {self.name}({', '.join(self.operands)})>"
+
+    def __reduce__(self) -> tuple[Callable[[str], Rule], tuple[str]]:
+        return named, (self.name,)  # a pickled or copied node keeps the one row there is
+
+
+TABLE: dict[str, Rule] = {}
+_watchers: list[Callable[[Rule], None]] = []
+
+
+def rule(*, label: str = "", **columns: Any) -> Callable[[Callable[..., Any]], Rule]:
+    """Enter the decorated function into the table; `columns` are the fields of `Rule`.
+
+    A name that is in the table already is a ValueError: no op silently replaces another.
+    """
+
+    def enter(function: Callable[..., Any]) -> Rule:
+        name = function.__name__
+        if name in TABLE:
+            raise ValueError(f"there is an op {name!r} already; give the new one another name")
+        _, *operands = inspect.signature(function).parameters
+        if len(operands) - columns.get("rows", 0) > 2:
+            raise ValueError(f"op {name!r} has more than two single operands; gather them in a row")
+        default = function.__defaults__[-1] if function.__defaults__ else None
+        row = Rule(name, function, tuple(operands), label or name, default=default, **columns)
+        row.__dict__["__doc__"] = function.__doc__
+        TABLE[name] = row
+        for watcher in _watchers:
+            watcher(row)
+        return row
+
+    return enter
+
+
+def watch(watcher: Callable[[Rule], None]) -> None:
+    """Call `watcher` with every row of the table, now and whenever one is added."""
+    _watchers.append(watcher)
+    for row in TABLE.values():
+        watcher(row)
+
+
+def named(name: str) -> Rule:
+    """The row called `name`; a KeyError lists the known ones."""
+    try:
+        return TABLE[name]
+    except KeyError:
+        raise KeyError(f"no op {name!r}; there are {', '.join(TABLE)}") from None
+
+
+# --- arithmetic -----------------------------------------------------------------------------
+
+
+@rule(label="+", kind="linear", ceiling=1.0, operator=True)
+def add(xp, x, y):
+    """x + y"""
+    return x + y, 1.0, 1.0
+
+
+@rule(label="×", kind="linear", operator=True)
+def mul(xp, x, y):
+    """x · y"""
+    return x * y, y, x
+
+
+@rule(label="-", kind="linear", ceiling=1.0, operator=True)
+def neg(xp, x):
+    """-x"""
+    return -x, -1.0
+
+
+@rule(label="/", kind="singular", kinks={"y": (0.0,)}, operator=True)
+def div(xp, x, y):
+    """x / y"""
+    q = xp.divide(x, y)
+    return q, xp.divide(1.0, y), -xp.divide(q, y)
+
+
+@rule(label="**", kind="singular", domain={"x": (0.0, inf)}, operator=True)
+def pow(xp, x, y):
+    """xʸ, with PyTorch's derivatives at the corners: 0 where y = 0, and 0 · log 0 is 0"""
+    z = xp.power(x, y)
+    dx = xp.where(y == 0, 0.0, y * xp.power(x, y - 1.0))
+    dy = xp.where((x == 0) & (y >= 0), 0.0, z * xp.log(x))
+    return z, dx, dy
+
+
+# --- elementary functions -------------------------------------------------------------------
+
+
+@rule(kind="gate", ceiling=1.0, kinks={"x": (0.0,)})
+def abs(xp, x):
+    """|x|, with slope 0 at 0"""
+    return xp.abs(x), xp.sign(x)
+
+
+@rule(kind="singular", domain={"x": (0.0, inf)})
+def sqrt(xp, x):
+    """√x"""
+    y = xp.sqrt(x)
+    return y, xp.divide(0.5, y)
+
+
+@rule(kind="singular")
+def exp(xp, x):
+    """eˣ"""
+    y = xp.exp(x)
+    return y, y
+
+
+@rule(kind="singular", domain={"x": (0.0, inf)})
+def log(xp, x):
+    """ln x"""
+    return xp.log(x), xp.divide(1.0, x)
+
+
+@rule(kind="saturating", ceiling=1.0)
+def sin(xp, x):
+    """sin x"""
+    return xp.sin(x), xp.cos(x)
+
+
+@rule(kind="saturating", ceiling=1.0)
+def cos(xp, x):
+    """cos x"""
+    return xp.cos(x), -xp.sin(x)
+
+
+# --- activations ----------------------------------------------------------------------------
+
+
+@rule(kind="gate", ceiling=1.0, kinks={"x": (0.0,)})
+def relu(xp, x):
+    """max(0, x), with slope 0 at 0; a nan passes"""
+    off = x <= 0
+    return xp.where(off, 0.0, x), xp.where(off, 0.0, 1.0)
+
+
+@rule(kind="gate", kinks={"x": (0.0,)})
+def leaky_relu(xp, x, slope=0.01):
+    """x where x > 0, else slope · x"""
+    on = x > 0
+    return xp.where(on, x, slope * x), xp.where(on, 1.0, slope), xp.where(on, 0.0, x)
+
+
+@rule(kind="saturating", kinks={"x": (0.0,)})
+def elu(xp, x, alpha=1.0):
+    """x where x > 0, else alpha · (eˣ - 1)"""
+    on = x > 0
+    z = xp.minimum(x, 0.0)
+    below = xp.expm1(z)
+    return xp.where(on, x, alpha * below), xp.where(on, 1.0, alpha * xp.exp(z)), below
+
+
+@rule(kind="saturating", ceiling=0.25)
+def sigmoid(xp, x):
+    """1 / (1 + e⁻ˣ)"""
+    e = xp.exp(-xp.abs(x))
+    y = xp.where(x < 0, e, 1.0) / (1.0 + e)
+    return y, e / (1.0 + e) ** 2  # σ′(x): never rounds to a false zero
+
+
+@rule(kind="saturating", ceiling=1.0)
+def tanh(xp, x):
+    """(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)"""
+    e = xp.exp(-2.0 * xp.abs(x))
+    return xp.tanh(x), 4.0 * e / (1.0 + e) ** 2  # 1 - tanh²x, without the cancellation
+
+
+@rule(kind="saturating", ceiling=1.0)
+def softplus(xp, x):
+    """ln(1 + eˣ)"""
+    e = xp.exp(-xp.abs(x))
+    y = xp.maximum(x, 0.0) + xp.log1p(e)
+    return y, xp.where(x < 0, e, 1.0) / (1.0 + e)  # σ(x)
+
+
+@rule(kind="saturating", ceiling=1.1289)
+def gelu(xp, x):
+    """x · Φ(x), with Φ the normal distribution (Hendrycks and Gimpel 2016, the exact form)"""
+    phi = 0.5 * xp.erfc(-x / math.sqrt(2.0))
+    density = xp.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
+    return x * phi, phi + x * density
+
+
+# --- of two -----------------------------------------------------------------------------------
+
+
+@rule(kind="gate", ceiling=1.0)
+def maximum(xp, x, y):
+    """max(x, y); equal operands share the slope, as in PyTorch"""
+    dx = xp.where(x == y, 0.5, xp.where(x < y, 0.0, 1.0))
+    dy = xp.where(x == y, 0.5, xp.where(x > y, 0.0, 1.0))
+    return xp.maximum(x, y), dx, dy
+
+
+@rule(kind="gate", ceiling=1.0)
+def minimum(xp, x, y):
+    """min(x, y); equal operands share the slope, as in PyTorch"""
+    dx = xp.where(x == y, 0.5, xp.where(x > y, 0.0, 1.0))
+    dy = xp.where(x == y, 0.5, xp.where(x < y, 0.0, 1.0))
+    return xp.minimum(x, y), dx, dy
+
+
+# --- of many ----------------------------------------------------------------------------------
+
+
+@rule(label="w·x", kind="linear", rows=2)
+def dot(xp, weights, xs, bias=0.0):
+    """bias + w₀x₀ + w₁x₁ + …, added from left to right"""
+    y = bias
+    for w, x in zip(weights, xs):
+        y = y + w * x
+    return y, xs, weights, 1.0
+
+
+@rule(kind="linear", ceiling=1.0, rows=1)
+def sum(xp, xs):
+    """x₀ + x₁ + …, added from left to right"""
+    y = 0.0
+    for x in xs:
+        y = y + x
+    return y, [1.0] * len(xs)
+
+
+@rule(kind="saturating", ceiling=1.0, rows=1)
+def logsumexp(xp, xs):
+    """ln(eˣ⁰ + eˣ¹ + …); its partials are the softmax"""
+    peak = xs[0]
+    for x in xs[1:]:
+        peak = xp.maximum(peak, x)
+    shift = xp.where(xp.abs(peak) == inf, 0.0, peak)
+    total = 0.0
+    for x in xs:
+        total = total + xp.exp(x - shift)
+    y = shift + xp.log(total)
+    return y, [xp.exp(x - y) for x in xs]
+
+
+# --- the one that carries no gradient ------------------------------------------------------------
+
+
+@rule(kind="linear", ceiling=0.0)
+def detach(xp, x):
+    """x, as a number: no gradient goes through"""
+    return x, None
