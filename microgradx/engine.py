@@ -7,7 +7,7 @@ line, written in `Value.backward`: each input's grad grows by partial × adjoint
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,8 +16,6 @@ from microgradx.rules import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    Operand = "Value | float"
 
 
 class Edge(NamedTuple):
@@ -75,7 +73,7 @@ class Value:
         return self.rule.name if self.rule else ""
 
     @property
-    def arguments(self) -> tuple[tuple[Value | float, float | None], ...]:
+    def arguments(self) -> tuple[tuple[Any, float | None], ...]:
         """What the op read, in its order: (operand, partial), the partial of a number None."""
         pairs = ((self._a, self._da), (self._b, self._db))
         return tuple(pair for pair in pairs if pair[0] is not None)
@@ -166,7 +164,7 @@ class Value:
         return self
 
     def __sub__(self, other: Any) -> Value:
-        return self + (-other if isinstance(other, Value) else -number(other))
+        return self + (apply(rules.neg, other) if isinstance(other, Value) else -number(other))
 
     def __rsub__(self, other: Any) -> Value:
         return other + -self
@@ -222,14 +220,15 @@ class Value:
                 if id(node) not in memo:
                     memo[id(node)] = copy.copy(node)
                     fresh.append(node)
-                    originals += [x for x, d in node.arguments if d is None and isinstance(x, Value)]
+                    originals += cut_off(node)
         for node in fresh:
             twin = memo[id(node)]
             twin._a = memo.get(id(node._a), node._a)
             twin._b = memo.get(id(node._b), node._b)
             if node._sources:
                 twin._sources = tuple([copy.deepcopy(row, memo) for row in node._sources])
-        return memo[id(self)]
+        copied: Value = memo[id(self)]
+        return copied
 
     if TYPE_CHECKING:
         _a: Any
@@ -252,8 +251,8 @@ class Fan(Value):
     _row_partials: tuple[Sequence[float], ...]  # for each row, the partials of its inputs
 
     @property
-    def arguments(self) -> tuple[tuple[Value | float, float | None], ...]:
-        pairs: list[tuple[Value | float, float | None]] = []
+    def arguments(self) -> tuple[tuple[Any, float | None], ...]:
+        pairs: list[tuple[Any, float | None]] = []
         for row, partials in zip(self._sources, self._row_partials):
             partial = iter(partials)
             pairs += [(x, next(partial) if isinstance(x, Value) else None) for x in row]
@@ -299,7 +298,8 @@ class Row(tuple[Any, ...]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Row:
         if id(self) not in memo:
             memo[id(self)] = Row([copy.deepcopy(x, memo) for x in self])
-        return memo[id(self)]
+        copied: Row = memo[id(self)]
+        return copied
 
 
 def order(output: Value) -> list[Value]:
@@ -349,15 +349,20 @@ def order(output: Value) -> list[Value]:
     return [node for node in reached if node.__class__ is not Row]
 
 
+def cut_off(node: Value) -> list[Value]:
+    """The operands that a detach cut the node off from."""
+    return [x for x, partial in node.arguments if partial is None and isinstance(x, Value)]
+
+
 # --- making nodes -------------------------------------------------------------------------------
 
 
 def _record(
     rule: Rule,
     data: float,
-    a: Value | float,
+    a: Any,
     da: float | None,
-    b: Value | float | None = None,
+    b: Any = None,
     db: float | None = None,
     kind: type[Value] = Value,
 ) -> Value:
@@ -409,8 +414,9 @@ def apply_to_rows(rule: Rule, *operands: Any) -> Value:
             )
     singles = operands[rule.rows :]
     data, *partials = rule.function(floats, *[row.numbers() for row in rows], *map(_data, singles))
-    last = _operand(singles[0], partials[-1]) if singles else (None, None)
-    node = _record(rule, data, *last, kind=Fan)
+    a, da = _operand(singles[0], partials[-1]) if singles else (None, None)
+    node = _record(rule, data, a, da, kind=Fan)
+    assert isinstance(node, Fan)
     node._sources = tuple(rows)
     node._row_partials = tuple([row.of_inputs(d) for row, d in zip(rows, partials)])
     return node
@@ -489,7 +495,8 @@ def number(x: Any) -> float:
     """x as a Python float, if it is one real number; else a TypeError that says what to do."""
     kind = type(x)
     if kind is float:
-        return x
+        exact: float = x
+        return exact
     if kind is int or isinstance(x, Real) or _is_numpy_number(x):
         try:
             return float(x)

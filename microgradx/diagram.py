@@ -1,0 +1,154 @@
+"""What a picture of a graph shows: which nodes, where the gradient stops, what is folded."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from microgradx.engine import Edge, Value, cut_off, order
+
+# `layers.0[2]`, `layers.0[2].z`, `layers.0.weight[2,1]`, `layers.0.bias[2]`: layer and neuron
+PLACE = re.compile(r"(?P<layer>.+?)(\.weight|\.bias)?\[(?P<neuron>\d+)(,\d+)*\](\.z)?")
+
+Place = tuple[str, str]  # layer and neuron, each "" where a node has none
+
+
+@dataclass
+class Box:
+    """What is drawn as one: a node, or the nodes that a fold puts together."""
+
+    nodes: list[Value]
+    name: str = ""  # of a fold
+    place: Place = ("", "")
+    stops: list[Edge] = field(default_factory=list)  # inside a fold
+
+
+@dataclass
+class Arrow:
+    """What is drawn as one line: an edge, or in a fold the edges between two boxes."""
+
+    tail: Box
+    head: Box
+    edges: list[Edge]
+    detached: bool = False
+
+
+class Diagram:
+    """The graph behind `output`, without some of its nodes, in at most `limit` boxes.
+
+    nodes:  all that is shown, in the order of the sweep, what lies behind a detach at the end
+    swept:  whether there are gradients to show at all
+    alive:  the nodes with a path to the output on which no local derivative is 0
+    stops:  the edges whose local derivative is 0 where the adjoint is not
+    boxes, arrows: what to draw
+    folded: by what the nodes are put together, "" where each is drawn by itself
+    """
+
+    def __init__(self, output: Value, without: Iterable[Value] = (), limit: int = 300) -> None:
+        hidden = set(without)
+        reached = _everything(output)
+        self.alive = _alive(reached)
+        self.nodes = [node for node in reached if node not in hidden]
+        self.swept = any(node.grad != 0 for node in self.nodes)
+        self.edges = [e for node in self.nodes for e in node.edges if e.input not in hidden]
+        self.stops = [edge for edge in self.edges if self.is_stop(edge)]
+        for self.folded, key in FOLDS:
+            self.boxes = self._boxes(key, limit)
+            if len(self.boxes) <= limit:
+                break
+        self.arrows = self._arrows()
+
+    def is_stop(self, edge: Edge) -> bool:
+        """Whether the gradient stops at this very edge."""
+        arrives = edge.node in self.alive and (edge.node.grad != 0 or not self.swept)
+        return edge.partial == 0 and arrives
+
+    def _boxes(self, key: Callable[[Value], object], limit: int) -> list[Box]:
+        """The nodes in boxes, one for each key; sick ones stay by themselves while they fit."""
+        sick = {node for node in self.nodes if _is_unwell(node)}
+        sick.update(end for stop in self.stops for end in (stop.input, stop.node))
+        apart = sick if len(sick) <= limit // 4 else set()
+        boxes: dict[object, Box] = {}
+        for node in self.nodes:
+            box = boxes.setdefault(node if node in apart else key(node), Box([]))
+            box.nodes.append(node)
+        for box in boxes.values():
+            box.place = place(box.nodes[0])
+            if len(box.nodes) > 1:
+                box.name = self._name(box)
+        return list(boxes.values())
+
+    def _name(self, box: Box) -> str:
+        """What a fold is called: after its neuron or layer, else after its op."""
+        layer, neuron = box.place
+        if layer:
+            return f"{layer}[{neuron}]" if self.folded == "neuron" else layer
+        return "the rest" if self.folded == "all" else box.nodes[0].op or "leaves"
+
+    def _arrows(self) -> list[Arrow]:
+        """The edges between boxes; edges inside a fold are not drawn, but its stops are kept."""
+        home = {node: box for box in self.boxes for node in box.nodes}
+        arrows: dict[object, Arrow] = {}
+        for edge in self.edges:
+            tail, head = home[edge.input], home[edge.node]
+            if tail is head:
+                head.stops += [edge] if self.is_stop(edge) else []
+                continue
+            single = len(tail.nodes) == len(head.nodes) == 1
+            key: object = (edge.node, edge.position) if single else (id(tail), id(head))
+            arrows.setdefault(key, Arrow(tail, head, [])).edges.append(edge)
+        for node in self.nodes:
+            for cut in cut_off(node):
+                if cut in home and home[cut] is not home[node]:
+                    key = (id(home[cut]), id(home[node]), "detached")
+                    arrows.setdefault(key, Arrow(home[cut], home[node], [], detached=True))
+        return list(arrows.values())
+
+
+def place(node: Value) -> Place:
+    """The layer and the neuron that a node's label puts it in."""
+    match = PLACE.fullmatch(node.label)
+    return (match["layer"], match["neuron"]) if match else ("", "")
+
+
+def common_place(one: Place, other: Place) -> Place:
+    """The innermost place that holds both."""
+    if one[0] != other[0]:
+        return ("", "")
+    return one if one == other else (one[0], "")
+
+
+# From finest to coarsest; a picture takes the first that fits.
+FOLDS: list[tuple[str, Callable[[Value], object]]] = [
+    ("", lambda node: node),
+    ("neuron", lambda node: place(node) if place(node)[0] else node),
+    ("layer", lambda node: place(node)[0] or node),
+    ("op", lambda node: place(node)[0] or (node.op,)),
+    ("all", lambda node: None),
+]
+
+
+def _everything(output: Value) -> list[Value]:
+    """The graph of `output`, and what its detached nodes were cut off from."""
+    nodes: dict[Value, None] = {}
+    starts = [output]  # grows
+    for start in starts:
+        fresh = [node for node in order(start) if node not in nodes]
+        nodes.update(dict.fromkeys(fresh))
+        starts += [cut for node in fresh for cut in cut_off(node)]
+    return list(nodes)
+
+
+def _alive(nodes: list[Value]) -> set[Value]:
+    """Those from which a path without a zero leads to the first of `nodes`, the output."""
+    alive = {nodes[0]}
+    for node in nodes:
+        if node in alive:
+            alive.update(edge.input for edge in node.edges if edge.partial != 0)
+    return alive
+
+
+def _is_unwell(node: Value) -> bool:
+    return not all(map(math.isfinite, (node.data, node.grad, *node.partials)))

@@ -1,0 +1,356 @@
+"""A picture of the graph that shows where its gradient fades and where it stops.
+
+Every edge carries its local derivative (×0.25), every node its data and grad, in three
+significant digits. A node's colour is the decade of its gradient. Where a local derivative of 0
+meets a gradient that is not, a STOP stands across that very edge, and what lies behind is grey.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from microgradx.diagram import Arrow, Box, Diagram, Place, common_place, place
+from microgradx.engine import Value
+from microgradx.render import Picture
+
+if TYPE_CHECKING:
+    import graphviz
+
+FOLD_ABOVE = 300  # nodes
+
+# Fill and text of a node by the decade of its gradient (ColorBrewer's Blues), largest first.
+BLUES = ("#08519c", "#2171b5", "#4292c6", "#6baed6", "#9ecae1", "#c6dbef", "#deebf7", "#f2f7fc")
+DARK = BLUES[:2]  # the fills that take white text
+WHITE, INK, GREY, PALE = "#ffffff", "#1a1a1a", "#6b6b6b", "#ececec"
+VERMILLION, YELLOW = "#c04e00", "#f0e442"
+
+Text = Callable[[Value], str]
+
+
+def draw(
+    output: Value,
+    *,
+    title: str = "",
+    label: Text | None = None,
+    note: Text | None = None,
+    without: Iterable[Value] = (),
+    fold_above: int = FOLD_ABOVE,
+    direction: str = "LR",
+    renderer: str | None = None,
+) -> Picture:
+    """The graph of `output` as a `Picture`; its grads are those of the latest backward().
+
+    title:      a line above the picture
+    label:      what to call a node; its own label by default
+    note:       one more line in a node, "" for none
+    without:    nodes to leave out, such as `model.parameters()`
+    fold_above: with more nodes than this, neurons, then layers, are drawn as one box each
+    direction:  in which the computation runs: "LR", "TB", "RL" or "BT"
+    renderer:   the program that renders, see `microgradx.render.find_renderer`
+
+    Neurons and layers are known by their nodes' labels, `layer[i]` and `layer.weight[i,j]`.
+    A TypeError if `output` is no Value, a ValueError for another direction or a fold below 1.
+    """
+    if not isinstance(output, Value):
+        raise TypeError(f"draw takes the Value at the end of a graph, got {output!r:.60}")
+    if direction not in ("LR", "TB", "RL", "BT"):
+        raise ValueError(f"a direction is LR, TB, RL or BT, got {direction!r}")
+    if fold_above < 1:
+        raise ValueError(f"fold_above is a number of nodes, 1 or more, got {fold_above!r}")
+    diagram = Diagram(output, without, fold_above)
+    sheet = _Sheet(diagram, label or _own_label, note)
+    return Picture(sheet.source(title, direction), sheet.summary(), renderer)
+
+
+def draw_dot(output: Value, format: str = "svg", rankdir: str = "LR") -> Picture:
+    """micrograd's name for `draw`; `render("name")` of the picture writes `name.svg`."""
+    picture = draw(output, direction=rankdir)
+    return Picture(picture.source, picture.summary, format=format)
+
+
+def _own_label(node: Value) -> str:
+    return node.label
+
+
+class _Sheet:
+    """One diagram on its way into DOT."""
+
+    def __init__(self, diagram: Diagram, label: Text, note: Text | None) -> None:
+        self.diagram = diagram
+        self.label = label
+        self.note = note
+        self.ids = {id(box): f"n{i}" for i, box in enumerate(diagram.boxes)}
+        self.crowd = Counter(box.place for box in diagram.boxes)
+        sizes = [abs(x.grad) for x in diagram.nodes if x.grad != 0 and math.isfinite(x.grad)]
+        decades = [_decade(size) for size in sizes] or [0]
+        self.top = max(decades)
+        self.step = max(1, math.ceil((self.top - min(decades) + 1) / len(BLUES)))
+
+    # --- the whole ----------------------------------------------------------------------------
+
+    def source(self, title: str, direction: str) -> str:
+        import graphviz  # only a picture needs it: importing microgradx must stay quick
+
+        graph = graphviz.Digraph("microgradx")
+        graph.attr(rankdir=direction, bgcolor=WHITE, fontname="Helvetica", fontcolor=INK)
+        graph.attr(nodesep="0.25", ranksep="0.45", labelloc="t", label=self.legend(title))
+        graph.attr("node", shape="box", fontname="Helvetica", fontsize="12", margin="0.1,0.06")
+        graph.attr("edge", fontname="Helvetica", fontsize="11", fontcolor=INK)
+        self.frames(graph)
+        for arrow in self.diagram.arrows:
+            self.arrow(graph, arrow)
+        return str(graph.source)
+
+    def frames(self, graph: graphviz.Digraph) -> None:
+        """Every box and every bar in its neuron's frame, and that in its layer's."""
+        layers: dict[str, dict[str, list[dict[str, str]]]] = {}
+        for (layer, neuron), shape in self.shapes():
+            layers.setdefault(layer, {}).setdefault(neuron, []).append(shape)
+        for i, (layer, neurons) in enumerate(layers.items()):
+            with _frame(graph, layer, f"layer{i}", "#9a9a9a") as outer:
+                for neuron, shapes in neurons.items():
+                    name = f"[{neuron}]" if neuron and len(shapes) > 1 else ""
+                    with _frame(outer, name, f"layer{i}_neuron{neuron}", "#d0d0d0") as inner:
+                        for shape in shapes:
+                            inner.node(**shape)
+
+    def shapes(self) -> Iterator[tuple[Place, dict[str, str]]]:
+        """Where each box and bar belongs, and its DOT attributes."""
+        for box in self.diagram.boxes:
+            yield box.place, self.box(box)
+        for arrow in self.diagram.arrows:
+            if self.is_bar(arrow):
+                yield common_place(arrow.tail.place, arrow.head.place), self.bar(arrow)
+
+    def legend(self, title: str) -> str:
+        """The title, and below it what the colours and looks of this very picture mean."""
+        looks = {self.look(box): None for box in self.diagram.boxes}
+        blues = [fill for fill in BLUES if any(look[0] == fill for look in looks)]
+        cells = [f'<td>{_font("|grad|", 10)}</td>'] if blues else []
+        for fill in blues:
+            floor = 10.0 ** (self.top - BLUES.index(fill) * self.step - self.step + 1)
+            cells.append(_swatch(fill, f"≥ {_short(floor)}", _ink_on(fill)))
+        words = {look[3]: look for look in looks if look[3]}
+        cells += [_swatch(fill, word, ink) for word, (fill, ink, _, _) in sorted(words.items())]
+        if self.diagram.stops:
+            cells.append(_swatch(VERMILLION, "STOP: a local derivative of 0", WHITE))
+        if self.diagram.folded:
+            text = f"{len(self.diagram.nodes):,} nodes, folded by {self.diagram.folded}"
+            cells.append(f"<td>{_font(text, 10)}</td>")
+        top = f'<tr><td colspan="{len(cells) or 1}">{_font(title, 15)}</td></tr>' if title else ""
+        row = f"<tr>{''.join(cells)}</tr>" if cells else ""
+        return f'<<table border="0" cellspacing="4">{top}{row}</table>>' if top or row else ""
+
+    def summary(self) -> str:
+        """The picture in words."""
+        diagram = self.diagram
+        facts = [f"{len(diagram.nodes):,} nodes, {len(diagram.edges):,} edges"]
+        if diagram.folded:
+            facts.append(f"drawn as {len(diagram.boxes)} boxes, folded by {diagram.folded}")
+        if not diagram.swept:
+            facts.append("no gradients yet: call backward() first")
+        if diagram.stops:
+            places = list(dict.fromkeys(_clip(_called(stop.node)) for stop in diagram.stops))
+            more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+            facts.append(f"STOP at {', '.join(places[:5])}{more}")
+        starved = sum(node not in diagram.alive for node in diagram.nodes)
+        return "; ".join(facts + ([f"{starved:,} starved behind it"] if starved else []))
+
+    # --- a box --------------------------------------------------------------------------------
+
+    def box(self, box: Box) -> dict[str, str]:
+        fill, ink, border, _ = self.look(box)
+        lines = self.fold_lines(box) if box.name else self.node_lines(box.nodes[0])
+        return {
+            "name": self.ids[id(box)],
+            "label": f'<<table border="0" cellspacing="0" cellpadding="1">{"".join(lines)}</table>>',
+            "style": f"filled,{border}",
+            "fillcolor": fill,
+            "fontcolor": ink,
+            "color": INK if ink != GREY else GREY,
+            "penwidth": "2.5" if border == "bold" else "1.2",
+        }
+
+    def node_lines(self, node: Value) -> list[str]:
+        """Name and op, data and grad, and the reader's note."""
+        name, sign = self.label(node), _sign(node)
+        if name == node.label:
+            name = self.within_frame(node)
+        head = _bold(name) + (f" {_escape(sign)}" if name else _bold(sign))
+        grad = f"   grad {_short(node.grad)}" if self.diagram.swept else ""
+        note = self.note(node) if self.note else ""
+        return [_row(head), _row(_font(_short(node.data) + grad, 11)), _row(_font(note, 11))]
+
+    def within_frame(self, node: Value) -> str:
+        """A node's label without what the frames around it say already."""
+        layer, neuron = place(node)
+        name = node.label.removeprefix(layer)
+        own = name in (f"[{neuron}]", f"[{neuron}].z")
+        return "" if own and self.crowd[layer, neuron] > 1 else name.removeprefix(".")
+
+    def fold_lines(self, box: Box) -> list[str]:
+        """Name, how many nodes, their largest gradient, and the stops inside."""
+        facts = f"{len(box.nodes):,} nodes"
+        if self.diagram.swept:
+            largest = max((abs(node.grad) for node in box.nodes), key=_nan_first)
+            facts += f"   |grad| ≤ {_short(largest)}"
+        inside = f"STOP on {_count(len(box.stops), 'edge')} inside" if box.stops else ""
+        bar = _row(_font(inside, 11, WHITE), f' bgcolor="{VERMILLION}"')
+        return [_row(_bold(box.name)), _row(_font(facts, 11)), bar]
+
+    def look(self, box: Box) -> tuple[str, str, str, str]:
+        """Fill, text colour, border, and the word for it unless the fill is a decade."""
+        grads = [node.grad for node in box.nodes]
+        if not all(math.isfinite(x) for node in box.nodes for x in (node.data, node.grad)):
+            return YELLOW, "#000000", "bold", "not finite"
+        if not any(node in self.diagram.alive for node in box.nodes):
+            return PALE, GREY, "solid", "starved"
+        if not self.diagram.swept:
+            return WHITE, INK, "dotted", "no backward yet"
+        if not any(grads):
+            return WHITE, INK, "dashed", "grad is 0"
+        fill = BLUES[(self.top - _decade(max(map(abs, grads)))) // self.step]
+        return fill, _ink_on(fill), "solid", ""
+
+    # --- an arrow -----------------------------------------------------------------------------
+
+    def is_bar(self, arrow: Arrow) -> bool:
+        """Whether nothing gets through the arrow, though something arrives."""
+        return bool(arrow.edges) and all(map(self.diagram.is_stop, arrow.edges))
+
+    def bar(self, arrow: Arrow) -> dict[str, str]:
+        """The bar across an arrow where the gradient stops."""
+        tail, head = self.ids[id(arrow.tail)], self.ids[id(arrow.head)]
+        many = f"{len(arrow.edges):,} × 0" if len(arrow.edges) > 1 else "×0"
+        return {
+            "name": f"{tail}_{arrow.edges[0].position}_{head}",
+            "label": f"<<b>{many}<br/>STOP</b>>",
+            "style": "filled",
+            "fillcolor": VERMILLION,
+            "fontcolor": WHITE,
+            "color": VERMILLION,
+            "margin": "0.05,0.14",
+            "width": "0.3",
+        }
+
+    def arrow(self, graph: graphviz.Digraph, arrow: Arrow) -> None:
+        """One line with its factor, or up to the bar and on from it."""
+        tail, head = self.ids[id(arrow.tail)], self.ids[id(arrow.head)]
+        if arrow.detached:
+            graph.edge(tail, head, label="detached", style="dotted", color=GREY, fontcolor=GREY)
+        elif self.is_bar(arrow):
+            bar = self.bar(arrow)["name"]
+            graph.edge(tail, bar, style="dashed", color=GREY, arrowhead="none")
+            graph.edge(bar, head, color=VERMILLION, penwidth="3")
+        else:
+            alive = any(edge.node in self.diagram.alive for edge in arrow.edges)
+            widest = max((abs(edge.partial) for edge in arrow.edges), key=_nan_first)
+            ink, line = (INK, "#333333") if alive else (GREY, "#bdbdbd")
+            label, width = _factor(arrow), f"{_width(widest):.2f}"
+            graph.edge(tail, head, label=label, penwidth=width, color=line, fontcolor=ink)
+
+
+def _factor(arrow: Arrow) -> str:
+    """The badge of an arrow: its local derivative, or the range of many."""
+    partials = [edge.partial for edge in arrow.edges]
+    if len(partials) == 1:
+        return f"×{_short(partials[0])}"
+    zeros = sum(partial == 0 for partial in partials)
+    badge = f"{len(partials):,} edges, ×{_short(min(partials))} … ×{_short(max(partials))}"
+    return badge + (f", {zeros:,} of them ×0" if zeros else "")
+
+
+def _width(partial: float) -> float:
+    """Points: 2.2 for a factor of 1, 0.9 more or less for each decade, between 0.5 and 5."""
+    if not partial > 0:
+        return 0.5 if partial == 0 else 5.0
+    return min(5.0, max(0.5, 2.2 + 0.9 * math.log10(partial))) if partial < math.inf else 5.0
+
+
+def _decade(size: float) -> int:
+    return math.floor(math.log10(size) + 1e-9)  # 0.99999999999 is drawn as 1
+
+
+def _nan_first(x: float) -> float:
+    return math.inf if math.isnan(x) else x
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def _sign(node: Value) -> str:
+    """The op as one would write it, with its bare numbers: `+ 1`, `2 /`, `w·x + b`."""
+    rule = node.rule
+    if rule is None:
+        return ""
+    if rule.rows:
+        return rule.label + (" + b" if len(rule.operands) > rule.rows and node._da else "")
+    numbers = [None if isinstance(x, Value) else _short(x) for x, _ in node.arguments]
+    if not rule.operator:
+        return rule.label + "".join(f" {x}" for x in numbers if x is not None)
+    before, after = numbers[0], numbers[-1] if len(numbers) == 2 else None
+    return " ".join(filter(None, [before, rule.label, after]))
+
+
+def _called(node: Value) -> str:
+    """A node's name for a sentence."""
+    return " ".join(filter(None, [node.label, node.op])) or "a leaf"
+
+
+def _short(x: float) -> str:
+    """Three significant digits."""
+    return f"{x:.3g}"
+
+
+def _clip(text: str, width: int = 48) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _escape(text: str) -> str:
+    """Text that stays text: no tag, no entity, no control character of its own."""
+    lines = _clip(text).splitlines() or [""]
+    clean = ["".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines]
+    return "<br/>".join(html.escape(line).replace("\\", "&#92;") for line in clean)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("s" if n != 1 else "")
+
+
+def _row(content: str, attributes: str = "") -> str:
+    return f"<tr><td{attributes}>{content}</td></tr>" if content else ""
+
+
+def _bold(text: str) -> str:
+    return f"<b>{_escape(text)}</b>" if text else ""
+
+
+def _font(text: str, size: int, colour: str = "") -> str:
+    ink = f' color="{colour}"' if colour else ""
+    return f'<font point-size="{size}"{ink}>{_escape(text)}</font>' if text else ""
+
+
+def _swatch(fill: str, text: str, ink: str) -> str:
+    return f'<td bgcolor="{fill}" border="1" color="{GREY}">{_font(text, 10, ink)}</td>'
+
+
+def _ink_on(fill: str) -> str:
+    return WHITE if fill in DARK else INK
+
+
+@contextmanager
+def _frame(
+    graph: graphviz.Digraph, label: str, name: str, colour: str
+) -> Iterator[graphviz.Digraph]:
+    """A framed part of `graph` to add to; the graph itself where there is no label."""
+    if not label:
+        yield graph
+        return
+    with graph.subgraph(name=f"cluster_{name}") as frame:
+        frame.attr(label=f"<{_font(label, 12)}>", style="rounded", color=colour, labeljust="l")
+        yield frame

@@ -1,0 +1,144 @@
+"""DOT source in, a picture file out: through the first Graphviz there is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from pathlib import Path
+
+BUNDLED = "graphviz-pure"  # a static build that pip installs with us; it doesn't call itself `dot`
+SECONDS = 120.0
+
+
+class RendererNotFound(RuntimeError):
+    """There is no Graphviz to draw with."""
+
+
+class RenderingFailed(RuntimeError):
+    """Graphviz refused the source, or took too long."""
+
+
+def find_renderer(choice: str | None = None) -> str:
+    """The path of the program that renders: `choice`, else `dot` on PATH, else the bundled one.
+
+    `choice` is a program's name or path, "graphviz-pure" the bundled one.
+    RendererNotFound, which says what to install, if there is none.
+    """
+    for name in [choice] if choice else ["dot", BUNDLED]:
+        found = shutil.which(name) or (name == BUNDLED and _bundled())
+        if found:
+            return found
+    tried = choice or f"`dot` on PATH and `{BUNDLED}` beside this Python"
+    raise RendererNotFound(
+        f"no Graphviz to draw with: tried {tried}. Run `pip install {BUNDLED}`, or install "
+        "Graphviz with your system's package manager"
+    )
+
+
+def _bundled() -> str | None:
+    """The bundled program, in this environment's folder of scripts or in the user's."""
+    folders = [sysconfig.get_path("scripts")]
+    if f"{os.name}_user" in sysconfig.get_scheme_names():
+        folders.append(sysconfig.get_path("scripts", f"{os.name}_user"))
+    return shutil.which(BUNDLED, path=os.pathsep.join(folders))
+
+
+def render(source: str, format: str, choice: str | None = None) -> bytes:
+    """The picture of DOT `source` in `format` ("svg", "png", or what the program offers).
+
+    RendererNotFound without a program, RenderingFailed if it can't do it.
+    """
+    program = find_renderer(choice)
+    command = [program, f"-T{format}"] + (["-Gdpi=120"] if format == "png" else [])
+    try:
+        done = subprocess.run(
+            command, input=source.encode(), capture_output=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise RenderingFailed(
+            f"{program} took more than {SECONDS:.0f} s; draw a smaller part of the graph"
+        ) from None
+    except OSError as error:
+        raise RendererNotFound(f"{program} does not run ({error}); choose another") from error
+    if done.returncode or not done.stdout:
+        said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        raise RenderingFailed(f"{program} could not make {format}: {said}")
+    return done.stdout
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, all of it or nothing; an OSError names the folder that refuses."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(draft, 0o666 & ~_umask())
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+class Picture:
+    """A drawn graph: DOT in `source`, and what it shows in words in `summary`.
+
+    `svg()` and `png()` render it, `render(path)` writes it, and a notebook shows it.
+    """
+
+    def __init__(
+        self, source: str, summary: str, renderer: str | None = None, format: str = "svg"
+    ) -> None:
+        self.source = source
+        self.summary = summary
+        self.renderer = renderer
+        self.format = format
+
+    def svg(self) -> str:
+        """The picture as SVG text; RendererNotFound or RenderingFailed if that can't be."""
+        return render(self.source, "svg", self.renderer).decode()
+
+    def png(self) -> bytes:
+        """The picture as PNG; RendererNotFound or RenderingFailed if that can't be."""
+        return render(self.source, "png", self.renderer)
+
+    def render(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture to `path`, whose suffix is the format (.svg, .png, .dot, …).
+
+        A path without a suffix gets that of `format`, svg unless `draw_dot` was told otherwise.
+        Folders are made as needed; the file appears whole or not at all. Without a renderer the
+        source is saved with suffix .dot, and RendererNotFound says where.
+        """
+        path = Path(path)
+        if not path.suffix:
+            path = path.with_suffix(f".{self.format}")
+        if path.suffix in (".dot", ".gv"):
+            write_whole(path, self.source.encode())
+            return path
+        try:
+            content = render(self.source, path.suffix[1:], self.renderer)
+        except RendererNotFound as error:
+            saved = path.with_suffix(".dot")
+            write_whole(saved, self.source.encode())
+            raise RendererNotFound(f"{error}. The picture's source is saved as {saved}") from None
+        write_whole(path, content)
+        return path
+
+    def __repr__(self) -> str:
+        return f"<Picture: {self.summary}>"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows: the SVG where it can be made, and always the words."""
+        try:
+            return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
+        except (RendererNotFound, RenderingFailed) as error:
+            return {"text/plain": f"{self!r}\n{error}"}
