@@ -22,7 +22,7 @@ class Box:
     nodes: list[Value]
     name: str = ""  # of a fold
     place: Place = ("", "")
-    stops: list[Edge] = field(default_factory=list)  # inside a fold
+    stops: list[Edge] = field(default_factory=list)  # inside it
 
 
 @dataclass
@@ -56,9 +56,9 @@ class Diagram:
         self.stops = [edge for edge in self.edges if self.is_stop(edge)]
         for self.folded, key in FOLDS:
             self.boxes = self._boxes(key, limit)
-            if len(self.boxes) <= limit:
+            self.arrows = self._arrows()
+            if len(self.boxes) <= limit and len(self.arrows) <= 2 * limit:
                 break
-        self.arrows = self._arrows()
 
     def is_stop(self, edge: Edge) -> bool:
         """Whether the gradient stops at this very edge."""

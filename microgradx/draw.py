@@ -7,7 +7,6 @@ meets a gradient that is not, a STOP stands across that very edge, and what lies
 
 from __future__ import annotations
 
-import html
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from microgradx.diagram import Arrow, Box, Diagram, Place, common_place, place
 from microgradx.engine import Value
+from microgradx.markup import bold, clip, count, escape, font, row, short, swatch
 from microgradx.render import Picture
 
 if TYPE_CHECKING:
@@ -131,20 +131,20 @@ class _Sheet:
         """The title, and below it what the colours and looks of this very picture mean."""
         looks = {self.look(box): None for box in self.diagram.boxes}
         blues = [fill for fill in BLUES if any(look[0] == fill for look in looks)]
-        cells = [f'<td>{_font("|grad|", 10)}</td>'] if blues else []
+        cells = [f'<td>{font("|grad|", 10)}</td>'] if blues else []
         for fill in blues:
             floor = 10.0 ** (self.top - BLUES.index(fill) * self.step - self.step + 1)
-            cells.append(_swatch(fill, f"≥ {_short(floor)}", _ink_on(fill)))
+            cells.append(swatch(fill, f"≥ {short(floor)}", _ink_on(fill)))
         words = {look[3]: look for look in looks if look[3]}
-        cells += [_swatch(fill, word, ink) for word, (fill, ink, _, _) in sorted(words.items())]
+        cells += [swatch(fill, word, ink) for word, (fill, ink, _, _) in sorted(words.items())]
         if self.diagram.stops:
-            cells.append(_swatch(VERMILLION, "STOP: a local derivative of 0", WHITE))
+            cells.append(swatch(VERMILLION, "STOP: a local derivative of 0", WHITE))
         if self.diagram.folded:
             text = f"{len(self.diagram.nodes):,} nodes, folded by {self.diagram.folded}"
-            cells.append(f"<td>{_font(text, 10)}</td>")
-        top = f'<tr><td colspan="{len(cells) or 1}">{_font(title, 15)}</td></tr>' if title else ""
-        row = f"<tr>{''.join(cells)}</tr>" if cells else ""
-        return f'<<table border="0" cellspacing="4">{top}{row}</table>>' if top or row else ""
+            cells.append(f"<td>{font(text, 10)}</td>")
+        top = f'<tr><td colspan="{len(cells) or 1}">{font(title, 15)}</td></tr>' if title else ""
+        key = f"<tr>{''.join(cells)}</tr>" if cells else ""
+        return f'<<table border="0" cellspacing="4">{top}{key}</table>>' if top or key else ""
 
     def summary(self) -> str:
         """The picture in words."""
@@ -155,7 +155,7 @@ class _Sheet:
         if not diagram.swept:
             facts.append("no gradients yet: call backward() first")
         if diagram.stops:
-            places = list(dict.fromkeys(_clip(_called(stop.node)) for stop in diagram.stops))
+            places = list(dict.fromkeys(clip(_called(stop.node)) for stop in diagram.stops))
             more = f" and {len(places) - 5} more" if len(places) > 5 else ""
             facts.append(f"STOP at {', '.join(places[:5])}{more}")
         starved = sum(node not in diagram.alive for node in diagram.nodes)
@@ -165,10 +165,10 @@ class _Sheet:
 
     def box(self, box: Box) -> dict[str, str]:
         fill, ink, border, _ = self.look(box)
-        lines = self.fold_lines(box) if box.name else self.node_lines(box.nodes[0])
+        lines = "".join(self.fold_lines(box) if box.name else self.node_lines(box.nodes[0]))
         return {
             "name": self.ids[id(box)],
-            "label": f'<<table border="0" cellspacing="0" cellpadding="1">{"".join(lines)}</table>>',
+            "label": f'<<table border="0" cellspacing="0" cellpadding="1">{lines}</table>>',
             "style": f"filled,{border}",
             "fillcolor": fill,
             "fontcolor": ink,
@@ -181,10 +181,11 @@ class _Sheet:
         name, sign = self.label(node), _sign(node)
         if name == node.label:
             name = self.within_frame(node)
-        head = _bold(name) + (f" {_escape(sign)}" if name else _bold(sign))
-        grad = f"   grad {_short(node.grad)}" if self.diagram.swept else ""
+        head = bold(name) + (f" {escape(sign)}" if name else bold(sign))
+        grad = f"   grad {short(node.grad)}" if self.diagram.swept else ""
         note = self.note(node) if self.note else ""
-        return [_row(head), _row(_font(_short(node.data) + grad, 11)), _row(_font(note, 11))]
+        numbers = font(short(node.data) + grad, 11)
+        return [row(head), row(numbers), row(font(note, 11, strong=True))]
 
     def within_frame(self, node: Value) -> str:
         """A node's label without what the frames around it say already."""
@@ -198,10 +199,10 @@ class _Sheet:
         facts = f"{len(box.nodes):,} nodes"
         if self.diagram.swept:
             largest = max((abs(node.grad) for node in box.nodes), key=_nan_first)
-            facts += f"   |grad| ≤ {_short(largest)}"
-        inside = f"STOP on {_count(len(box.stops), 'edge')} inside" if box.stops else ""
-        bar = _row(_font(inside, 11, WHITE), f' bgcolor="{VERMILLION}"')
-        return [_row(_bold(box.name)), _row(_font(facts, 11)), bar]
+            facts += f"   |grad| ≤ {short(largest)}"
+        inside = f"STOP on {count(len(box.stops), 'edge')} inside" if box.stops else ""
+        bar = row(font(inside, 11, WHITE), f' bgcolor="{VERMILLION}"')
+        return [row(bold(box.name)), row(font(facts, 11)), bar]
 
     def look(self, box: Box) -> tuple[str, str, str, str]:
         """Fill, text colour, border, and the word for it unless the fill is a decade."""
@@ -251,7 +252,7 @@ class _Sheet:
             alive = any(edge.node in self.diagram.alive for edge in arrow.edges)
             widest = max((abs(edge.partial) for edge in arrow.edges), key=_nan_first)
             ink, line = (INK, "#333333") if alive else (GREY, "#bdbdbd")
-            label, width = _factor(arrow), f"{_width(widest):.2f}"
+            label, width = f" {_factor(arrow)} ", f"{_width(widest):.2f}"
             graph.edge(tail, head, label=label, penwidth=width, color=line, fontcolor=ink)
 
 
@@ -259,9 +260,9 @@ def _factor(arrow: Arrow) -> str:
     """The badge of an arrow: its local derivative, or the range of many."""
     partials = [edge.partial for edge in arrow.edges]
     if len(partials) == 1:
-        return f"×{_short(partials[0])}"
+        return f"×{short(partials[0])}"
     zeros = sum(partial == 0 for partial in partials)
-    badge = f"{len(partials):,} edges, ×{_short(min(partials))} … ×{_short(max(partials))}"
+    badge = f"{len(partials):,} edges, ×{short(min(partials))} … ×{short(max(partials))}"
     return badge + (f", {zeros:,} of them ×0" if zeros else "")
 
 
@@ -290,7 +291,7 @@ def _sign(node: Value) -> str:
         return ""
     if rule.rows:
         return rule.label + (" + b" if len(rule.operands) > rule.rows and node._da else "")
-    numbers = [None if isinstance(x, Value) else _short(x) for x, _ in node.arguments]
+    numbers = [None if isinstance(x, Value) else short(x) for x, _ in node.arguments]
     if not rule.operator:
         return rule.label + "".join(f" {x}" for x in numbers if x is not None)
     before, after = numbers[0], numbers[-1] if len(numbers) == 2 else None
@@ -300,43 +301,6 @@ def _sign(node: Value) -> str:
 def _called(node: Value) -> str:
     """A node's name for a sentence."""
     return " ".join(filter(None, [node.label, node.op])) or "a leaf"
-
-
-def _short(x: float) -> str:
-    """Three significant digits."""
-    return f"{x:.3g}"
-
-
-def _clip(text: str, width: int = 48) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _escape(text: str) -> str:
-    """Text that stays text: no tag, no entity, no control character of its own."""
-    lines = _clip(text).splitlines() or [""]
-    clean = ["".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines]
-    return "<br/>".join(html.escape(line).replace("\\", "&#92;") for line in clean)
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" + ("s" if n != 1 else "")
-
-
-def _row(content: str, attributes: str = "") -> str:
-    return f"<tr><td{attributes}>{content}</td></tr>" if content else ""
-
-
-def _bold(text: str) -> str:
-    return f"<b>{_escape(text)}</b>" if text else ""
-
-
-def _font(text: str, size: int, colour: str = "") -> str:
-    ink = f' color="{colour}"' if colour else ""
-    return f'<font point-size="{size}"{ink}>{_escape(text)}</font>' if text else ""
-
-
-def _swatch(fill: str, text: str, ink: str) -> str:
-    return f'<td bgcolor="{fill}" border="1" color="{GREY}">{_font(text, 10, ink)}</td>'
 
 
 def _ink_on(fill: str) -> str:
@@ -352,5 +316,5 @@ def _frame(
         yield graph
         return
     with graph.subgraph(name=f"cluster_{name}") as frame:
-        frame.attr(label=f"<{_font(label, 12)}>", style="rounded", color=colour, labeljust="l")
+        frame.attr(label=f"<{font(label, 12)}>", style="rounded", color=colour, labeljust="l")
         yield frame

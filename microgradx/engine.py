@@ -167,7 +167,7 @@ class Value:
         return self + (apply(rules.neg, other) if isinstance(other, Value) else -number(other))
 
     def __rsub__(self, other: Any) -> Value:
-        return other + -self
+        return (-self).__radd__(other)
 
     def __truediv__(self, other: Any) -> Value:
         return apply(rules.div, self, other)

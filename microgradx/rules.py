@@ -136,7 +136,8 @@ def div(xp, x, y):
 
 @rule(label="**", kind="singular", domain={"x": (0.0, inf)}, operator=True)
 def pow(xp, x, y):
-    """xʸ, with PyTorch's derivatives at the corners: 0 where y = 0, and 0 · log 0 is 0"""
+    """xʸ"""
+    # The corners are PyTorch's: ∂/∂x = 0 where y = 0, and ∂/∂y = 0 where x = 0 ≤ y.
     z = xp.power(x, y)
     dx = xp.where(y == 0, 0.0, y * xp.power(x, y - 1.0))
     dy = xp.where((x == 0) & (y >= 0), 0.0, z * xp.log(x))
@@ -233,9 +234,9 @@ def softplus(xp, x):
     return y, xp.where(x < 0, e, 1.0) / (1.0 + e)  # σ(x)
 
 
-@rule(kind="saturating", ceiling=1.1289)
+@rule(kind="saturating", ceiling=1.12890414518516)
 def gelu(xp, x):
-    """x · Φ(x), with Φ the normal distribution (Hendrycks and Gimpel 2016, the exact form)"""
+    """x · Φ(x), Φ the normal distribution"""  # Hendrycks and Gimpel 2016, the exact form
     phi = 0.5 * xp.erfc(-x / math.sqrt(2.0))
     density = xp.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
     return x * phi, phi + x * density
@@ -246,7 +247,7 @@ def gelu(xp, x):
 
 @rule(kind="gate", ceiling=1.0)
 def maximum(xp, x, y):
-    """max(x, y); equal operands share the slope, as in PyTorch"""
+    """max(x, y); equal operands share the slope"""
     dx = xp.where(x == y, 0.5, xp.where(x < y, 0.0, 1.0))
     dy = xp.where(x == y, 0.5, xp.where(x > y, 0.0, 1.0))
     return xp.maximum(x, y), dx, dy
@@ -254,7 +255,7 @@ def maximum(xp, x, y):
 
 @rule(kind="gate", ceiling=1.0)
 def minimum(xp, x, y):
-    """min(x, y); equal operands share the slope, as in PyTorch"""
+    """min(x, y); equal operands share the slope"""
     dx = xp.where(x == y, 0.5, xp.where(x > y, 0.0, 1.0))
     dy = xp.where(x == y, 0.5, xp.where(x < y, 0.0, 1.0))
     return xp.minimum(x, y), dx, dy
@@ -265,7 +266,7 @@ def minimum(xp, x, y):
 
 @rule(label="w·x", kind="linear", rows=2)
 def dot(xp, weights, xs, bias=0.0):
-    """bias + w₀x₀ + w₁x₁ + …, added from left to right"""
+    """bias + w₀x₀ + w₁x₁ + …, left to right"""
     y = bias
     for w, x in zip(weights, xs):
         y = y + w * x
@@ -274,7 +275,7 @@ def dot(xp, weights, xs, bias=0.0):
 
 @rule(kind="linear", ceiling=1.0, rows=1)
 def sum(xp, xs):
-    """x₀ + x₁ + …, added from left to right"""
+    """x₀ + x₁ + …, left to right"""
     y = 0.0
     for x in xs:
         y = y + x
@@ -283,7 +284,7 @@ def sum(xp, xs):
 
 @rule(kind="saturating", ceiling=1.0, rows=1)
 def logsumexp(xp, xs):
-    """ln(eˣ⁰ + eˣ¹ + …); its partials are the softmax"""
+    """ln Σ exp(x); its partials are the softmax"""
     peak = xs[0]
     for x in xs[1:]:
         peak = xp.maximum(peak, x)

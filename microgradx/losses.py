@@ -1,0 +1,106 @@
+"""What predictions cost: predictions first, then targets; one of each, or lists of them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from microgradx.engine import Value, logsumexp, mean, number
+from microgradx.nests import flat, nested, shape, show_shape
+
+
+def mse_loss(predictions: Any, targets: Any) -> Value:
+    """The mean of (prediction - target)²; targets are numbers or Values.
+
+    Here and below: predictions of another shape than targets, or none, are a ValueError, and
+    predictions that are not Values a TypeError.
+    """
+    return _mean_of(_squared_error, predictions, targets)
+
+
+def hinge_loss(predictions: Any, targets: Any) -> Value:
+    """The mean of relu(1 - target · score) (Cortes and Vapnik 1995); other than ±1: ValueError."""
+    return _mean_of(_hinge, predictions, targets)
+
+
+def binary_cross_entropy_with_logits(predictions: Any, targets: Any) -> Value:
+    """The mean of -t ln σ(z) - (1 - t) ln(1 - σ(z)); a target t outside [0, 1]: ValueError.
+
+    As softplus(±z), which neither overflows nor cancels.
+    """
+    return _mean_of(_binary_cross_entropy, predictions, targets)
+
+
+def cross_entropy(predictions: Any, targets: Any) -> Value:
+    """The mean of logsumexp(logits) - logits[class]: one list of logits or many, and as many ints.
+
+    A class that is not there is an IndexError, one that is not whole a TypeError.
+    """
+    logits, classes = nested(predictions), nested(targets)
+    _check_values(logits)
+    form = shape(logits)
+    if form is None or len(form) not in (1, 2) or form[:-1] != shape(classes):
+        raise ValueError(
+            "cross_entropy expected logits of shape (classes,) and one class, or (n, classes) and "
+            f"n classes; got {show_shape(logits)} and {show_shape(classes)}"
+        )
+    if len(form) == 1:
+        return _surprise(logits, classes)
+    return mean([_surprise(row, k) for row, k in zip(logits, classes)])
+
+
+def _squared_error(prediction: Value, target: Any) -> Value:
+    loss: Value = (prediction - target) ** 2
+    return loss
+
+
+def _hinge(score: Value, target: Any) -> Value:
+    sign = number(target)
+    if sign not in (-1.0, 1.0):
+        raise ValueError(f"hinge_loss takes targets -1 and 1, got {target!r}; for 0 and 1: 2t - 1")
+    return (1.0 + -sign * score).relu()
+
+
+def _binary_cross_entropy(z: Value, target: Any) -> Value:
+    t = number(target)
+    if not 0.0 <= t <= 1.0:
+        raise ValueError(f"a target of binary cross-entropy lies in [0, 1], got {target!r}")
+    if t == 1.0:
+        return (-z).softplus()
+    if t == 0.0:
+        return z.softplus()
+    return t * (-z).softplus() + (1.0 - t) * z.softplus()
+
+
+def _surprise(logits: list[Value], target: Any) -> Value:
+    """-ln softmax(logits)[target]"""
+    try:
+        k = operator.index(target)
+    except TypeError:
+        raise TypeError(f"a class is a whole number, got {target!r}") from None
+    if not 0 <= k < len(logits):
+        raise IndexError(f"class {k} of {len(logits)}; they are counted from 0")
+    loss: Value = logsumexp(logits) - logits[k]
+    return loss
+
+
+def _mean_of(loss: Callable[[Value, Any], Value], predictions: Any, targets: Any) -> Value:
+    """The mean of `loss` over every prediction and its target; of a single one, its loss."""
+    predictions, targets = nested(predictions), nested(targets)
+    _check_values(predictions)
+    if shape(predictions) is None or shape(predictions) != shape(targets):
+        raise ValueError(
+            "predictions and targets must agree in shape, "
+            f"got {show_shape(predictions)} and {show_shape(targets)}"
+        )
+    if isinstance(predictions, Value):
+        return loss(predictions, targets)
+    return mean([loss(p, t) for p, t in zip(flat(predictions), flat(targets))])
+
+
+def _check_values(predictions: Any) -> None:
+    for prediction in flat(predictions):
+        if not isinstance(prediction, Value):
+            kind = type(prediction).__name__
+            raise TypeError(f"predictions are Values, as a model returns them; got a {kind}")

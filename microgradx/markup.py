@@ -1,0 +1,52 @@
+"""Text for a Graphviz label, in its HTML-like form: what a user writes stays text."""
+
+from __future__ import annotations
+
+import html
+import re
+
+WIDTH, LINES = 120, 6  # of a text in a picture; the rest is cut off
+
+
+def short(x: float) -> str:
+    """Three significant digits: 0.25, 1.5e-7."""
+    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{x:.3g}")
+
+
+def clip(text: str) -> str:
+    """One line of text, cut off where a picture ends."""
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+
+
+def escape(text: str) -> str:
+    """Text that stays text: no tag, no entity, no control character of its own."""
+    lines = [clip(line) for line in text.splitlines()[:LINES]] or [""]
+    clean = ["".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines]
+    return "<br/>".join(html.escape(line).replace("\\", "&#92;") for line in clean)
+
+
+def count(n: int, noun: str) -> str:
+    """A number of things: "1 edge", "2 edges"."""
+    return f"{n:,} {noun}" + ("s" if n != 1 else "")
+
+
+def row(content: str, attributes: str = "") -> str:
+    """A table's row of one cell, of marked-up content; nothing for none."""
+    return f"<tr><td{attributes}>{content}</td></tr>" if content else ""
+
+
+def bold(text: str) -> str:
+    """Text in bold; nothing for none."""
+    return f"<b>{escape(text)}</b>" if text else ""
+
+
+def font(text: str, size: int, colour: str = "", strong: bool = False) -> str:
+    """Text of a size in points, in a colour, in bold; nothing for none."""
+    ink = f' color="{colour}"' if colour else ""
+    content = bold(text) if strong else escape(text)
+    return f'<font point-size="{size}"{ink}>{content}</font>' if text else ""
+
+
+def swatch(fill: str, text: str, ink: str) -> str:
+    """A filled cell of a table's row."""
+    return f'<td bgcolor="{fill}" border="1">{font(text, 10, ink)}</td>'

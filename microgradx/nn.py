@@ -1,0 +1,249 @@
+"""A neuron is one dot and one activation; layers of them make the multi-layer perceptron.
+
+Everything here is made of the engine's ops and adds no derivative of its own. Modules and losses
+are offered here too, as `nn.Module`, `nn.mse_loss` and so on.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import random
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from microgradx import rules
+from microgradx.engine import Row, Value, dot
+from microgradx.losses import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    hinge_loss,
+    mse_loss,
+)
+from microgradx.modules import Module, join, label_parts
+
+__all__ = [
+    "Module", "Neuron", "Layer", "MLP", "activations", "INITIALISERS",
+    "mse_loss", "hinge_loss", "binary_cross_entropy_with_logits", "cross_entropy",
+]  # fmt: skip
+
+Activation = Callable[[Value], Value]
+Initialiser = Callable[[int, int, Any], float]
+Seed = int | random.Random | None
+
+
+class Neuron(Module):
+    """activation(bias + Σ weight[i] · x[i]): one dot node, labelled `….z`, and the activation's.
+
+    activation, init, seed: as for `MLP`; nout is the width of its layer, for glorot's variance.
+    Sizes that are not whole are a TypeError, those below 1 a ValueError.
+    """
+
+    def __init__(
+        self,
+        nin: int,
+        activation: str | Activation | None = "relu",
+        init: str | Initialiser = "he",
+        seed: Seed = None,
+        nout: int = 1,
+    ) -> None:
+        nin, nout = _size("nin", nin), _size("nout", nout)
+        activation, draw, rng = _activation(activation), _initialiser(init), _generator(seed)
+        self._called("")
+        self.weight = Row([Value(draw(nin, nout, rng)) for _ in range(nin)])
+        self.bias = Value(0.0)
+        self.activation = activation
+
+    def __call__(self, xs: Any) -> Value:
+        """The output for one sample: numbers or Values, as many as it has weights."""
+        return self.fire(_sample(xs, len(self.weight), self))
+
+    def fire(self, row: Row) -> Value:
+        """The output for a row that is known to have the right width."""
+        z = dot(self.weight, row, self.bias)
+        if self.activation is None:
+            z.label = self._path
+            return z
+        z.label = self._z
+        y = self.activation(z)
+        if not isinstance(y, Value):
+            raise TypeError(f"the activation of {_title(self)} must return a Value, got {y!r}")
+        y.label = self._path
+        return y
+
+    def _called(self, path: str) -> None:
+        super()._called(path)
+        self._z = join(path, "z")
+
+
+class Layer(Module):
+    """`nout` neurons that read the same `nin` inputs; arguments and errors as for `Neuron`.
+
+    Its parameters are `weight`, nout × nin, and `bias`; they live in `neurons`.
+    """
+
+    def __init__(
+        self,
+        nin: int,
+        nout: int,
+        activation: str | Activation | None = "relu",
+        init: str | Initialiser = "he",
+        seed: Seed = None,
+    ) -> None:
+        self.nin, nout = _size("nin", nin), _size("nout", nout)
+        activation, rng = _activation(activation), _generator(seed)
+        self.neurons = [Neuron(nin, activation, init, rng, nout) for _ in range(nout)]
+        label_parts(self, "")
+
+    def __call__(self, xs: Any) -> Any:
+        """For one sample, a list of Values, or the only neuron's Value."""
+        row = _sample(xs, self.nin, self)
+        ys = [neuron.fire(row) for neuron in self.neurons]
+        return ys[0] if len(ys) == 1 else ys
+
+    def _parts(self) -> Mapping[str, Any]:
+        own = {name: part for name, part in vars(self).items() if name != "neurons"}
+        weight = [neuron.weight for neuron in self.neurons]
+        bias = [neuron.bias for neuron in self.neurons]
+        return {"weight": weight, "bias": bias, "activation": self.neurons[0].activation, **own}
+
+    def _called(self, path: str) -> None:
+        super()._called(path)
+        for i, neuron in enumerate(self.neurons):
+            neuron._called(f"{path}[{i}]")
+
+
+class MLP(Module):
+    """A multi-layer perceptron: micrograd's `MLP(2, [16, 16, 1])`, with more to choose.
+
+    nin, nouts: the number of inputs, and of neurons in each layer
+    activation: of the hidden layers: a name (see `activations`), a callable from Value to Value,
+                or None for none
+    output:     the same for the last layer
+    init:       a name in `INITIALISERS`, or a callable (nin, nout, rng) -> float for each weight;
+                biases start at 0
+    seed:       an int, a random.Random, or None for Python's own `random`, as random.seed left it
+
+    >>> model = MLP(2, [16, 16, 1], seed=1)
+    >>> model, model([0.5, -1.0]).label
+    (<MLP of 337 parameters>, 'layers.2[0]')
+
+    A wrong size or name is a TypeError or ValueError before any weight is drawn.
+    """
+
+    def __init__(
+        self,
+        nin: int,
+        nouts: Iterable[int],
+        activation: str | Activation | None = "relu",
+        output: str | Activation | None = None,
+        init: str | Initialiser = "he",
+        seed: Seed = None,
+    ) -> None:
+        if isinstance(nouts, str) or not isinstance(nouts, Iterable):
+            raise TypeError(f"nouts is a list of layer sizes, got {nouts!r}; write [{nouts!r}]")
+        widths = [_size("nin", nin), *[_size(f"nouts[{i}]", n) for i, n in enumerate(nouts)]]
+        if len(widths) == 1:
+            raise ValueError("nouts is empty; give the number of neurons of at least one layer")
+        activation, output = _activation(activation), _activation(output)
+        draw, rng = _initialiser(init), _generator(seed)
+        ends = [activation] * (len(widths) - 2) + [output]
+        self.layers = [
+            Layer(n, m, end, draw, rng) for n, m, end in zip(widths, widths[1:], ends)
+        ]
+
+    def __call__(self, xs: Any) -> Any:
+        """For one sample, a list of Values, or a Value if the last layer has one neuron."""
+        for layer in self.layers:
+            xs = layer(xs)
+        return xs
+
+
+# --- what a module can be asked to be ----------------------------------------------------------
+
+
+def activations() -> dict[str, Activation | None]:
+    """Every activation that has a name: the ops of one operand, "silu" and "linear"."""
+    ops = [
+        name
+        for name, rule in rules.TABLE.items()
+        if len(rule.operands) - (rule.default is not None) == 1
+        and not (rule.operator or rule.rows or rule.ceiling == 0)
+    ]
+    return {"linear": None, **{name: getattr(Value, name) for name in ops}, "silu": Value.silu}
+
+
+def he(nin: int, nout: int, rng: random.Random) -> float:
+    """N(0, 2/nin), which keeps the variance through ReLUs (He et al. 2015)."""
+    return rng.gauss(0.0, math.sqrt(2.0 / nin))
+
+
+def glorot(nin: int, nout: int, rng: random.Random) -> float:
+    """U(±√(6 / (nin + nout))), for tanh (Glorot and Bengio 2010)."""
+    limit = math.sqrt(6.0 / (nin + nout))
+    return rng.uniform(-limit, limit)
+
+
+def lecun(nin: int, nout: int, rng: random.Random) -> float:
+    """N(0, 1/nin), which keeps the variance through linear layers (LeCun et al. 1998)."""
+    return rng.gauss(0.0, math.sqrt(1.0 / nin))
+
+
+def uniform(nin: int, nout: int, rng: random.Random) -> float:
+    """U(-1, 1), micrograd's."""
+    return rng.uniform(-1.0, 1.0)
+
+
+INITIALISERS: dict[str, Initialiser] = {
+    "he": he, "glorot": glorot, "lecun": lecun, "uniform": uniform,
+}  # fmt: skip
+
+
+def _activation(choice: str | Activation | None) -> Activation | None:
+    return None if choice is None else _chosen("activation", choice, activations())
+
+
+def _initialiser(choice: str | Initialiser) -> Initialiser:
+    found: Initialiser = _chosen("init", choice, INITIALISERS)
+    return found
+
+
+def _chosen(what: str, choice: Any, known: Mapping[str, Any]) -> Any:
+    if callable(choice):
+        return choice
+    if isinstance(choice, str) and choice in known:
+        return known[choice]
+    kind = ValueError if isinstance(choice, str) else TypeError
+    raise kind(f"{what} {choice!r} is not known; use {', '.join(known)}, or a callable")
+
+
+def _generator(seed: Any) -> Any:
+    """What draws the weights: the module `random`, for None, or what has its functions."""
+    if seed is None:
+        return random
+    return seed if hasattr(seed, "gauss") else random.Random(seed)
+
+
+def _size(what: str, n: Any) -> int:
+    try:
+        size = operator.index(n)
+    except TypeError:
+        raise TypeError(f"{what} must be a whole number, got {n!r}") from None
+    if size < 1:
+        raise ValueError(f"{what} must be at least 1, got {n!r}")
+    return size
+
+
+def _sample(xs: Any, width: int, reader: Module) -> Row:
+    """One sample as the row that a whole layer reads; a bare number or Value is a row of one."""
+    try:
+        row = xs if isinstance(xs, Row) else Row(xs if hasattr(xs, "__iter__") else (xs,))
+    except TypeError as error:
+        raise TypeError(f"{_title(reader)} takes one sample at a time: {error}") from None
+    if len(row) != width:
+        raise ValueError(f"{_title(reader)} expected {width} inputs, got {len(row)}")
+    return row
+
+
+def _title(module: Module) -> str:
+    return f"{type(module).__name__} {module._path}".rstrip()

@@ -1,0 +1,134 @@
+"""An optimiser moves parameters against their gradients: SGD and Adam, in PyTorch's formulas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from microgradx.engine import Value, number
+
+
+class Optimizer:
+    """What SGD and Adam share: the parameters, the step size `lr`, the L2 penalty `weight_decay`.
+
+    `lr` may be changed between steps. No parameters, the same one twice, or one that was computed
+    is a ValueError; something else than Values a TypeError.
+    """
+
+    def __init__(self, parameters: Iterable[Value], lr: float, weight_decay: float) -> None:
+        self.parameters = _checked(parameters)
+        self.lr = _within("lr", lr)
+        self.weight_decay = _within("weight_decay", weight_decay)
+
+    def zero_grad(self) -> None:
+        """Set the grad of every parameter to 0."""
+        for p in self.parameters:
+            p.grad = 0.0
+
+    def _gradients(self) -> list[float]:
+        """∂loss/∂p + weight_decay · p for each parameter p."""
+        decay = self.weight_decay
+        if decay:
+            return [p.grad + decay * p.data for p in self.parameters]
+        return [p.grad for p in self.parameters]
+
+
+class SGD(Optimizer):
+    """p ← p - lr · v with v ← momentum · v + g, and v = g at first (torch.optim.SGD).
+
+    >>> p = Value(1.0)
+    >>> optimizer = SGD([p], lr=0.1)
+    >>> (3 * p).backward()
+    >>> optimizer.step()
+    >>> p.data
+    0.7
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        self.momentum = _within("momentum", momentum)
+        self._velocity: list[float] = []
+
+    def step(self) -> None:
+        """Move every parameter once."""
+        lr, momentum, gradients = number(self.lr), self.momentum, self._gradients()
+        if momentum and self._velocity:
+            gradients = [momentum * v + g for v, g in zip(self._velocity, gradients)]
+        if momentum:
+            self._velocity = gradients
+        for p, v in zip(self.parameters, gradients):
+            p.data -= lr * v
+
+
+class Adam(Optimizer):
+    """p ← p - lr · m̂ / (√v̂ + eps) (Kingma and Ba 2015; torch.optim.Adam).
+
+    m and v are the running means of g and g², with the weights `betas`; the hats divide them by
+    1 - betaᵗ at step t. The weight decay is part of g.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr, weight_decay)
+        beta1, beta2 = betas
+        self.betas = _within("betas[0]", beta1, below=1.0), _within("betas[1]", beta2, below=1.0)
+        self.eps = _within("eps", eps)
+        if not self.eps:
+            raise ValueError("eps must be above 0, or a parameter without gradient divides by 0")
+        self._steps = 0
+        self._means = [0.0] * len(self.parameters)
+        self._squares = [0.0] * len(self.parameters)
+
+    def step(self) -> None:
+        """Move every parameter once."""
+        lr, (beta1, beta2), eps = number(self.lr), self.betas, self.eps
+        gradients = self._gradients()
+        self._steps += 1
+        rate = lr / (1.0 - beta1**self._steps)
+        root = math.sqrt(1.0 - beta2**self._steps)
+        sqrt, fresh1, fresh2 = math.sqrt, 1.0 - beta1, 1.0 - beta2
+        self._means = [m + fresh1 * (g - m) for m, g in zip(self._means, gradients)]
+        self._squares = [beta2 * v + fresh2 * g * g for v, g in zip(self._squares, gradients)]
+        for p, m, v in zip(self.parameters, self._means, self._squares):
+            p.data -= rate * m / (sqrt(v) / root + eps)
+
+
+def _checked(parameters: Any) -> list[Value]:
+    """The parameters as a list, if each is a leaf and none is there twice."""
+    if not isinstance(parameters, Iterable):
+        kind = type(parameters).__name__
+        raise TypeError(f"an optimiser takes a list of Values, got a {kind}; try .parameters()")
+    found = list(parameters)
+    if not found:
+        raise ValueError("an optimiser of no parameters; pass model.parameters()")
+    for i, p in enumerate(found):
+        if not isinstance(p, Value):
+            kind = type(p).__name__
+            raise TypeError(f"parameter {i} is a {kind}, not a Value; use model.parameters()")
+        if p.rule is not None:
+            raise ValueError(f"parameter {i} is computed, {p!r}; only leaves can be moved")
+    if len(set(found)) < len(found):
+        raise ValueError("a parameter is listed twice and would move twice a step; list it once")
+    return found
+
+
+def _within(name: str, x: Any, below: float = math.inf) -> float:
+    """x as a float, if 0 <= x < below."""
+    found: float = number(x)
+    if not 0.0 <= found < below:
+        bound = "finite" if below == math.inf else f"below {below:g}"
+        raise ValueError(f"{name} must be at least 0 and {bound}, got {found!r}")
+    return found
