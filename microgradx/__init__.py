@@ -3,7 +3,8 @@
 from microgradx import nn, optim
 from microgradx.check import check_gradients
 from microgradx.draw import draw, draw_dot
-from microgradx.engine import Value, dot, logsumexp, maximum, mean, minimum, sum
+from microgradx.engine import Value, maximum, minimum
+from microgradx.rows import dot, logsumexp, mean, sum
 
 __all__ = [
     "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum",

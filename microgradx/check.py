@@ -8,7 +8,8 @@ from math import inf, isfinite
 from sys import float_info
 from typing import Any
 
-from microgradx.engine import Value, number, order
+from microgradx.engine import Value, order
+from microgradx.reals import number
 
 
 class GradientMismatch(ArithmeticError):

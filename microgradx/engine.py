@@ -6,16 +6,16 @@ line, written in `Value.backward`: each input's grad grows by partial × adjoint
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Sequence
-from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microgradx import floats, rules
+from microgradx.reals import number
 from microgradx.rules import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+MISSING = object()  # an operand that was left out
 
 
 class Edge(NamedTuple):
@@ -138,24 +138,24 @@ class Value:
 
     def __add__(self, other: Any) -> Value:  # twin of rules.add: x + y, 1, 1
         if isinstance(other, Value):
-            return _record(rules.add, self.data + other.data, self, 1.0, other, 1.0)
+            return record(rules.add, self.data + other.data, self, 1.0, other, 1.0)
         other = number(other)
-        return _record(rules.add, self.data + other, self, 1.0, other, None)
+        return record(rules.add, self.data + other, self, 1.0, other, None)
 
     def __radd__(self, other: Any) -> Value:
         other = number(other)
-        return _record(rules.add, other + self.data, other, None, self, 1.0)
+        return record(rules.add, other + self.data, other, None, self, 1.0)
 
     def __mul__(self, other: Any) -> Value:  # twin of rules.mul: x · y, y, x
         if isinstance(other, Value):
             x, y = self.data, other.data
-            return _record(rules.mul, x * y, self, y, other, x)
+            return record(rules.mul, x * y, self, y, other, x)
         other = number(other)
-        return _record(rules.mul, self.data * other, self, other, other, None)
+        return record(rules.mul, self.data * other, self, other, other, None)
 
     def __rmul__(self, other: Any) -> Value:
         other = number(other)
-        return _record(rules.mul, other * self.data, other, None, self, other)
+        return record(rules.mul, other * self.data, other, None, self, other)
 
     def __neg__(self) -> Value:
         return apply(rules.neg, self)
@@ -192,16 +192,16 @@ class Value:
     # == and hash stay those of the object, so that nodes can live in sets and dictionaries.
 
     def __lt__(self, other: Any) -> bool:
-        return self.data < _data(other)
+        return self.data < data_of(other)
 
     def __le__(self, other: Any) -> bool:
-        return self.data <= _data(other)
+        return self.data <= data_of(other)
 
     def __gt__(self, other: Any) -> bool:
-        return self.data > _data(other)
+        return self.data > data_of(other)
 
     def __ge__(self, other: Any) -> bool:
-        return self.data >= _data(other)
+        return self.data >= data_of(other)
 
     def __bool__(self) -> bool:
         return self.data != 0
@@ -218,17 +218,25 @@ class Value:
         for start in originals:
             for node in order(start):
                 if id(node) not in memo:
-                    memo[id(node)] = copy.copy(node)
+                    memo[id(node)] = node._twin()
                     fresh.append(node)
-                    originals += cut_off(node)
+                    if node.rule is rules.detach:
+                        originals.append(node._a)
         for node in fresh:
-            twin = memo[id(node)]
-            twin._a = memo.get(id(node._a), node._a)
-            twin._b = memo.get(id(node._b), node._b)
-            if node._sources:
-                twin._sources = tuple([copy.deepcopy(row, memo) for row in node._sources])
+            memo[id(node)]._take_twins(memo)
         copied: Value = memo[id(self)]
         return copied
+
+    def _twin(self) -> Value:
+        """A node like this one, on the same inputs."""
+        twin = record(self.rule, self.data, self._a, self._da, self._b, self._db, type(self))
+        twin.grad, twin.label = self.grad, self.label
+        return twin
+
+    def _take_twins(self, memo: dict[int, Any]) -> None:
+        """Be computed from the twins of the inputs instead."""
+        self._a = memo.get(id(self._a), self._a)
+        self._b = memo.get(id(self._b), self._b)
 
     if TYPE_CHECKING:
         _a: Any
@@ -241,65 +249,6 @@ class Value:
             """Every row of the table is a method: x.tanh(), x.relu(), x.leaky_relu(0.1), …"""
 
         def _spread(self, adjoint: float) -> None: ...
-
-
-class Fan(Value):
-    """A Value computed from rows of operands: a dot product, a sum, a logsumexp."""
-
-    __slots__ = ("_sources", "_row_partials")
-    _sources: tuple[Row, ...]
-    _row_partials: tuple[Sequence[float], ...]  # for each row, the partials of its inputs
-
-    @property
-    def arguments(self) -> tuple[tuple[Any, float | None], ...]:
-        pairs: list[tuple[Any, float | None]] = []
-        for row, partials in zip(self._sources, self._row_partials):
-            partial = iter(partials)
-            pairs += [(x, next(partial) if isinstance(x, Value) else None) for x in row]
-        return (*pairs, *super().arguments)
-
-    def _spread(self, adjoint: float) -> None:
-        for row, partials in zip(self._sources, self._row_partials):
-            for input, partial in zip(row.inputs, partials):
-                input.grad += partial * adjoint
-
-
-class Row(tuple[Any, ...]):
-    """Operands that several nodes read as one, Values or numbers; `inputs` are its Values.
-
-    A layer hands one row to all its neurons, so that a sweep orders it once for the layer and
-    not once for each neuron. To `order`, a row is a node that hands on to its inputs.
-    """
-
-    inputs: tuple[Value, ...]
-    _a = _b = _da = _db = None
-    _sources: tuple[Value, ...]
-    _pending: int
-
-    def __new__(cls, operands: Iterable[Any]) -> Row:
-        return super().__new__(cls, [x if isinstance(x, Value) else number(x) for x in operands])
-
-    def __init__(self, operands: Iterable[Any]) -> None:
-        self.inputs = self._sources = tuple([x for x in self if isinstance(x, Value)])
-        self._pending = 0
-
-    def numbers(self) -> list[float]:
-        """The data of every operand, now."""
-        if len(self.inputs) == len(self):
-            return [x.data for x in self]
-        return [x.data if isinstance(x, Value) else x for x in self]
-
-    def of_inputs(self, partials: Sequence[float]) -> Sequence[float]:
-        """The partials of the Values alone, given those of all operands."""
-        if len(self.inputs) == len(self):
-            return partials
-        return [d for x, d in zip(self, partials) if isinstance(x, Value)]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Row:
-        if id(self) not in memo:
-            memo[id(self)] = Row([copy.deepcopy(x, memo) for x in self])
-        copied: Row = memo[id(self)]
-        return copied
 
 
 def order(output: Value) -> list[Value]:
@@ -346,7 +295,7 @@ def order(output: Value) -> list[Value]:
         for node in found:
             node._pending = 0
         raise
-    return [node for node in reached if node.__class__ is not Row]
+    return [node for node in reached if isinstance(node, Value)]  # without the rows
 
 
 def cut_off(node: Value) -> list[Value]:
@@ -357,8 +306,8 @@ def cut_off(node: Value) -> list[Value]:
 # --- making nodes -------------------------------------------------------------------------------
 
 
-def _record(
-    rule: Rule,
+def record(
+    rule: Rule | None,
     data: float,
     a: Any,
     da: float | None,
@@ -383,70 +332,19 @@ def _record(
 _new = object.__new__
 
 
-def apply(rule: Rule, x: Any, y: Any = None) -> Value:
+def apply(rule: Rule, x: Any, y: Any = MISSING) -> Value:
     """The node that `rule` makes of one or two operands, Values or numbers."""
     if len(rule.operands) == 1:
-        if y is not None:
+        if y is not MISSING:
             raise TypeError(f"{rule.name} takes one operand, got two: {x!r} and {y!r}")
-        data, dx = rule.function(floats, _data(x))
-        return _record(rule, data, *_operand(x, dx))
-    if y is None:
+        data, dx = rule.function(floats, data_of(x))
+        return record(rule, data, *operand(x, dx))
+    if y is MISSING:
         y = rule.default
         if y is None:
-            raise TypeError(f"{rule.name} takes two operands, {rule.operands}; got only {x!r}")
-    data, dx, dy = rule.function(floats, _data(x), _data(y))
-    return _record(rule, data, *_operand(x, dx), *_operand(y, dy))
-
-
-def apply_to_rows(rule: Rule, *operands: Any) -> Value:
-    """The node that `rule` makes of its rows of operands, and one operand more where it has one.
-
-    An empty row, or two rows of different widths, is a ValueError.
-    """
-    rows = [x if isinstance(x, Row) else Row(x) for x in operands[: rule.rows]]
-    for name, row in zip(rule.operands, rows):
-        if not row:
-            raise ValueError(f"{rule.name} of no {name}; pass at least one")
-        if len(row) != len(rows[0]):
-            raise ValueError(
-                f"{rule.name} expected {len(rows[0])} {name}, as many as {rule.operands[0]}, "
-                f"got {len(row)}"
-            )
-    singles = operands[rule.rows :]
-    data, *partials = rule.function(floats, *[row.numbers() for row in rows], *map(_data, singles))
-    a, da = _operand(singles[0], partials[-1]) if singles else (None, None)
-    node = _record(rule, data, a, da, kind=Fan)
-    assert isinstance(node, Fan)
-    node._sources = tuple(rows)
-    node._row_partials = tuple([row.of_inputs(d) for row, d in zip(rows, partials)])
-    return node
-
-
-def dot(weights: Iterable[Any], xs: Iterable[Any], bias: Any = 0.0) -> Value:
-    """bias + Σ weights[i] · xs[i] as one node; operands are Values or numbers.
-
-    Rows of different widths, or empty ones, are a ValueError.
-
-    >>> dot([Value(2.0), Value(3.0)], [10.0, 100.0], bias=1.0)
-    Value(data=321, grad=0, op=dot)
-    """
-    return apply_to_rows(rules.dot, weights, xs, bias)
-
-
-def sum(xs: Iterable[Any]) -> Value:
-    """Σ xs as one node; no xs at all is a ValueError."""
-    return apply_to_rows(rules.sum, xs)
-
-
-def mean(xs: Iterable[Any]) -> Value:
-    """Σ xs / len(xs); no xs at all is a ValueError."""
-    row = Row(xs)
-    return sum(row) / len(row)
-
-
-def logsumexp(xs: Iterable[Any]) -> Value:
-    """ln Σ exp(xs) as one node, stable at any size; no xs at all is a ValueError."""
-    return apply_to_rows(rules.logsumexp, xs)
+            raise TypeError(f"{rule.name} takes two operands; pass {rule.operands[1]} too")
+    data, dx, dy = rule.function(floats, data_of(x), data_of(y))
+    return record(rule, data, *operand(x, dx), *operand(y, dy))
 
 
 def maximum(x: Any, y: Any) -> Value:
@@ -459,11 +357,13 @@ def minimum(x: Any, y: Any) -> Value:
     return apply(rules.minimum, x, y)
 
 
-def _data(x: Any) -> float:
+def data_of(x: Any) -> float:
+    """The number in an operand, a Value or a number."""
     return x.data if isinstance(x, Value) else number(x)
 
 
-def _operand(x: Any, partial: float) -> tuple[Any, float | None]:
+def operand(x: Any, partial: float) -> tuple[Any, float | None]:
+    """An operand with its partial, which a bare number has not."""
     return (x, partial) if isinstance(x, Value) else (number(x), None)
 
 
@@ -475,7 +375,7 @@ def _add_method(rule: Rule) -> None:
     def unary(self: Value) -> Value:
         return apply(rule, self)
 
-    def binary(self: Value, other: Any = None) -> Value:
+    def binary(self: Value, other: Any = MISSING) -> Value:
         return apply(rule, self, other)
 
     method = unary if len(rule.operands) == 1 else binary
@@ -486,44 +386,6 @@ def _add_method(rule: Rule) -> None:
 
 
 rules.watch(_add_method)
-
-
-# --- what a Value can be made of -----------------------------------------------------------------
-
-
-def number(x: Any) -> float:
-    """x as a Python float, if it is one real number; else a TypeError that says what to do."""
-    kind = type(x)
-    if kind is float:
-        exact: float = x
-        return exact
-    if kind is int or isinstance(x, Real) or _is_numpy_number(x):
-        try:
-            return float(x)
-        except OverflowError:
-            raise OverflowError(f"{kind.__name__} too large for a float, 1.8e308 at most") from None
-    raise TypeError(f"a Value holds one float, got {_describe(x)}")
-
-
-def _is_numpy_number(x: Any) -> bool:
-    """Whether x is a NumPy scalar or 0-d array of a real kind; asked without NumPy."""
-    return getattr(x, "ndim", None) == 0 and getattr(x.dtype, "kind", "") in tuple("biuf")
-
-
-def _describe(x: Any) -> str:
-    """What x is, and what to write instead."""
-    name = type(x).__name__
-    if isinstance(x, Value):
-        return "a Value; use it as it is, or its .data"
-    if getattr(x, "ndim", 0):
-        return f"an {name} of shape {tuple(x.shape)}; take its elements one by one"
-    if isinstance(x, (list, tuple)):
-        return f"a {name} of length {len(x)}; use [Value(x) for x in xs]"
-    if isinstance(x, str):
-        return f"the str {_clip(repr(x), 30)}; use float(text) first"
-    if isinstance(x, complex):
-        return f"the complex number {x}; only real numbers have gradients here, use x.real"
-    return f"a {name}; pass an int, a float, a Fraction or a NumPy scalar"
 
 
 def _clip(text: str, width: int) -> str:

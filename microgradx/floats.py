@@ -59,9 +59,9 @@ def cos(x: float) -> float:
 
 
 def sign(x: float) -> float:
-    if x == 0 or x != x:
-        return x * 1.0
-    return math.copysign(1.0, x)
+    if x == 0:
+        return 0.0
+    return math.copysign(1.0, x) if x == x else nan
 
 
 def maximum(x: float, y: float) -> float:

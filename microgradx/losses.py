@@ -6,8 +6,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from microgradx.engine import Value, logsumexp, mean, number
+from microgradx.engine import Value
 from microgradx.nests import flat, nested, shape, show_shape
+from microgradx.reals import number
+from microgradx.rows import logsumexp, mean
 
 
 def mse_loss(predictions: Any, targets: Any) -> Value:

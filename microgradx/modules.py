@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from microgradx.engine import Value, number
+from microgradx.engine import Value
 from microgradx.nests import flat, nested, shape, show_shape
+from microgradx.reals import number
 
 
 class IncompatibleKeys(NamedTuple):

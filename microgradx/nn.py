@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from microgradx import rules
-from microgradx.engine import Row, Value, dot
+from microgradx.engine import Value
 from microgradx.losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -21,6 +21,7 @@ from microgradx.losses import (
     mse_loss,
 )
 from microgradx.modules import Module, join, label_parts
+from microgradx.rows import Row, dot
 
 __all__ = [
     "Module", "Neuron", "Layer", "MLP", "activations", "INITIALISERS",

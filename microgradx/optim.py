@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from microgradx.engine import Value, number
+from microgradx.engine import Value
+from microgradx.reals import number
 
 
 class Optimizer:

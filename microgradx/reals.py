@@ -1,0 +1,42 @@
+"""What a Value holds: one real number, as a Python float."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+
+def number(x: Any) -> float:
+    """x as a Python float, if it is one real number; else a TypeError that says what to do."""
+    kind = type(x)
+    if kind is float:
+        exact: float = x
+        return exact
+    if kind is int or isinstance(x, Real) or _is_numpy_number(x):
+        try:
+            return float(x)
+        except OverflowError:
+            raise OverflowError(f"{kind.__name__} too large for a float, 1.8e308 at most") from None
+    raise TypeError(f"a Value holds one float, got {_describe(x)}")
+
+
+def _is_numpy_number(x: Any) -> bool:
+    """Whether x is a NumPy scalar or 0-d array of a real kind; asked without NumPy."""
+    kind = getattr(getattr(x, "dtype", None), "kind", None)
+    return kind in ("b", "i", "u", "f") and getattr(x, "ndim", None) == 0
+
+
+def _describe(x: Any) -> str:
+    """What x is, and what to write instead."""
+    name = type(x).__name__
+    if name == "Value":
+        return "a Value; use it as it is, or its .data"
+    if getattr(x, "ndim", 0):
+        return f"an {name} of shape {tuple(x.shape)}; take its elements one by one"
+    if isinstance(x, (list, tuple)):
+        return f"a {name} of length {len(x)}; use [Value(x) for x in xs]"
+    if isinstance(x, str):
+        return f"the str {repr(x)[:30]}; use float(text) first"
+    if isinstance(x, complex):
+        return f"the complex number {x}; only real numbers have gradients here, use x.real"
+    return f"a {name}; pass an int, a float, a Fraction or a NumPy scalar"
