@@ -1,0 +1,20 @@
+"""python -m tests.bench: speed and memory beside micrograd and XAD, as one table.
+
+Run it from the repository's root after `pip install '.[bench]'`. All peers take turns in one
+process; a ratio is the median over the turns, each ratio from one turn. "gc" says whether Python's
+collector ran meanwhile, with its default thresholds. The target of a line without a peer is for
+its own figure.
+"""
+
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before anything imports NumPy
+
+from tests.bench import chain, importing, moons, random_graph
+from tests.bench.timing import HEADING
+
+if __name__ == "__main__":
+    print(HEADING)
+    for work in (random_graph, moons, chain, importing):
+        for line in work.lines():
+            print(line, flush=True)
