@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from microgradx.engine import Edge, Value, cut_off, order
 
@@ -15,18 +15,20 @@ PLACE = re.compile(r"(?P<layer>.+?)(\.weight|\.bias)?\[(?P<neuron>\d+)(,\d+)*\](
 Place = tuple[str, str]  # layer and neuron, each "" where a node has none
 
 
-@dataclass
 class Box:
-    """What is drawn as one: a node, or the nodes that a fold puts together."""
+    """What is drawn as one: a node, or the nodes that a fold puts together.
 
-    nodes: list[Value]
-    name: str = ""  # of a fold
-    place: Place = ("", "")
-    stops: list[Edge] = field(default_factory=list)  # inside it
+    name is that of a fold, "" for a single node; stops are the stops inside a fold.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Value] = []
+        self.name = ""
+        self.place: Place = ("", "")
+        self.stops: list[Edge] = []
 
 
-@dataclass
-class Arrow:
+class Arrow(NamedTuple):
     """What is drawn as one line: an edge, or in a fold the edges between two boxes."""
 
     tail: Box
@@ -72,7 +74,7 @@ class Diagram:
         apart = sick if len(sick) <= limit // 4 else set()
         boxes: dict[object, Box] = {}
         for node in self.nodes:
-            box = boxes.setdefault(node if node in apart else key(node), Box([]))
+            box = boxes.setdefault(node if node in apart else key(node), Box())
             box.nodes.append(node)
         for box in boxes.values():
             box.place = place(box.nodes[0])

@@ -272,25 +272,27 @@ def order(output: Value) -> list[Value]:
                 if not input._pending:
                     found.append(input)
                 input._pending += 1
-            for input in node._sources:
-                if not input._pending:
-                    found.append(input)
-                input._pending += 1
+            if node._sources:
+                for input in node._sources:
+                    if not input._pending:
+                        found.append(input)
+                    input._pending += 1
         for node in reached:
             if node._da is not None:
                 input = node._a
-                input._pending -= 1
-                if not input._pending:
+                left = input._pending = input._pending - 1
+                if not left:
                     reached.append(input)
             if node._db is not None:
                 input = node._b
-                input._pending -= 1
-                if not input._pending:
+                left = input._pending = input._pending - 1
+                if not left:
                     reached.append(input)
-            for input in node._sources:
-                input._pending -= 1
-                if not input._pending:
-                    reached.append(input)
+            if node._sources:
+                for input in node._sources:
+                    left = input._pending = input._pending - 1
+                    if not left:
+                        reached.append(input)
     except BaseException:
         for node in found:
             node._pending = 0
@@ -372,8 +374,11 @@ def _add_method(rule: Rule) -> None:
     if rule.operator or rule.rows:
         return
 
-    def unary(self: Value) -> Value:
-        return apply(rule, self)
+    function = rule.function
+
+    def unary(self: Value) -> Value:  # apply(rule, self), without the questions
+        data, dx = function(floats, self.data)
+        return record(rule, data, self, dx)
 
     def binary(self: Value, other: Any = MISSING) -> Value:
         return apply(rule, self, other)

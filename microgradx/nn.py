@@ -21,7 +21,7 @@ from microgradx.losses import (
     mse_loss,
 )
 from microgradx.modules import Module, join, label_parts
-from microgradx.rows import Row, dot
+from microgradx.rows import Row, dot, dots
 
 __all__ = [
     "Module", "Neuron", "Layer", "MLP", "activations", "INITIALISERS",
@@ -57,11 +57,11 @@ class Neuron(Module):
 
     def __call__(self, xs: Any) -> Value:
         """The output for one sample: numbers or Values, as many as it has weights."""
-        return self.fire(_sample(xs, len(self.weight), self))
+        row = _sample(xs, len(self.weight), self)
+        return self.activate(dot(self.weight, row, self.bias))
 
-    def fire(self, row: Row) -> Value:
-        """The output for a row that is known to have the right width."""
-        z = dot(self.weight, row, self.bias)
+    def activate(self, z: Value) -> Value:
+        """The output, given the pre-activation z; both nodes get their labels."""
         if self.activation is None:
             z.label = self._path
             return z
@@ -99,7 +99,9 @@ class Layer(Module):
     def __call__(self, xs: Any) -> Any:
         """For one sample, a list of Values, or the only neuron's Value."""
         row = _sample(xs, self.nin, self)
-        ys = [neuron.fire(row) for neuron in self.neurons]
+        neurons = self.neurons
+        zs = dots([n.weight for n in neurons], row, [n.bias for n in neurons])
+        ys = [n.activate(z) for n, z in zip(neurons, zs)]
         return ys[0] if len(ys) == 1 else ys
 
     def _parts(self) -> Mapping[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sysconfig
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What only rendering needs is imported where it renders: importing microgradx stays quick.
 
 BUNDLED = "graphviz-pure"  # a static build that pip installs with us; it doesn't call itself `dot`
 SECONDS = 120.0
@@ -27,6 +28,8 @@ def find_renderer(choice: str | None = None) -> str:
     `choice` is a program's name or path, "graphviz-pure" the bundled one.
     RendererNotFound, which says what to install, if there is none.
     """
+    import shutil
+
     for name in [choice] if choice else ["dot", BUNDLED]:
         found = shutil.which(name) or (name == BUNDLED and _bundled())
         if found:
@@ -40,6 +43,9 @@ def find_renderer(choice: str | None = None) -> str:
 
 def _bundled() -> str | None:
     """The bundled program, in this environment's folder of scripts or in the user's."""
+    import shutil
+    import sysconfig
+
     folders = [sysconfig.get_path("scripts")]
     if f"{os.name}_user" in sysconfig.get_scheme_names():
         folders.append(sysconfig.get_path("scripts", f"{os.name}_user"))
@@ -51,6 +57,8 @@ def render(source: str, format: str, choice: str | None = None) -> bytes:
 
     RendererNotFound without a program, RenderingFailed if it can't do it.
     """
+    import subprocess
+
     program = find_renderer(choice)
     command = [program, f"-T{format}"] + (["-Gdpi=120"] if format == "png" else [])
     try:
@@ -71,6 +79,8 @@ def render(source: str, format: str, choice: str | None = None) -> bytes:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put `content` at `path`, all of it or nothing; an OSError names the folder that refuses."""
+    import tempfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
@@ -118,6 +128,8 @@ class Picture:
         Folders are made as needed; the file appears whole or not at all. Without a renderer the
         source is saved with suffix .dot, and RendererNotFound says where.
         """
+        from pathlib import Path
+
         path = Path(path)
         if not path.suffix:
             path = path.with_suffix(f".{self.format}")

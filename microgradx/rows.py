@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Any
 
 from microgradx import floats, rules
-from microgradx.engine import Value, data_of, operand, record
+from microgradx.engine import Value, data_of, record
 from microgradx.reals import number
 from microgradx.rules import Rule
 
@@ -38,6 +39,8 @@ class Fan(Value):
         self._sources = tuple([copy.deepcopy(row, memo) for row in self._sources])
 
     def _spread(self, adjoint: float) -> None:
+        if not adjoint and self.rule is rules.dot and isfinite(self.data):
+            return  # operands of a finite dot are finite: every contribution is 0
         for row, partials in zip(self._sources, self._row_partials):
             for input, partial in zip(row.inputs, partials):
                 input.grad += partial * adjoint
@@ -54,24 +57,34 @@ class Row(tuple[Any, ...]):
     _a = _b = _da = _db = None
     _sources: tuple[Value, ...]
     _pending: int
+    _settled: list[float] | None  # the data, where no leaf is among the inputs that may change
 
     def __new__(cls, operands: Iterable[Any]) -> Row:
-        return super().__new__(cls, [x if isinstance(x, Value) else number(x) for x in operands])
-
-    def __init__(self, operands: Iterable[Any]) -> None:
-        self.inputs = self._sources = tuple([x for x in self if isinstance(x, Value)])
-        self._pending = 0
+        row = super().__new__(cls, operands)
+        inputs = [x for x in row if isinstance(x, Value)]
+        if len(inputs) < len(row):
+            row = super().__new__(cls, [x if isinstance(x, Value) else number(x) for x in row])
+        row.inputs = row._sources = tuple(inputs)
+        row._pending = 0
+        row._settled = None
+        if None not in [x.rule for x in inputs]:
+            row._settled = row.numbers()
+        return row
 
     def numbers(self) -> list[float]:
         """The data of every operand, now."""
+        if self._settled is not None:
+            return self._settled
         if len(self.inputs) == len(self):
-            return [x.data for x in self]
+            return [x.data for x in self.inputs]
         return [x.data if isinstance(x, Value) else x for x in self]
 
     def of_inputs(self, partials: Sequence[float]) -> Sequence[float]:
         """The partials of the Values alone, given those of all operands."""
         if len(self.inputs) == len(self):
             return partials
+        if not self.inputs:
+            return ()
         return [d for x, d in zip(self, partials) if isinstance(x, Value)]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Row:
@@ -79,28 +92,46 @@ class Row(tuple[Any, ...]):
 
 
 def apply_to_rows(rule: Rule, *operands: Any) -> Value:
-    """The node that `rule` makes of its rows of operands, and one operand more where it has one.
+    """The node that `rule` makes of its rows of operands, and of a single one where it has one.
 
     An empty row, or two rows of different widths, is a ValueError.
     """
-    rows = [x if isinstance(x, Row) else Row(x) for x in operands[: rule.rows]]
-    for name, row in zip(rule.operands, rows):
-        if not row:
-            raise ValueError(f"{rule.name} of no {name}; pass at least one")
-        if len(row) != len(rows[0]):
-            raise ValueError(
-                f"{rule.name} expected {len(rows[0])} {name}, as many as {rule.operands[0]}, "
-                f"got {len(row)}"
-            )
-    singles = operands[rule.rows :]
+    rows = [row if isinstance(row, Row) else Row(row) for row in operands[: rule.rows]]
+    if any(not row or len(row) != len(rows[0]) for row in rows):
+        raise _bad_row(rule, *rows)
     numbers = [row.numbers() for row in rows]
-    data, *partials = rule.function(floats, *numbers, *map(data_of, singles))
-    a, da = operand(singles[0], partials[-1]) if singles else (None, None)
-    node = record(rule, data, a, da, kind=Fan)
-    assert isinstance(node, Fan)
+    if len(operands) == rule.rows:
+        data, *partials = rule.function(floats, *numbers)
+        return _fan(rule, data, rows, partials, None, None)
+    last = operands[-1]
+    data, *partials, d = rule.function(floats, *numbers, data_of(last))
+    return _fan(rule, data, rows, partials, last, d)
+
+
+def _fan(
+    rule: Rule, data: float, rows: Sequence[Row], partials: Sequence[Any], last: Any, d: Any
+) -> Value:
+    """A new node; `last` is its single operand, if it has one, and d the partial of that."""
+    if not isinstance(last, Value):
+        d = None
+    node: Any = record(rule, data, last, d, None, None, Fan)
     node._sources = tuple(rows)
     node._row_partials = tuple([row.of_inputs(d) for row, d in zip(rows, partials)])
-    return node
+    fan: Value = node
+    return fan
+
+
+def _bad_row(rule: Rule, *rows: Row) -> ValueError:
+    width = len(rows[0])
+    for name, row in zip(rule.operands, rows):
+        if not row:
+            return ValueError(f"{rule.name} of no {name}; pass at least one")
+        if len(row) != width:
+            return ValueError(
+                f"{rule.name} expected {width} {name}, as many as {rule.operands[0]}, "
+                f"got {len(row)}"
+            )
+    raise AssertionError("no row is bad")
 
 
 def dot(weights: Iterable[Any], xs: Iterable[Any], bias: Any = 0.0) -> Value:
@@ -111,7 +142,32 @@ def dot(weights: Iterable[Any], xs: Iterable[Any], bias: Any = 0.0) -> Value:
     >>> dot([Value(2.0), Value(3.0)], [10.0, 100.0], bias=1.0)
     Value(data=321, grad=0, op=dot)
     """
-    return apply_to_rows(rules.dot, weights, xs, bias)
+    return dots([weights], xs, [bias])[0]
+
+
+def dots(weights: Iterable[Iterable[Any]], xs: Iterable[Any], biases: Iterable[Any]) -> list[Value]:
+    """[dot(row, xs, bias), …]: a layer of dots on the same xs, which are read once."""
+    xs = xs if isinstance(xs, Row) else Row(xs)
+    x, width, ys = xs.numbers(), len(xs), []
+    for row, bias in zip(weights, biases):
+        if not isinstance(row, Row):
+            row = Row(row)
+        if len(row) != width or not width:
+            raise _bad_row(rules.dot, row, xs)
+        if isinstance(bias, Value):
+            y, dw, dx, db = _DOT(floats, row.numbers(), x, bias.data)
+        else:
+            bias = number(bias)
+            y, dw, dx, _ = _DOT(floats, row.numbers(), x, bias)
+            db = None
+        node: Any = record(rules.dot, y, bias, db, None, None, Fan)
+        node._sources = (row, xs)
+        node._row_partials = (row.of_inputs(dw), xs.of_inputs(dx))
+        ys.append(node)
+    return ys
+
+
+_DOT = rules.dot.function
 
 
 def sum(xs: Iterable[Any]) -> Value:

@@ -8,21 +8,21 @@ an operator, its sign), to draw it, to differentiate it and to have it tested.
 
 from __future__ import annotations
 
-import inspect
+import builtins
 import math
+import operator
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 inf = math.inf
 
 Interval = tuple[float, float]
 Kind = Literal["linear", "saturating", "gate", "singular"]
+Ends = Literal["increasing", "decreasing"] | tuple[float, ...] | None
 
 WHOLE_LINE: Interval = (-inf, inf)
 
 
-@dataclass(frozen=True, eq=False)
 class Rule:
     """One primitive: how to compute it, and what the other rooms ask about it.
 
@@ -37,21 +37,42 @@ class Rule:
     ceiling:  the largest |partial| there can be
     domain:   by operand, the open interval where the op is differentiable
     kinks:    by operand, the points inside that interval where it is not
+    bounds:   how the ends of an interval bound it: "increasing" or "decreasing", if its value is so
+              in every operand; or, for an op of one operand, the points between which its value
+              and its partial are both monotone. None: the row itself, run on intervals, is all
     default:  of the last operand, where it may be left out
     operator: whether it is written with an operator instead of a method
     """
 
-    name: str
-    function: Callable[..., Any]
-    operands: tuple[str, ...]
-    label: str
-    kind: Kind
-    ceiling: float = inf
-    domain: dict[str, Interval] = field(default_factory=dict)
-    kinks: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    rows: int = 0
-    default: float | None = None
-    operator: bool = False
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        operands: tuple[str, ...],
+        label: str,
+        *,
+        kind: Kind,
+        ceiling: float = inf,
+        domain: dict[str, Interval] | None = None,
+        kinks: dict[str, tuple[float, ...]] | None = None,
+        bounds: Ends = None,
+        rows: int = 0,
+        default: float | None = None,
+        operator: bool = False,
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.operands = operands
+        self.label = label
+        self.kind = kind
+        self.ceiling = ceiling
+        self.domain = domain or {}
+        self.kinks = kinks or {}
+        self.bounds = bounds
+        self.rows = rows
+        self.default = default
+        self.operator = operator
+        self.__doc__ = function.__doc__
 
     def __call__(self, xp: Any, *operands: Any) -> Any:
         return self.function(xp, *operands)
@@ -77,12 +98,12 @@ def rule(*, label: str = "", **columns: Any) -> Callable[[Callable[..., Any]], R
         name = function.__name__
         if name in TABLE:
             raise ValueError(f"there is an op {name!r} already; give the new one another name")
-        _, *operands = inspect.signature(function).parameters
+        code = function.__code__
+        operands = code.co_varnames[1 : code.co_argcount]  # all but the namespace
         if len(operands) - columns.get("rows", 0) > 2:
             raise ValueError(f"op {name!r} has more than two single operands; gather them in a row")
         default = function.__defaults__[-1] if function.__defaults__ else None
-        row = Rule(name, function, tuple(operands), label or name, default=default, **columns)
-        row.__dict__["__doc__"] = function.__doc__
+        row = Rule(name, function, operands, label or name, default=default, **columns)
         TABLE[name] = row
         for watcher in _watchers:
             watcher(row)
@@ -109,7 +130,7 @@ def named(name: str) -> Rule:
 # --- arithmetic -----------------------------------------------------------------------------
 
 
-@rule(label="+", kind="linear", ceiling=1.0, operator=True)
+@rule(label="+", kind="linear", ceiling=1.0, operator=True, bounds="increasing")
 def add(xp, x, y):
     """x + y"""
     return x + y, 1.0, 1.0
@@ -121,7 +142,7 @@ def mul(xp, x, y):
     return x * y, y, x
 
 
-@rule(label="-", kind="linear", ceiling=1.0, operator=True)
+@rule(label="-", kind="linear", ceiling=1.0, operator=True, bounds="decreasing")
 def neg(xp, x):
     """-x"""
     return -x, -1.0
@@ -153,21 +174,21 @@ def abs(xp, x):
     return xp.abs(x), xp.sign(x)
 
 
-@rule(kind="singular", domain={"x": (0.0, inf)})
+@rule(kind="singular", domain={"x": (0.0, inf)}, bounds="increasing")
 def sqrt(xp, x):
     """√x"""
     y = xp.sqrt(x)
     return y, xp.divide(0.5, y)
 
 
-@rule(kind="singular")
+@rule(kind="singular", bounds="increasing")
 def exp(xp, x):
     """eˣ"""
     y = xp.exp(x)
     return y, y
 
 
-@rule(kind="singular", domain={"x": (0.0, inf)})
+@rule(kind="singular", domain={"x": (0.0, inf)}, bounds="increasing")
 def log(xp, x):
     """ln x"""
     return xp.log(x), xp.divide(1.0, x)
@@ -188,7 +209,7 @@ def cos(xp, x):
 # --- activations ----------------------------------------------------------------------------
 
 
-@rule(kind="gate", ceiling=1.0, kinks={"x": (0.0,)})
+@rule(kind="gate", ceiling=1.0, kinks={"x": (0.0,)}, bounds="increasing")
 def relu(xp, x):
     """max(0, x), with slope 0 at 0; a nan passes"""
     off = x <= 0
@@ -211,7 +232,7 @@ def elu(xp, x, alpha=1.0):
     return xp.where(on, x, alpha * below), xp.where(on, 1.0, alpha * xp.exp(z)), below
 
 
-@rule(kind="saturating", ceiling=0.25)
+@rule(kind="saturating", ceiling=0.25, bounds=(0.0,))
 def sigmoid(xp, x):
     """1 / (1 + e⁻ˣ)"""
     e = xp.exp(-xp.abs(x))
@@ -219,14 +240,14 @@ def sigmoid(xp, x):
     return y, e / (1.0 + e) ** 2  # σ′(x): never rounds to a false zero
 
 
-@rule(kind="saturating", ceiling=1.0)
+@rule(kind="saturating", ceiling=1.0, bounds=(0.0,))
 def tanh(xp, x):
     """(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)"""
     e = xp.exp(-2.0 * xp.abs(x))
     return xp.tanh(x), 4.0 * e / (1.0 + e) ** 2  # 1 - tanh²x, without the cancellation
 
 
-@rule(kind="saturating", ceiling=1.0)
+@rule(kind="saturating", ceiling=1.0, bounds=())
 def softplus(xp, x):
     """ln(1 + eˣ)"""
     e = xp.exp(-xp.abs(x))
@@ -234,7 +255,11 @@ def softplus(xp, x):
     return y, xp.where(x < 0, e, 1.0) / (1.0 + e)  # σ(x)
 
 
-@rule(kind="saturating", ceiling=1.12890414518516)
+@rule(
+    kind="saturating",
+    ceiling=1.12890414518516,
+    bounds=(-1.4142135623730951, -0.7517915246935645, 1.4142135623730951),  # ±√2, and the least
+)
 def gelu(xp, x):
     """x · Φ(x), Φ the normal distribution"""  # Hendrycks and Gimpel 2016, the exact form
     phi = 0.5 * xp.erfc(-x / math.sqrt(2.0))
@@ -245,7 +270,7 @@ def gelu(xp, x):
 # --- of two -----------------------------------------------------------------------------------
 
 
-@rule(kind="gate", ceiling=1.0)
+@rule(kind="gate", ceiling=1.0, bounds="increasing")
 def maximum(xp, x, y):
     """max(x, y); equal operands share the slope"""
     dx = xp.where(x == y, 0.5, xp.where(x < y, 0.0, 1.0))
@@ -253,7 +278,7 @@ def maximum(xp, x, y):
     return xp.maximum(x, y), dx, dy
 
 
-@rule(kind="gate", ceiling=1.0)
+@rule(kind="gate", ceiling=1.0, bounds="increasing")
 def minimum(xp, x, y):
     """min(x, y); equal operands share the slope"""
     dx = xp.where(x == y, 0.5, xp.where(x > y, 0.0, 1.0))
@@ -267,22 +292,16 @@ def minimum(xp, x, y):
 @rule(label="w·x", kind="linear", rows=2)
 def dot(xp, weights, xs, bias=0.0):
     """bias + w₀x₀ + w₁x₁ + …, left to right"""
-    y = bias
-    for w, x in zip(weights, xs):
-        y = y + w * x
-    return y, xs, weights, 1.0
+    return builtins.sum(map(operator.mul, weights, xs), bias), xs, weights, 1.0
 
 
-@rule(kind="linear", ceiling=1.0, rows=1)
+@rule(kind="linear", ceiling=1.0, rows=1, bounds="increasing")
 def sum(xp, xs):
     """x₀ + x₁ + …, left to right"""
-    y = 0.0
-    for x in xs:
-        y = y + x
-    return y, [1.0] * len(xs)
+    return builtins.sum(xs, 0.0), [1.0] * len(xs)
 
 
-@rule(kind="saturating", ceiling=1.0, rows=1)
+@rule(kind="saturating", ceiling=1.0, rows=1, bounds="increasing")
 def logsumexp(xp, xs):
     """ln Σ exp(x); its partials are the softmax"""
     peak = xs[0]
@@ -299,7 +318,7 @@ def logsumexp(xp, xs):
 # --- the one that carries no gradient ------------------------------------------------------------
 
 
-@rule(kind="linear", ceiling=0.0)
+@rule(kind="linear", ceiling=0.0, bounds="increasing")
 def detach(xp, x):
     """x, as a number: no gradient goes through"""
     return x, None

@@ -306,7 +306,7 @@ def test_a_rule_wrong_by_a_thousandth_is_caught(name, factor):
         y, dx, *rest = TABLE[name](xp, *operands)
         return y, dx * factor, *rest
 
-    row = Rule(name, wrong, TABLE[name].operands, name, "singular", domain=TABLE[name].domain,
+    row = Rule(name, wrong, TABLE[name].operands, name, kind="singular", domain=TABLE[name].domain,
                kinks=TABLE[name].kinks)  # fmt: skip
     for check in (check_partials_against_differences, check_gradient_through_values):
         with pytest.raises((AssertionError, ArithmeticError)):
