@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from microgradx.render import RendererNotFound
+from microgradx.render import RendererNotFound, RenderingFailed
 
 DEMOS = ("micrograd_moons", "vanishing", "dead_relu")
 
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"can't write to {chosen.out}: {error}; choose a folder with --out", file=sys.stderr)
         return 2
-    except (RendererNotFound, AssertionError) as error:
+    except (RendererNotFound, RenderingFailed, AssertionError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

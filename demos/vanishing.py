@@ -41,7 +41,7 @@ def run(out: Path) -> None:
 
     picture = mx.draw(
         loss,
-        title=f"iris {FLOWER} ({SPECIES[species[FLOWER]]}), six sigmoid layers: "
+        title=f"iris {FLOWER} ({SPECIES[species[FLOWER]]}) in a net of six sigmoid layers:\n"
         "the gradient starts at the loss and fades on its way down",
         note=lambda node: notes.get(node, ""),
         without=model.parameters(),
@@ -84,10 +84,10 @@ def running_product(path: list[Edge]) -> dict[mx.Value, str]:
         lines = []
         if edge.node.op == "sigmoid":
             passed, so_far = passed + 1, so_far * edge.partial
-            lines.append(f"σ′ so far {so_far:.2g} ≤ 0.25^{passed} = {0.25**passed:.2g}")
+            lines.append(f"σ′ so far {so_far:.3g} ≤ 0.25^{passed} = {0.25**passed:.3g}")
         here = math.floor(math.log10(abs(edge.input.grad)))
         if here < decade:
-            lines.append(f"grad falls below 10^{here + 1}")
+            lines.append(f"grad falls below 10^{here + 1}" if here < -1 else "grad falls below 1")
             decade = here
         if lines:
             notes[edge.input] = "\n".join(lines)

@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from microgradx.engine import Edge, Value, cut_off, order
+from microgradx.engine import Edge, Value, cut_off, with_cut_off
 
 # `layers.0[2]`, `layers.0[2].z`, `layers.0.weight[2,1]`, `layers.0.bias[2]`: layer and neuron
 PLACE = re.compile(r"(?P<layer>.+?)(\.weight|\.bias)?\[(?P<neuron>\d+)(,\d+)*\](\.z)?")
+
+SPAN = 2500  # ranks: a layout of more takes seconds, then minutes
 
 Place = tuple[str, str]  # layer and neuron, each "" where a node has none
 
@@ -50,16 +52,16 @@ class Diagram:
 
     def __init__(self, output: Value, without: Iterable[Value] = (), limit: int = 300) -> None:
         hidden = set(without)
-        reached = _everything(output)
+        reached = with_cut_off(output)
         self.alive = _alive(reached)
         self.nodes = [node for node in reached if node not in hidden]
-        self.swept = any(node.grad != 0 for node in self.nodes)
+        self.swept = any(x.grad != 0 for x in self.nodes if x.rule or x is output)
         self.edges = [e for node in self.nodes for e in node.edges if e.input not in hidden]
         self.stops = [edge for edge in self.edges if self.is_stop(edge)]
         for self.folded, key in FOLDS:
             self.boxes = self._boxes(key, limit)
             self.arrows = self._arrows()
-            if len(self.boxes) <= limit and len(self.arrows) <= 2 * limit:
+            if len(self.boxes) <= limit and len(self.arrows) <= 2 * limit and self._span() <= SPAN:
                 break
 
     def is_stop(self, edge: Edge) -> bool:
@@ -79,15 +81,28 @@ class Diagram:
         for box in boxes.values():
             box.place = place(box.nodes[0])
             if len(box.nodes) > 1:
-                box.name = self._name(box)
+                self._name(box)
         return list(boxes.values())
 
-    def _name(self, box: Box) -> str:
-        """What a fold is called: after its neuron or layer, else after its op."""
+    def _name(self, box: Box) -> None:
+        """Call a fold after its neuron or layer, else after its op, and put it where it belongs."""
         layer, neuron = box.place
-        if layer:
-            return f"{layer}[{neuron}]" if self.folded == "neuron" else layer
-        return "the rest" if self.folded == "all" else box.nodes[0].op or "leaves"
+        if self.folded == "all":
+            box.name, box.place = "the rest", ("", "")
+        elif not layer:
+            box.name = box.nodes[0].op or "leaves"
+        elif self.folded == "neuron":
+            box.name = f"{layer}[{neuron}]"
+        else:
+            box.name, box.place = layer, (layer, "")
+
+    def _span(self) -> int:
+        """How many ranks all arrows cross together: what a layout takes its time for."""
+        rank: dict[Value, int] = {}
+        for node in reversed(self.nodes):
+            rank[node] = max((rank[x] + 1 for x in node.inputs if x in rank), default=0)
+        ends = [(a.tail.nodes, a.head.nodes) for a in self.arrows if not a.tail.name + a.head.name]
+        return sum(rank[head] - rank[tail] for [tail], [head] in ends)
 
     def _arrows(self) -> list[Arrow]:
         """The edges between boxes; edges inside a fold are not drawn, but its stops are kept."""
@@ -98,7 +113,7 @@ class Diagram:
             if tail is head:
                 head.stops += [edge] if self.is_stop(edge) else []
                 continue
-            single = len(tail.nodes) == len(head.nodes) == 1
+            single = not self.folded
             key: object = (edge.node, edge.position) if single else (id(tail), id(head))
             arrows.setdefault(key, Arrow(tail, head, [])).edges.append(edge)
         for node in self.nodes:
@@ -130,17 +145,6 @@ FOLDS: list[tuple[str, Callable[[Value], object]]] = [
     ("op", lambda node: place(node)[0] or (node.op,)),
     ("all", lambda node: None),
 ]
-
-
-def _everything(output: Value) -> list[Value]:
-    """The graph of `output`, and what its detached nodes were cut off from."""
-    nodes: dict[Value, None] = {}
-    starts = [output]  # grows
-    for start in starts:
-        fresh = [node for node in order(start) if node not in nodes]
-        nodes.update(dict.fromkeys(fresh))
-        starts += [cut for node in fresh for cut in cut_off(node)]
-    return list(nodes)
 
 
 def _alive(nodes: list[Value]) -> set[Value]:

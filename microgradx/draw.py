@@ -98,7 +98,7 @@ class _Sheet:
 
         graph = graphviz.Digraph("microgradx")
         graph.attr(rankdir=direction, bgcolor=WHITE, fontname="Helvetica", fontcolor=INK)
-        graph.attr(nodesep="0.25", ranksep="0.45", labelloc="t", label=self.legend(title))
+        graph.attr(nodesep="0.25", ranksep="0.55", labelloc="t", label=self.legend(title))
         graph.attr("node", shape="box", fontname="Helvetica", fontsize="12", margin="0.1,0.06")
         graph.attr("edge", fontname="Helvetica", fontsize="11", fontcolor=INK)
         self.frames(graph)
@@ -112,7 +112,8 @@ class _Sheet:
         for (layer, neuron), shape in self.shapes():
             layers.setdefault(layer, {}).setdefault(neuron, []).append(shape)
         for i, (layer, neurons) in enumerate(layers.items()):
-            with _frame(graph, layer, f"layer{i}", "#9a9a9a") as outer:
+            lone_fold = [box.name for box in self.diagram.boxes if box.place[0] == layer] == [layer]
+            with _frame(graph, "" if lone_fold else layer, f"layer{i}", "#9a9a9a") as outer:
                 for neuron, shapes in neurons.items():
                     name = f"[{neuron}]" if neuron and len(shapes) > 1 else ""
                     with _frame(outer, name, f"layer{i}_neuron{neuron}", "#d0d0d0") as inner:
@@ -133,8 +134,8 @@ class _Sheet:
         blues = [fill for fill in BLUES if any(look[0] == fill for look in looks)]
         cells = [f'<td>{font("|grad|", 10)}</td>'] if blues else []
         for fill in blues:
-            floor = 10.0 ** (self.top - BLUES.index(fill) * self.step - self.step + 1)
-            cells.append(swatch(fill, f"≥ {short(floor)}", _ink_on(fill)))
+            floor = self.top - BLUES.index(fill) * self.step - self.step + 1
+            cells.append(swatch(fill, f"≥ {_power(floor)}", _ink_on(fill)))
         words = {look[3]: look for look in looks if look[3]}
         cells += [swatch(fill, word, ink) for word, (fill, ink, _, _) in sorted(words.items())]
         if self.diagram.stops:
@@ -181,7 +182,7 @@ class _Sheet:
         name, sign = self.label(node), _sign(node)
         if name == node.label:
             name = self.within_frame(node)
-        head = bold(name) + (f" {escape(sign)}" if name else bold(sign))
+        head = " ".join(filter(None, [bold(name), escape(sign) if name else bold(sign)]))
         grad = f"   grad {short(node.grad)}" if self.diagram.swept else ""
         note = self.note(node) if self.note else ""
         numbers = font(short(node.data) + grad, 11)
@@ -261,6 +262,8 @@ def _factor(arrow: Arrow) -> str:
     partials = [edge.partial for edge in arrow.edges]
     if len(partials) == 1:
         return f"×{short(partials[0])}"
+    if any(map(math.isnan, partials)):
+        return f"{len(partials):,} edges, ×nan among them"
     zeros = sum(partial == 0 for partial in partials)
     badge = f"{len(partials):,} edges, ×{short(min(partials))} … ×{short(max(partials))}"
     return badge + (f", {zeros:,} of them ×0" if zeros else "")
@@ -275,6 +278,10 @@ def _width(partial: float) -> float:
 
 def _decade(size: float) -> int:
     return math.floor(math.log10(size) + 1e-9)  # 0.99999999999 is drawn as 1
+
+
+def _power(decade: int) -> str:
+    return short(10.0**decade) if abs(decade) < 300 else f"1e{decade}"
 
 
 def _nan_first(x: float) -> float:

@@ -213,15 +213,9 @@ class Value:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Value:
         """A twin of this node and of all it was computed from, whatever the depth."""
-        originals = [self]  # grows: also what lies behind a detach
-        fresh: list[Value] = []
-        for start in originals:
-            for node in order(start):
-                if id(node) not in memo:
-                    memo[id(node)] = node._twin()
-                    fresh.append(node)
-                    if node.rule is rules.detach:
-                        originals.append(node._a)
+        fresh = [node for node in with_cut_off(self) if id(node) not in memo]
+        for node in fresh:
+            memo[id(node)] = node._twin()
         for node in fresh:
             memo[id(node)]._take_twins(memo)
         copied: Value = memo[id(self)]
@@ -251,16 +245,19 @@ class Value:
         def _spread(self, adjoint: float) -> None: ...
 
 
-def order(output: Value) -> list[Value]:
-    """Every node that `output` was computed from, each before all of its inputs; output first.
+def order(*outputs: Value) -> list[Value]:
+    """Every node that `outputs` were computed from, each before all of its inputs.
 
     Two passes and no recursion: count how often each node is read, then release it when the last
     of its consumers has been passed (Kahn 1962). Both passes read a list that grows meanwhile.
     The reading of a node's slots is spelled out, because nothing runs more often.
     """
-    found: list[Any] = [output]
-    reached: list[Any] = [output]
+    starts = list(dict.fromkeys(outputs))
+    found: list[Any] = [*starts]
+    reached: list[Any] = []
     try:
+        for node in starts:
+            node._pending = 1  # as if it were read once from outside
         for node in found:
             if node._da is not None:
                 input = node._a
@@ -277,6 +274,10 @@ def order(output: Value) -> list[Value]:
                     if not input._pending:
                         found.append(input)
                     input._pending += 1
+        for node in starts:
+            node._pending -= 1
+            if not node._pending:
+                reached.append(node)
         for node in reached:
             if node._da is not None:
                 input = node._a
@@ -303,6 +304,17 @@ def order(output: Value) -> list[Value]:
 def cut_off(node: Value) -> list[Value]:
     """The operands that a detach cut the node off from."""
     return [x for x, partial in node.arguments if partial is None and isinstance(x, Value)]
+
+
+def with_cut_off(output: Value) -> list[Value]:
+    """`order(output)`, and then what its detached nodes were cut off from, and so on."""
+    nodes: dict[Value, None] = {}
+    starts = [output]
+    while starts:
+        fresh = [node for node in order(*starts) if node not in nodes]
+        nodes.update(dict.fromkeys(fresh))
+        starts = [x for node in fresh for x in cut_off(node) if x not in nodes]
+    return list(nodes)
 
 
 # --- making nodes -------------------------------------------------------------------------------

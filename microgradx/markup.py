@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+# A backslash is doubled, because Graphviz expands \N and \n in such labels too.
 MARKUP = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "\\": "&#92;"}
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "\\": "&#92;&#92;"}
 )
 WIDTH, LINES = 120, 6  # of a text in a picture; the rest is cut off
 
@@ -22,7 +23,9 @@ def clip(text: str) -> str:
 
 def escape(text: str) -> str:
     """Text that stays text: no tag, no entity, no control character of its own."""
-    lines = [clip(line) for line in text.splitlines()[:LINES]] or [""]
+    lines = [clip(line) for line in str(text).splitlines()] or [""]
+    if len(lines) > LINES:
+        lines[LINES - 1 :] = ["…"]
     clean = ["".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines]
     return "<br/>".join(line.translate(MARKUP) for line in clean)
 

@@ -82,7 +82,7 @@ def write_whole(path: Path, content: bytes) -> None:
     import tempfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name[:40], suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -115,7 +115,7 @@ class Picture:
 
     def svg(self) -> str:
         """The picture as SVG text; RendererNotFound or RenderingFailed if that can't be."""
-        return render(self.source, "svg", self.renderer).decode()
+        return render(self.source, "svg", self.renderer).decode(errors="replace")
 
     def png(self) -> bytes:
         """The picture as PNG; RendererNotFound or RenderingFailed if that can't be."""
@@ -133,11 +133,11 @@ class Picture:
         path = Path(path)
         if not path.suffix:
             path = path.with_suffix(f".{self.format}")
-        if path.suffix in (".dot", ".gv"):
+        if path.suffix.lower() in (".dot", ".gv"):
             write_whole(path, self.source.encode())
             return path
         try:
-            content = render(self.source, path.suffix[1:], self.renderer)
+            content = render(self.source, path.suffix[1:].lower(), self.renderer)
         except RendererNotFound as error:
             saved = path.with_suffix(".dot")
             write_whole(saved, self.source.encode())

@@ -7,9 +7,9 @@ import pytest
 
 from microgradx import rules
 from microgradx.check import GradientMismatch, check_gradients
-from microgradx.engine import Value, record, maximum
-from microgradx.rows import sum as sum_of
+from microgradx.engine import Value, maximum, record
 from microgradx.rows import dot, logsumexp, mean
+from microgradx.rows import sum as sum_of
 
 
 def wrong(factor: float):

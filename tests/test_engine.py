@@ -18,8 +18,8 @@ import pytest
 
 from microgradx import engine, floats, rules
 from microgradx.engine import Edge, Value, apply, maximum, minimum, order
-from microgradx.rows import sum as sum_of
 from microgradx.rows import Fan, Row, apply_to_rows, dot, mean
+from microgradx.rows import sum as sum_of
 
 inf, nan = math.inf, math.nan
 

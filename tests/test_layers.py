@@ -12,7 +12,7 @@ FLOORS = {
     0: ("floats", "rules", "reals", "nests", "markup", "render"),
     1: ("engine",),
     2: ("rows",),
-    3: ("modules", "losses", "optim", "check", "diagram"),
+    3: ("modules", "losses", "optim", "check", "diagram", "bounds"),
     4: ("nn", "draw"),
     5: ("__main__",),
 }

@@ -1,0 +1,364 @@
+"""What a picture shows, against brute force over all the edges of small graphs."""
+
+import math
+import random
+
+import pytest
+
+from microgradx import dot, maximum
+from microgradx import sum as sum_of
+from microgradx.diagram import FOLDS, Diagram, common_place, place
+from microgradx.engine import Edge, Value, order
+
+inf, nan = math.inf, math.nan
+LIMITS = (300, 60, 40, 24, 12, 8, 5, 4, 3, 2, 1)
+
+
+def random_graph(seed: int) -> Value:
+    """A graph with ReLUs, dots, repeated operands, bare numbers and detached nodes."""
+    rng = random.Random(seed)
+    pool = [Value(rng.choice([-1.0, 0.0, 0.5, 1.0])) for _ in range(4)]
+    for _ in range(24):
+        a, b = rng.choice(pool[-6:]), rng.choice(pool)
+        makers = [
+            lambda a=a, b=b: (a + b) * 0.5,
+            lambda a=a, b=b: a * b,
+            lambda a=a: a * a,
+            lambda a=a: a.relu(),
+            lambda a=a: (-a).relu(),
+            lambda a=a, b=b: dot([a, b, 0.0, a], [b, a, b, 1.0], a).tanh(),
+            lambda a=a, b=b: maximum(a, b),
+            lambda a=a: a.detach(),
+        ]
+        pool.append(rng.choice(makers)())
+    return sum_of(pool[-5:])
+
+
+def everything(output: Value) -> list[Value]:
+    """All that the output was computed from, through detached operands too."""
+    found, todo = [], [output]
+    while todo:
+        node = todo.pop()
+        if node not in found:
+            found.append(node)
+            todo += [x for x, _ in node.arguments if isinstance(x, Value)]
+    return found
+
+
+def alive_by_fixpoint(output: Value) -> set[Value]:
+    edges = [edge for node in everything(output) for edge in node.edges]
+    alive, before = {output}, set()
+    while alive != before:
+        before = set(alive)
+        alive |= {e.input for e in edges if e.node in alive and e.partial != 0}
+    return alive
+
+
+def names(edges: list[Edge]) -> set[tuple[int, int]]:
+    return {(id(edge.node), edge.position) for edge in edges}
+
+
+def net(dead: set[str] = frozenset(), layers: int = 3, width: int = 4) -> Value:
+    """A labelled ReLU net without parameters; the neurons in `dead` are off, such as "L0[2]"."""
+    xs = [Value(1.0, "x"), Value(2.0, "y")]
+    for k in range(layers):
+        ys = []
+        for i in range(width):
+            name = f"L{k}[{i}]"
+            z = dot([-0.5 if name in dead else 0.5] * len(xs), xs)
+            z.label, y = f"{name}.z", z.relu()
+            y.label = name
+            ys.append(y)
+        xs = ys
+    output = sum_of(xs)
+    output.label = "out"
+    output.backward()
+    return output
+
+
+# --- where the gradient stops ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_stops_are_the_edges_with_partial_0_and_adjoint_not(seed):
+    output = random_graph(seed)
+    output.backward()
+    edges = [edge for node in everything(output) for edge in node.edges]
+    stops = [edge for edge in edges if edge.partial == 0 and edge.node.grad != 0]
+    assert names(Diagram(output).stops) == names(stops)
+
+
+def test_random_graphs_have_every_kind_of_edge():
+    kinds = set()
+    for seed in range(40):
+        output = random_graph(seed)
+        output.backward()
+        for node in everything(output):
+            kinds |= {(edge.partial == 0, node.grad == 0) for edge in node.edges}
+    assert len(kinds) == 4
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("swept", [True, False])
+def test_alive_is_a_path_without_a_zero(seed, swept):
+    output = random_graph(seed)
+    if swept:
+        output.backward()
+    diagram = Diagram(output)
+    assert set(diagram.nodes) == set(everything(output))
+    assert len(diagram.nodes) == len(set(diagram.nodes))
+    assert diagram.alive == alive_by_fixpoint(output)
+    assert diagram.swept is swept
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_before_backward_a_stop_is_where_one_would_arrive(seed):
+    output = random_graph(seed)
+    alive = alive_by_fixpoint(output)
+    edges = [edge for node in everything(output) for edge in node.edges]
+    expected = [edge for edge in edges if edge.partial == 0 and edge.node in alive]
+    assert names(Diagram(output).stops) == names(expected)
+
+
+def test_behind_a_stop_there_is_no_second_one():
+    first = Value(-1.0).relu()  # starved: its own zero stops nothing
+    second = (first - 1.0).relu()
+    (second + 1.0).backward()
+    output = second + 1.0
+    output.backward()
+    assert [edge.node for edge in Diagram(output).stops] == [second]
+
+
+def test_cancelled_adjoint_is_no_stop():
+    off = Value(-1.0).relu()
+    output = off - off * 1.0
+    output.backward()
+    assert off.grad == 0
+    assert Diagram(output).stops == []
+
+
+def test_both_zeros_of_a_square_are_stops():
+    x = Value(0.0)
+    output = x * x
+    output.backward()
+    assert [(edge.input, edge.position) for edge in Diagram(output).stops] == [(x, 0), (x, 1)]
+
+
+def test_nan_adjoint_at_a_zero_is_a_stop():
+    output = Value(-1.0).relu() * nan
+    output.backward()
+    assert len(Diagram(output).stops) == 1
+
+
+def test_detached_nodes_come_last_and_starve():
+    x = Value(2.0, "x")
+    trunk = x * 3.0
+    output = trunk.detach() + Value(1.0)
+    output.backward()
+    diagram = Diagram(output)
+    assert set(diagram.nodes[-2:]) == {trunk, x}
+    assert not diagram.alive & {trunk, x}
+    assert [(a.tail.nodes, a.edges) for a in diagram.arrows if a.detached] == [([trunk], [])]
+
+
+def test_hidden_nodes_take_their_edges_along():
+    w, x = Value(0.0, "w"), Value(0.0, "x")
+    output = w * x + 1.0
+    output.backward()
+    diagram = Diagram(output, without=(p for p in [w]))
+    assert w not in diagram.nodes and x in diagram.nodes
+    assert {edge.input for edge in diagram.edges} == {x, output.inputs[0]}
+    assert [edge.input for edge in diagram.stops] == [x]
+
+
+def test_grads_of_an_earlier_sweep_do_not_count():
+    w = Value(2.0, "w")
+    (w * 3.0).backward()
+    fresh = (w * 4.0).tanh()
+    assert not Diagram(fresh).swept
+
+
+# --- places ---------------------------------------------------------------------------------------
+
+PLACES = [
+    ("layers.0[2]", ("layers.0", "2")),
+    ("layers.0[2].z", ("layers.0", "2")),
+    ("layers.0.weight[2,1]", ("layers.0", "2")),
+    ("layers.0.bias[12]", ("layers.0", "12")),
+    ("net.layers.3[0]", ("net.layers.3", "0")),
+    ("bias[1]", ("bias", "1")),
+    ("x", ("", "")),
+    ("", ("", "")),
+    ("[2]", ("", "")),
+    ("layers.0[2].y", ("", "")),
+    ("layers.0[a]", ("", "")),
+    ("layers.0[2] ", ("", "")),
+    ("a\nb[1]", ("", "")),
+]
+
+
+@pytest.mark.parametrize("label, expected", PLACES)
+def test_place(label, expected):
+    assert place(Value(0.0, label)) == expected
+
+
+@pytest.mark.parametrize(
+    "one, other, expected",
+    [
+        (("a", "1"), ("a", "1"), ("a", "1")),
+        (("a", "1"), ("a", "2"), ("a", "")),
+        (("a", "1"), ("b", "1"), ("", "")),
+        (("a", "1"), ("", ""), ("", "")),
+        (("", ""), ("", ""), ("", "")),
+    ],
+)
+def test_common_place(one, other, expected):
+    assert common_place(one, other) == common_place(other, one) == expected
+
+
+# --- folds ----------------------------------------------------------------------------------------
+
+
+def test_folds_come_from_finest_to_coarsest():
+    output = net()
+    took = [Diagram(output, limit=limit).folded for limit in (300, 26, 8, 5, 2, 1)]
+    assert took == ["", "neuron", "layer", "op", "all", "all"]
+    assert [folded for folded, _ in FOLDS] == ["", "neuron", "layer", "op", "all"]
+
+
+@pytest.mark.parametrize(
+    "limit, boxes",
+    [
+        (300, [""] * 27),
+        (26, ["", *[f"L{k}[{i}]" for k in (2, 1, 0) for i in range(4)], "", ""]),
+        (8, ["", "L2", "L1", "L0", "", ""]),
+        (5, ["", "L2", "L1", "L0", "leaves"]),
+        (2, ["the rest"]),
+    ],
+)
+def test_what_a_fold_is_called(limit, boxes):
+    assert sorted(box.name for box in Diagram(net(), limit=limit).boxes) == sorted(boxes)
+
+
+def test_everything_in_one_box_is_called_the_rest_whatever_comes_first():
+    output = net()
+    assert [box.name for box in Diagram(output.inputs[0], limit=1).boxes] == ["the rest"]
+    assert Diagram(output.inputs[0], limit=1).boxes[0].place == ("", "")
+
+
+def test_unlabelled_graphs_fold_by_op():
+    xs = [Value(float(i)) for i in range(1, 21)]
+    output = sum_of([x.tanh() for x in xs])
+    diagram = Diagram(output, limit=10)
+    assert diagram.folded == "op"
+    assert {(box.name, len(box.nodes)) for box in diagram.boxes} == {
+        ("", 1), ("tanh", 20), ("leaves", 20),
+    }  # fmt: skip
+
+
+def graphs() -> list[Value]:
+    healthy, sick = net(), net({"L0[2]", "L1[0]"})
+    many = net({f"L{k}[{i}]" for k in (0, 1, 2) for i in range(3)})
+    broken = dot([1.0, 2.0], [Value(nan, "L0[0]"), Value(1.0, "L0[1]")])
+    broken.backward()
+    scattered = [random_graph(seed) for seed in range(6)]
+    for output in scattered:
+        output.backward()
+    return [healthy, sick, many, broken, *scattered]
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_fold_loses_nothing(limit):
+    for output in graphs():
+        diagram = Diagram(output, limit=limit)
+        assert len(diagram.boxes) <= limit
+        assert len(diagram.arrows) <= 2 * limit or diagram.folded == "all"
+        boxed = [node for box in diagram.boxes for node in box.nodes]
+        assert sorted(map(id, boxed)) == sorted(map(id, everything(output)))
+        home = {node: box for box in diagram.boxes for node in box.nodes}
+        drawn = [edge for arrow in diagram.arrows for edge in arrow.edges]
+        assert len(names(drawn)) == len(drawn)
+        across = [e for e in diagram.edges if home[e.input] is not home[e.node]]
+        assert names(drawn) == names(across)
+        for arrow in diagram.arrows:
+            ends = {(id(home[e.input]), id(home[e.node])) for e in arrow.edges}
+            assert arrow.detached or ends == {(id(arrow.tail), id(arrow.head))}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_stop_is_on_an_arrow_or_announced_by_its_fold(limit):
+    for output in graphs():
+        diagram = Diagram(output, limit=limit)
+        on_arrows = names([edge for arrow in diagram.arrows for edge in arrow.edges])
+        inside = [edge for box in diagram.boxes for edge in box.stops]
+        assert len(names(inside)) == len(inside)
+        assert names(inside) == names(diagram.stops) - on_arrows
+
+
+@pytest.mark.parametrize("limit", [20, 12, 8])
+def test_few_sick_nodes_stay_by_themselves(limit):
+    diagram = Diagram(net({"L1[3]"}), limit=limit)
+    alone = {box.nodes[0].label for box in diagram.boxes if len(box.nodes) == 1}
+    assert diagram.folded
+    assert {"L1[3]", "L1[3].z"} <= alone
+    assert not any(box.stops for box in diagram.boxes)
+    assert names(diagram.stops) & names([e for a in diagram.arrows for e in a.edges])
+
+
+@pytest.mark.parametrize("number", [nan, inf, -inf])
+def test_nodes_that_are_not_finite_stay_by_themselves(number):
+    output = net()
+    sick = [node for node in everything(output) if node.label in ("L0[1].z", "L2[0]")]
+    sick[0].data, sick[1].grad = number, number
+    diagram = Diagram(output, limit=8)
+    assert diagram.folded == "layer"
+    assert all([node] in [box.nodes for box in diagram.boxes] for node in sick)
+
+
+def test_too_many_sick_nodes_fold_too():
+    dead = {f"L{k}[{i}]" for k in range(3) for i in range(3)}
+    diagram = Diagram(net(dead), limit=8)
+    assert len(diagram.stops) == 9
+    assert len(diagram.boxes) <= 8
+    assert [len(box.stops) for box in diagram.boxes if box.name == "L2"] == [3]
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_parallel_edges_do_not_outgrow_the_picture(zero):
+    x, w = Value(3.0, "x"), Value(0.0 if zero else 1.0, "w")
+    output = dot([w] * 2000, [x] * 2000)
+    output.backward()
+    assert len(Diagram(output, limit=300).arrows) <= 600
+
+
+def test_edges_between_two_single_boxes_are_drawn_each():
+    x = Value(3.0)
+    diagram = Diagram(x * x)
+    assert [len(arrow.edges) for arrow in diagram.arrows] == [1, 1]
+
+
+def test_many_detached_nodes_of_one_chain(monkeypatch):
+    node, cuts = Value(1.0), []
+    for _ in range(300):
+        node = node * 1.0
+        cuts.append(node.detach())
+    visits = []
+
+    def counted(*outputs):
+        visits.extend(nodes := order(*outputs))
+        return nodes
+
+    monkeypatch.setattr("microgradx.engine.order", counted)
+    assert len(Diagram(sum_of(cuts)).nodes) == 602
+    assert len(visits) < 3 * 602
+
+
+def test_a_long_chain_folds_without_recursion():
+    node = Value(1.0)
+    for _ in range(100_000):
+        node = node * 1.0
+    node.backward()
+    diagram = Diagram(node)
+    assert len(diagram.nodes) == 100_001
+    assert diagram.folded == "op"
+    assert [len(box.nodes) for box in diagram.boxes] == [100_000, 1]

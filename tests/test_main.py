@@ -1,0 +1,187 @@
+"""The command line, as a function and as a program."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from xml.etree import ElementTree
+
+import pytest
+
+from microgradx import rules
+from microgradx.__main__ import ScriptFailed, main, value_of
+
+SCRIPT = """
+from microgradx import Value
+x = Value(-2.0, "x")
+y = x.relu()
+loss = y * 3
+loss.backward()
+number = 3.0
+"""
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """A function that writes a script in the current folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text=SCRIPT, name="script.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return name
+
+    return write
+
+
+def program(*arguments, **environment):
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    return subprocess.run(
+        [sys.executable, "-m", "microgradx", *arguments],
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8", **environment},
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+
+
+def test_ops_lists_every_row(capsys):
+    assert main(["ops"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(rules.TABLE)
+    for line, rule in zip(lines, rules.TABLE.values()):
+        assert line.startswith(f"{rule.name}({', '.join(rule.operands)}) ")
+        assert f" {rule.kind} " in line and line.endswith(rule.__doc__)
+        assert len(line) <= 80
+
+
+@pytest.mark.parametrize("name, nodes", [("", 3), (":loss", 3), (":y", 2), (":x", 1)])
+@pytest.mark.parametrize("out", [None, "new/picture.svg", "picture.dot", "picture.png"])
+def test_draw_writes(script, capsys, name, nodes, out):
+    file = script()
+    assert main(["draw", file + name, *(["--out", out] if out else [])]) == 0
+    said = capsys.readouterr()
+    written = out or "script.svg"
+    assert said.out.startswith(f"{written.replace('/', os.sep)}: {nodes} nodes, ")
+    assert ("STOP at relu" in said.out) is (nodes > 1)
+    assert said.err == ""
+    assert os.path.getsize(written) > 100
+    if written.endswith("svg"):
+        ElementTree.parse(written)
+
+
+@pytest.mark.parametrize("name", ["nonsense", "number", ""])
+def test_wrong_name_lists_those_there_are(script, capsys, name):
+    file = script(SCRIPT.replace("loss", "cost"))
+    assert main(["draw", f"{file}:{name}"]) == 2
+    said = capsys.readouterr()
+    assert f"no Value named {name or 'loss'}; there are x, y, cost" in said.err
+    assert said.out == "" and os.listdir() == ["script.py"]
+
+
+def test_script_without_a_value(script, capsys):
+    assert main(["draw", script("x = 1")]) == 2
+    assert "it leaves no Value at all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["nowhere.py", "nowhere.py:loss", ".", ""])
+def test_missing_file(script, capsys, missing):
+    assert main(["draw", missing]) == 2
+    said = capsys.readouterr()
+    assert f"there is no script {missing.partition(':')[0]}" in said.err
+    assert said.out == "" and os.listdir() == []
+
+
+def test_a_script_that_raises_prints_its_own_traceback_only(script):
+    file = script("def f():\n    return 1 / 0\nprint('before')\nf()\n")
+    done = program("draw", file)
+    assert done.returncode == 1
+    assert done.stdout == "before\n"
+    lines = done.stderr.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+    frames = [line.strip().split(",")[0] for line in lines if line.startswith("  File")]
+    assert frames == [f'File "{file}"'] * 2
+    assert os.listdir() == [file]
+
+
+def test_a_script_that_is_no_python(script):
+    done = program("draw", script("x = = 1\n"))
+    assert done.returncode == 1
+    assert "SyntaxError" in done.stderr and "runpy" not in done.stderr
+
+
+def test_a_script_runs_as_one(script):
+    values = "import microgradx as mx\nif __name__ == '__main__':\n    loss = mx.Value(2.0)\n"
+    assert value_of(script(values), "loss").data == 2.0
+    with pytest.raises(ScriptFailed):
+        value_of(script("1 / 0"), "loss")
+    with pytest.raises(LookupError):
+        value_of("nowhere.py", "loss")
+
+
+def test_a_script_imports_its_neighbours(script):
+    script("from microgradx import Value\nx = Value(1.0)\n", "below/neighbour_of_script.py")
+    file = script("from neighbour_of_script import x\nloss = x * 2\n", "below/script.py")
+    done = program("draw", file)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_script_that_exits_is_not_passed_over(script):
+    done = program("draw", script(SCRIPT + "raise SystemExit(0)\n"))
+    assert os.path.exists("script.svg") or (done.returncode and done.stderr)
+
+
+def test_a_path_may_have_a_colon(script):
+    file = script(name="a:b.py")
+    assert main(["draw", f"{file}:loss", "-o", "picture.svg"]) == 0
+
+
+def test_an_empty_out_is_refused(script, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["draw", script(), "--out", ""])
+    assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["file/picture.svg", "folder.svg", "picture.nonsense"])
+def test_what_cannot_be_written(script, capsys, out):
+    file = script()
+    script("in the way", "file")
+    os.mkdir("folder.svg")
+    assert main(["draw", file, "--out", out]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and len(said.err.splitlines()) >= 1
+    assert sorted(os.listdir()) == ["file", "folder.svg", "script.py"]
+    assert os.listdir("folder.svg") == []
+
+
+def test_without_a_renderer(script, capsys, monkeypatch, tmp_path):
+    file = script()
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path / "nowhere"))
+    assert main(["draw", file]) == 2
+    said = capsys.readouterr()
+    assert "pip install graphviz-pure" in said.err and "script.dot" in said.err
+    assert sorted(os.listdir()) == ["script.dot", "script.py"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["draw"], ["draw", "a.py", "b.py"]])
+def test_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: microgradx" in capsys.readouterr().err
+
+
+def test_as_a_program(script):
+    file = script()
+    done = program("draw", f"{file}:y", "-o", "y.svg")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "y.svg: 2 nodes, 1 edges; STOP at relu; 1 starved behind it\n"
+    assert program("draw", f"{file}:nonsense").returncode == 2
+    assert program("ops").stdout.count("\n") == len(rules.TABLE)
+
+
+def test_ops_on_a_terminal_without_unicode():
+    done = program("ops", PYTHONIOENCODING="cp1252")
+    assert done.returncode == 0, done.stderr
