@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from microgradx.engine import Edge, Value, cut_off, with_cut_off
-
-# `layers.0[2]`, `layers.0[2].z`, `layers.0.weight[2,1]`, `layers.0.bias[2]`: layer and neuron
-PLACE = re.compile(r"(?P<layer>.+?)(\.weight|\.bias)?\[(?P<neuron>\d+)(,\d+)*\](\.z)?")
+from microgradx.places import Place, place
 
 SPAN = 2500  # ranks: a layout of more takes seconds, then minutes
-
-Place = tuple[str, str]  # layer and neuron, each "" where a node has none
 
 
 class Box:
@@ -79,7 +74,7 @@ class Diagram:
             box = boxes.setdefault(node if node in apart else key(node), Box())
             box.nodes.append(node)
         for box in boxes.values():
-            box.place = place(box.nodes[0])
+            box.place = place(box.nodes[0].label)
             if len(box.nodes) > 1:
                 self._name(box)
         return list(boxes.values())
@@ -124,25 +119,12 @@ class Diagram:
         return list(arrows.values())
 
 
-def place(node: Value) -> Place:
-    """The layer and the neuron that a node's label puts it in."""
-    match = PLACE.fullmatch(node.label)
-    return (match["layer"], match["neuron"]) if match else ("", "")
-
-
-def common_place(one: Place, other: Place) -> Place:
-    """The innermost place that holds both."""
-    if one[0] != other[0]:
-        return ("", "")
-    return one if one == other else (one[0], "")
-
-
 # From finest to coarsest; a picture takes the first that fits.
 FOLDS: list[tuple[str, Callable[[Value], object]]] = [
     ("", lambda node: node),
-    ("neuron", lambda node: place(node) if place(node)[0] else node),
-    ("layer", lambda node: place(node)[0] or node),
-    ("op", lambda node: place(node)[0] or (node.op,)),
+    ("neuron", lambda node: place(node.label) if place(node.label)[0] else node),
+    ("layer", lambda node: place(node.label)[0] or node),
+    ("op", lambda node: place(node.label)[0] or (node.op,)),
     ("all", lambda node: None),
 ]
 

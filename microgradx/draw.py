@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from microgradx.diagram import Arrow, Box, Diagram, Place, common_place, place
+from microgradx.diagram import Arrow, Box, Diagram
 from microgradx.engine import Value
 from microgradx.markup import bold, clip, count, escape, font, row, short, swatch
+from microgradx.places import Place, common_place, place
 from microgradx.render import Picture
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class _Sheet:
 
     def within_frame(self, node: Value) -> str:
         """A node's label without what the frames around it say already."""
-        layer, neuron = place(node)
+        layer, neuron = place(node.label)
         name = node.label.removeprefix(layer)
         own = name in (f"[{neuron}]", f"[{neuron}].z")
         return "" if own and self.crowd[layer, neuron] > 1 else name.removeprefix(".")

@@ -17,7 +17,7 @@ from typing import Any, Literal
 inf = math.inf
 
 Interval = tuple[float, float]
-Kind = Literal["linear", "saturating", "gate", "singular"]
+Kind = Literal["linear", "product", "saturating", "gate", "singular"]
 Ends = Literal["increasing", "decreasing"] | tuple[float, ...] | None
 
 WHOLE_LINE: Interval = (-inf, inf)
@@ -31,9 +31,10 @@ class Rule:
               sequence of partials
     operands: the names of its operands, in order; the first `rows` of them are rows
     label:    its sign in a picture
-    kind:     "linear" (a partial never depends on its own operand), "saturating" (bounded partials
-              that come near 0 smoothly), "gate" (partials jump at a kink and are flat elsewhere)
-              or "singular" (a partial has no bound)
+    kind:     "linear" (constant partials), "product" (of its operands' first half with the second,
+              a partial being the partner), "saturating" (bounded partials that come near 0
+              smoothly), "gate" (partials jump at a kink and are flat elsewhere) or "singular" (a
+              partial has no bound)
     ceiling:  the largest |partial| there can be
     domain:   by operand, the open interval where the op is differentiable
     kinks:    by operand, the points inside that interval where it is not
@@ -136,7 +137,7 @@ def add(xp, x, y):
     return x + y, 1.0, 1.0
 
 
-@rule(label="×", kind="linear", operator=True)
+@rule(label="×", kind="product", operator=True)
 def mul(xp, x, y):
     """x · y"""
     return x * y, y, x
@@ -289,7 +290,7 @@ def minimum(xp, x, y):
 # --- of many ----------------------------------------------------------------------------------
 
 
-@rule(label="w·x", kind="linear", rows=2)
+@rule(label="w·x", kind="product", rows=2)
 def dot(xp, weights, xs, bias=0.0):
     """bias + w₀x₀ + w₁x₁ + …, left to right"""
     return builtins.sum(map(operator.mul, weights, xs), bias), xs, weights, 1.0

@@ -7,7 +7,7 @@ import pytest
 
 from microgradx import dot, maximum
 from microgradx import sum as sum_of
-from microgradx.diagram import FOLDS, Diagram, common_place, place
+from microgradx.diagram import FOLDS, Diagram
 from microgradx.engine import Edge, Value, order
 
 inf, nan = math.inf, math.nan
@@ -176,44 +176,6 @@ def test_grads_of_an_earlier_sweep_do_not_count():
     (w * 3.0).backward()
     fresh = (w * 4.0).tanh()
     assert not Diagram(fresh).swept
-
-
-# --- places ---------------------------------------------------------------------------------------
-
-PLACES = [
-    ("layers.0[2]", ("layers.0", "2")),
-    ("layers.0[2].z", ("layers.0", "2")),
-    ("layers.0.weight[2,1]", ("layers.0", "2")),
-    ("layers.0.bias[12]", ("layers.0", "12")),
-    ("net.layers.3[0]", ("net.layers.3", "0")),
-    ("bias[1]", ("bias", "1")),
-    ("x", ("", "")),
-    ("", ("", "")),
-    ("[2]", ("", "")),
-    ("layers.0[2].y", ("", "")),
-    ("layers.0[a]", ("", "")),
-    ("layers.0[2] ", ("", "")),
-    ("a\nb[1]", ("", "")),
-]
-
-
-@pytest.mark.parametrize("label, expected", PLACES)
-def test_place(label, expected):
-    assert place(Value(0.0, label)) == expected
-
-
-@pytest.mark.parametrize(
-    "one, other, expected",
-    [
-        (("a", "1"), ("a", "1"), ("a", "1")),
-        (("a", "1"), ("a", "2"), ("a", "")),
-        (("a", "1"), ("b", "1"), ("", "")),
-        (("a", "1"), ("", ""), ("", "")),
-        (("", ""), ("", ""), ("", "")),
-    ],
-)
-def test_common_place(one, other, expected):
-    assert common_place(one, other) == common_place(other, one) == expected
 
 
 # --- folds ----------------------------------------------------------------------------------------

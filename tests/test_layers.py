@@ -9,7 +9,7 @@ import microgradx
 
 PACKAGE = Path(microgradx.__file__).parent
 FLOORS = {
-    0: ("floats", "rules", "reals", "nests", "markup", "render"),
+    0: ("floats", "rules", "reals", "nests", "markup", "places", "render"),
     1: ("engine",),
     2: ("rows",),
     3: ("modules", "losses", "optim", "check", "diagram", "bounds"),

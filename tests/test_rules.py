@@ -180,7 +180,15 @@ def singular(row, curves):
     assert max(slopes) > 1e100
 
 
-KIND = {"linear": linear, "gate": gate, "saturating": saturating, "singular": singular}
+def product(row, curves):
+    linear(row, curves)
+    assert len({d for _, curve in curves for _, d in curve}) > 1  # each partial is its partner
+
+
+KIND = {
+    "linear": linear, "product": product, "gate": gate, "saturating": saturating,
+    "singular": singular,
+}  # fmt: skip
 
 
 def check_kinks(row: Rule) -> None:

@@ -1,0 +1,53 @@
+"""Labels name layers, neurons and parameters."""
+
+import pytest
+
+from microgradx.places import common_place, names_parameter, place
+
+PLACES = [
+    ("layers.0[2]", ("layers.0", "2")),
+    ("layers.0[2].z", ("layers.0", "2")),
+    ("layers.0.weight[2,1]", ("layers.0", "2")),
+    ("layers.0.bias[12]", ("layers.0", "12")),
+    ("net.layers.3[0]", ("net.layers.3", "0")),
+    ("bias[1]", ("bias", "1")),
+    ("x", ("", "")),
+    ("", ("", "")),
+    ("[2]", ("", "")),
+    ("layers.0[2].y", ("", "")),
+    ("layers.0[a]", ("", "")),
+    ("layers.0[2] ", ("", "")),
+    ("a\nb[1]", ("", "")),
+]
+
+
+@pytest.mark.parametrize("label, expected", PLACES)
+def test_place(label, expected):
+    assert place(label) == expected
+
+
+@pytest.mark.parametrize(
+    "one, other, expected",
+    [
+        (("a", "1"), ("a", "1"), ("a", "1")),
+        (("a", "1"), ("a", "2"), ("a", "")),
+        (("a", "1"), ("b", "1"), ("", "")),
+        (("a", "1"), ("", ""), ("", "")),
+        (("", ""), ("", ""), ("", "")),
+    ],
+)
+def test_common_place(one, other, expected):
+    assert common_place(one, other) == common_place(other, one) == expected
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["w", "w1", "b", "weight", "bias[2]", "layers.0.weight[2,1]", "layers.0.bias[2]", "net.w3"],
+)
+def test_names_of_parameters(label):
+    assert names_parameter(label)
+
+
+@pytest.mark.parametrize("label", ["", "x", "x1", "loss", "layers.0[2]", "layers.0[2].z", "wide"])
+def test_names_of_others(label):
+    assert not names_parameter(label)
