@@ -41,6 +41,7 @@ class Rule:
     bounds:   how the ends of an interval bound it: "increasing" or "decreasing", if its value is so
               in every operand; or, for an op of one operand, the points between which its value
               and its partial are both monotone. None: the row itself, run on intervals, is all
+    shut_below: for a gate of one operand, the point below which nothing gets through
     default:  of the last operand, where it may be left out
     operator: whether it is written with an operator instead of a method
     """
@@ -58,6 +59,7 @@ class Rule:
         kinks: dict[str, tuple[float, ...]] | None = None,
         bounds: Ends = None,
         rows: int = 0,
+        shut_below: float | None = None,
         default: float | None = None,
         operator: bool = False,
     ) -> None:
@@ -71,6 +73,7 @@ class Rule:
         self.kinks = kinks or {}
         self.bounds = bounds
         self.rows = rows
+        self.shut_below = shut_below
         self.default = default
         self.operator = operator
         self.__doc__ = function.__doc__
@@ -210,7 +213,7 @@ def cos(xp, x):
 # --- activations ----------------------------------------------------------------------------
 
 
-@rule(kind="gate", ceiling=1.0, kinks={"x": (0.0,)}, bounds="increasing")
+@rule(kind="gate", ceiling=1.0, kinks={"x": (0.0,)}, bounds="increasing", shut_below=0.0)
 def relu(xp, x):
     """max(0, x), with slope 0 at 0; a nan passes"""
     off = x <= 0

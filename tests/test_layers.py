@@ -12,9 +12,10 @@ FLOORS = {
     0: ("floats", "rules", "reals", "nests", "markup", "places", "render"),
     1: ("engine",),
     2: ("rows",),
-    3: ("modules", "losses", "optim", "check", "diagram", "bounds"),
-    4: ("nn", "draw"),
-    5: ("__main__",),
+    3: ("modules", "losses", "optim", "check", "bounds", "diagram", "paths"),
+    4: ("nn", "draw", "causes"),
+    5: ("flow",),
+    6: ("__main__",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 FLOOR["__init__"] = max(FLOORS) + 1  # the front door opens on every room, and no room looks out

@@ -1,0 +1,252 @@
+"""Path sums, against the enumeration of every path."""
+
+import math
+import random
+from fractions import Fraction
+
+import pytest
+
+from microgradx import Value, dot, maximum
+from microgradx.engine import order
+from microgradx.paths import KINDS, Paths, Wide, loss_part, partner, plus, times
+
+
+def random_graph(seed, ops=12):
+    """A small graph with shared nodes, repeated operands, rows, gates and zeros."""
+    rng = random.Random(seed)
+    nodes = [Value(rng.choice([-1.5, -0.5, 0.0, 0.5, 1.25, 2.0]), label) for label in "xwab"]
+    for _ in range(ops):
+        x, y = rng.choice(nodes), rng.choice(nodes)
+        op = rng.randrange(8)
+        if op == 0:
+            node = x + y
+        elif op == 1:
+            node = x * y
+        elif op == 2:
+            node = x.relu()
+        elif op == 3:
+            node = x.tanh()
+        elif op == 4:
+            node = x.sigmoid()
+        elif op == 5:
+            node = maximum(x, y)
+        elif op == 6:
+            node = dot([x, y, 0.5], [y, nodes[0], x], x)
+        else:
+            node = x * rng.choice([0.5, -2.0])
+        nodes.append(node)
+    return nodes[-1] + nodes[-2] * nodes[-3]
+
+
+def every_path(output):
+    """For each node, the lists of edges that lead from it to the output."""
+    paths = {output: [[]]}
+    for node in order(output):
+        for edge in node.edges:
+            paths.setdefault(edge.input, []).extend([edge, *rest] for rest in paths[node])
+    return paths
+
+
+def product(path):
+    return math.prod((Fraction(edge.partial) for edge in path), start=Fraction(1))
+
+
+GRAPHS = range(1000)
+
+
+def few_paths(seed):
+    output = random_graph(seed)
+    paths = every_path(output)
+    return (output, paths) if sum(map(len, paths.values())) < 3000 else None
+
+
+@pytest.mark.parametrize("seed", range(0, 1000, 100))
+def test_sums_equal_the_enumeration(seed):
+    checked = 0
+    for graph in filter(None, map(few_paths, range(seed, seed + 100))):
+        output, paths = graph
+        sums = Paths(output)
+        for node, ways in paths.items():
+            i = sums.index[node]
+            terms = [product(way) for way in ways]
+            g, mass = sum(terms), sum(map(abs, terms))
+            assert float(sums.mass(i)) == pytest.approx(float(mass), rel=1e-13, abs=0)
+            bound = (sums.rounds[i] + 1) * 2.0**-52 * float(mass)
+            assert abs(sums.g[i] - g) <= bound and abs(float(sums.wide(i)) - g) <= bound
+            assert sums.gates[i] == min(sum(e.partial == 0 for e in way) for way in ways)
+            if mass:
+                check_distribution(sums, i, ways, terms, mass)
+            checked += 1
+    assert checked > 1000
+
+
+def check_distribution(sums, i, ways, terms, mass):
+    """Entropy, mean logarithms and the strongest path, by their definitions."""
+    weights = [float(abs(term) / mass) for term in terms]
+    entropy = -sum(w * math.log(w) for w in weights if w)
+    assert sums.entropy[i] == pytest.approx(entropy, abs=1e-12)
+    mean = dict.fromkeys(KINDS, 0.0)
+    for way, weight in zip(ways, weights):
+        for edge in way if weight else []:
+            for k, x in sums.factors(edge):
+                mean[k] += weight * x
+    assert {**dict.fromkeys(KINDS, 0.0), **sums.budget[i]} == pytest.approx(mean, abs=1e-12)
+    strongest = max(map(abs, terms))
+    if sums.via(i):
+        behind = [way for way in ways if way[0] == sums.via(i)]
+        assert max(abs(product(way)) for way in behind) == pytest.approx(strongest, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(0, 300, 100))
+def test_the_budget_identity(seed):
+    """ln|g| = Σ_k budget_k + H - ln(A / |g|), to 1e-12 decades."""
+    for graph in filter(None, map(few_paths, range(seed, seed + 100))):
+        sums = Paths(graph[0])
+        for i in range(len(sums.nodes)):
+            g, mass = sums.wide(i), sums.mass(i)
+            if g.mantissa and mass.decades - g.decades < 6:
+                total = (sum(sums.budget[i].values()) + sums.entropy[i]) / math.log(10)
+                assert total - mass.decades == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(0, 300, 100))
+def test_choke_points_are_the_nearest_nodes_on_every_path(seed):
+    for graph in filter(None, map(few_paths, range(seed, seed + 100))):
+        output, paths = graph
+        sums = Paths(output)
+        for node, ways in paths.items():
+            if node is not output:
+                stations = [[edge.node for edge in way] for way in ways]
+                shared = [v for v in stations[0] if all(v in rest for rest in stations)]
+                assert sums.nodes[sums.up[sums.index[node]]] is shared[0]
+
+
+def test_shares_of_a_node_add_up_to_one():
+    for graph in filter(None, map(few_paths, range(100))):
+        sums = Paths(graph[0])
+        out = dict.fromkeys(sums.nodes, 0.0)
+        for node in sums.nodes:
+            for edge in node.edges:
+                if sums.mass(sums.index[edge.input]).mantissa:
+                    out[edge.input] += sums.share(edge)
+        for node, total in out.items():
+            if node is not graph[0] and sums.mass(sums.index[node]).mantissa:
+                assert total == pytest.approx(1.0, abs=1e-12)
+
+
+# --- what a float can't hold -----------------------------------------------------------------
+
+
+def chain(factor, n):
+    x = y = Value(1.0, "x")
+    for _ in range(n):
+        y = y * factor
+    return x, y
+
+
+@pytest.mark.parametrize("factor, n", [(0.25, 600), (0.25, 538), (1e-300, 7), (1e300, 9), (3.0, 5)])
+def test_decades_of_a_chain(factor, n):
+    x, y = chain(factor, n)
+    sums = Paths(y)
+    i = sums.index[x]
+    assert sums.wide(i).decades == pytest.approx(n * math.log10(factor), rel=1e-12)
+    assert sums.mass(i).decades == sums.wide(i).decades
+    budget = sum(sums.budget[i].values()) / math.log(10)
+    assert budget == pytest.approx(n * math.log10(factor), rel=1e-12)
+
+
+def test_a_product_of_538_quarters_is_zero_only_as_a_float():
+    x, y = chain(0.25, 538)
+    sums = Paths(y)
+    i = sums.index[x]
+    assert sums.g[i] == 0.0 and sums.mass(i).mantissa > 0 and sums.gates[i] == 0
+    assert sums.wide(i).decades == pytest.approx(-323.9, abs=0.05)
+
+
+def test_wide_sums_across_all_scales():
+    x = Value(1.0)
+    tiny, huge = x * 1e-300 * 1e-300, x * 1e300 * 1e300
+    sums = Paths(tiny + huge - huge * 0.5)
+    i = sums.index[x]
+    assert sums.wide(i).decades == pytest.approx(600 + math.log10(0.5), rel=1e-14)
+    assert sums.entropy[i] == pytest.approx(
+        -(2 / 3) * math.log(2 / 3) - (1 / 3) * math.log(1 / 3), abs=1e-12
+    )
+
+
+def test_wide_arithmetic():
+    rng = random.Random(0)
+    for _ in range(2000):
+        a, b = (Wide(rng.uniform(-2, 2), rng.randrange(-3000, 3000)) for _ in range(2))
+        exact = Fraction(a.mantissa) * Fraction(2) ** a.exponent
+        exact += Fraction(b.mantissa) * Fraction(2) ** b.exponent
+        total = plus(a, b)
+        found = Fraction(total.mantissa) * Fraction(2) ** total.exponent
+        assert abs(found - exact) <= abs(exact) * Fraction(2) ** -50 or abs(exact) < abs(found) * 4
+        x = rng.choice([1e-320, 1e-200, -3.0, 1e305])
+        grown = times(x, *a)
+        found = Fraction(grown.mantissa) * Fraction(2) ** grown.exponent
+        exact = Fraction(x) * Fraction(a.mantissa) * Fraction(2) ** a.exponent
+        assert abs(found - exact) <= abs(exact) * Fraction(2) ** -51
+    assert float(Wide(1.0, 5000)) == math.inf and float(Wide(-1.0, 5000)) == -math.inf
+    assert float(Wide(1.0, -5000)) == 0.0 and Wide(0.0, 0).decades == -math.inf
+
+
+def test_a_million_nodes():
+    x, y = chain(0.9999999, 1_000_000)
+    sums = Paths(y)
+    assert sums.wide(sums.index[x]).decades == pytest.approx(1e6 * math.log10(0.9999999), rel=1e-9)
+    assert sums.up[sums.index[x]] == len(sums.nodes) - 2
+
+
+# --- what a factor is ------------------------------------------------------------------------
+
+
+def test_kinds_of_factors():
+    x, w, b = Value(0.5, "x"), Value(3.0, "w"), Value(1.0, "b")
+    h = dot([w], [x], b)
+    y = (h.sigmoid() * h * 0.1).log() / 7.0
+    kinds = {}
+    sums = Paths(y)
+    for node in sums.nodes:
+        for edge in node.edges:
+            for k, log in sums.factors(edge):
+                kinds.setdefault((node.op, edge.position), {})[k] = log
+    assert kinds["dot", 0] == {"inputs": math.log(0.5)}
+    assert kinds["dot", 1] == {"weights": math.log(3.0)}
+    assert ("dot", 2) not in kinds
+    assert kinds["sigmoid", 0]["sigmoid ceiling"] == math.log(0.25)
+    assert sum(kinds["sigmoid", 0].values()) == pytest.approx(math.log(h.sigmoid().partials[0]))
+    assert set(kinds["log", 0]) == set(kinds["div", 0]) == {"singular op"}
+    assert set(kinds["mul", 0]) == {"constants", "activations"}  # · 0.1, and h beside sigmoid(h)
+    assert set(kinds["mul", 1]) == {"activations"}
+
+
+def test_a_reader_may_say_what_the_parameters_are():
+    x, k = Value(0.5, "x"), Value(3.0, "slope")
+    y = k * x
+    for parameters, kind in ((None, "inputs"), ([k], "weights")):
+        sums = Paths(y, parameters)
+        assert [each for each, _ in sums.factors(y.edges[1])] == [kind]
+
+
+def test_partners_of_a_product():
+    values = [Value(float(i)) for i in range(5)]
+    for node in (dot(values[:2], values[2:4], values[4]), values[0] * values[1]):
+        for edge in node.edges:
+            other = partner(node.arguments, edge.position)
+            if other is None:
+                assert edge.input is values[4] and edge.partial == 1.0
+            else:
+                assert edge.partial == other.data
+
+
+def test_the_loss_is_what_comes_after_the_layers():
+    import microgradx as mx
+
+    model = mx.nn.MLP(2, [3, 1], seed=0)
+    score = model([1.0, 2.0])
+    loss = mx.nn.mse_loss(score, 1.0)
+    part = loss_part(order(loss))
+    assert loss in part and score not in part and len(part) == 2
+    assert loss_part(order(score)) == set() == loss_part(order(Value(1.0) * 2.0))
