@@ -1,5 +1,9 @@
 """An autodiff engine on a scalar graph that shows exactly why a gradient is what it is."""
 
+from __future__ import annotations
+
+from types import ModuleType
+
 from microgradx import nn, optim
 from microgradx.check import check_gradients
 from microgradx.draw import draw, draw_dot
@@ -9,5 +13,14 @@ from microgradx.rows import dot, logsumexp, mean, sum
 
 __all__ = [
     "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum",
-    "nn", "optim", "check_gradients", "draw", "draw_dot", "Flow", "why",
+    "nn", "optim", "bounds", "check_gradients", "draw", "draw_dot", "Flow", "why",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`bounds` is loaded when it is asked for: importing microgradx must stay quick."""
+    if name != "bounds":
+        raise AttributeError(f"microgradx has no {name!r}; it offers {', '.join(__all__)}")
+    import importlib
+
+    return importlib.import_module("microgradx.bounds")

@@ -10,7 +10,7 @@ import microgradx
 PACKAGE = Path(microgradx.__file__).parent
 FLOORS = {
     0: ("floats", "rules", "reals", "nests", "markup", "places", "render"),
-    1: ("engine",),
+    1: ("engine", "intervals"),
     2: ("rows",),
     3: ("modules", "losses", "optim", "check", "bounds", "diagram", "paths"),
     4: ("nn", "draw", "causes"),

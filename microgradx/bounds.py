@@ -1,0 +1,295 @@
+"""The same graph on intervals: what is proved for every input in a box."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from math import inf, isinf
+from typing import Any, NamedTuple
+
+from microgradx import floats
+from microgradx.engine import Value, order
+from microgradx.intervals import Interval, hull, interval, intervals, meet, widened
+from microgradx.reals import number
+from microgradx.rules import Rule
+
+Point = dict[Value, float]
+Edges = dict[Value, list[tuple[Value, Any]]]  # of each node: (input, partial)
+
+# --- one row of the table -------------------------------------------------------------------------
+
+
+def _run(rule: Rule, xp: Any, operands: list[Any]) -> list[Any]:
+    """An op's value, and then its partials in the order of `_flat`."""
+    value, *partials = rule.function(xp, *operands)
+    return [value, *_flat(rule, partials)]
+
+
+def _flat(rule: Rule, operands: list[Any]) -> list[Any]:
+    """Operands, or their partials, in the order of the sweep: single ones first, then rows."""
+    return [*operands[rule.rows :], *itertools.chain(*operands[: rule.rows])]
+
+
+def _each(f: Callable[[Any], Any], operands: list[Any]) -> list[Any]:
+    """f of every operand, rows staying rows."""
+    return [[f(x) for x in xs] if isinstance(xs, list) else f(xs) for xs in operands]
+
+
+def _enclose(rule: Rule, operands: list[Any]) -> list[Any]:
+    """Intervals of an op's value and of its partials.
+
+    The row itself is run on intervals: sound, but wide where an operand is read twice; its
+    columns narrow it. A row that cannot be run on intervals is given the whole line.
+    """
+    operands = _each(interval, operands)
+    ends = _ends(rule, operands)
+    known = isinstance(rule.bounds, tuple)  # the ends tell all
+    runs = _tried(rule, ends if known else _pieces(rule, operands))
+    tips = [] if known else [value for value, *_ in _tried(rule, ends)]
+    found = [None if xs[0] is None else hull(xs) for xs in zip(*runs)]
+    found = found or [Interval(-inf, inf, True)] * (1 + len(_flat(rule, operands)))
+    c = widened(rule.ceiling, inf)
+    limits = [hull(tips) if tips else Interval(-inf, inf)] + [Interval(-c, c)] * (len(found) - 1)
+    return [None if x is None else meet(x, limit) for x, limit in zip(found, limits)]
+
+
+def _tried(rule: Rule, boxes: Iterable[list[Any]]) -> list[list[Any]]:
+    """The row run on each of the boxes; nothing if it is not written for intervals."""
+    try:
+        return [_run(rule, intervals, box) for box in boxes]
+    except (TypeError, AttributeError):
+        return []
+
+
+def _ends(rule: Rule, operands: list[Any]) -> list[list[Any]]:
+    """The points of a box that bound its value, by the row's column `bounds`."""
+    if rule.bounds is None:
+        return []
+    if isinstance(rule.bounds, tuple):
+        x = operands[0]
+        points = (x.lo, *[p for p in rule.bounds if x.lo < p < x.hi], x.hi)
+        return [[Interval(p, p, x.nan)] for p in dict.fromkeys(points)]
+    lows = _each(lambda x: Interval(x.lo, x.lo, x.nan), operands)
+    highs = _each(lambda x: Interval(x.hi, x.hi, x.nan), operands)
+    return [lows, highs]
+
+
+def _pieces(rule: Rule, operands: list[Any]) -> list[list[Any]]:
+    """The box, cut at the row's kinks."""
+    sides = []
+    for name, x in zip(rule.operands, operands):
+        kinks = [k for k in rule.kinks.get(name, ()) if x.lo < k < x.hi]
+        cuts = [x.lo, *kinks, x.hi] if kinks else []
+        sides.append([Interval(a, b, x.nan) for a, b in zip(cuts, cuts[1:])] or [x])
+    return [list(box) for box in itertools.product(*sides)]
+
+
+# --- the graph --------------------------------------------------------------------------------
+
+
+def _history(output: Value) -> list[Value]:
+    """Every node that `output` was computed from, after all it read, also behind a detach."""
+    nodes: list[Value] = []
+    seen: set[Value] = set()
+    stack = [(output, False)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            nodes.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack += [(x, False) for x, _ in node.arguments[::-1] if isinstance(x, Value)]
+    return nodes
+
+
+def _forward(
+    nodes: list[Value], leaves: Mapping[Value, Any], run: Callable[[Rule, list[Any]], list[Any]]
+) -> tuple[dict[Value, Any], Edges]:
+    """Run the rules again on other leaves: the value and the edges of each node."""
+    values: dict[Value, Any] = {}
+    edges: Edges = {}
+    for node in nodes:
+        if node.rule is None:
+            values[node], edges[node] = leaves[node], []
+            continue
+        rows = [list(row) for row in node._sources]
+        operands = [*rows, *[x for x in (node._a, node._b) if x is not None]]
+        now = _each(lambda x: values[x] if isinstance(x, Value) else x, operands)
+        values[node], *partials = run(node.rule, now)
+        read = zip(_flat(node.rule, operands), partials)
+        edges[node] = [(x, d) for x, d in read if isinstance(x, Value) and d is not None]
+    return values, edges
+
+
+def _backward(output: Value, edges: Edges, seed: Any) -> dict[Value, Any]:
+    """Twin of `Value.backward` on edges of any numbers: the adjoint of every node reached."""
+    adjoints = {output: seed}
+    for node in order(output):
+        for x, partial in edges[node]:
+            adjoints[x] = adjoints.get(x, 0.0) + partial * adjoints[node]
+    return adjoints
+
+
+# --- what is proved -----------------------------------------------------------------------------
+
+
+class Gate(NamedTuple):
+    """What is proved of a node whose slope may be 0, such as a ReLU, over a box.
+
+    verdict: "proved dead" (the slope is 0 all over the box), "proved active" (it is 0 nowhere),
+             "refuted" (not dead: it is not 0 at the witness) or "unknown"
+    z:       where its input lies
+    witness: for "refuted", a point of the box where the graph, run again, has a slope there
+    """
+
+    verdict: str
+    z: Interval
+    witness: Point | None = None
+
+
+class Bounds:
+    """What is proved of every node of a graph, for every input in a box.
+
+    box: for some leaves, an interval (lo, hi) each; the other leaves stay at their data
+
+    >>> x, w = Value(1.0, "x"), Value(-3.0, "w")
+    >>> y = (w * x - 0.5).relu()
+    >>> b = Bounds(y, {x: (0.0, 2.0)})
+    >>> print(b[y], b.gradient(x), b.gates[y].verdict)
+    [0.0, 0.0] [0.0, 0.0] proved dead
+
+    The real graph and the float one both stay inside: every value, and every gradient by the
+    rules' own derivatives, so that ReLU's is 0 at 0. The intervals are sound, not tight, but for
+    a layer that reads the box itself: there they are exact up to rounding. An infinite or
+    undefined result is in the interval, or its `nan` is set.
+
+    A key that is no leaf of the graph, or an interval that is none, is a TypeError or ValueError.
+    """
+
+    def __init__(self, output: Value, box: Mapping[Value, Any]) -> None:
+        if not isinstance(output, Value):
+            raise TypeError(f"Bounds needs the Value to bound, got {output!r:.60}")
+        if not isinstance(box, Mapping):
+            raise TypeError(f"a box maps leaves to intervals, {{x: (-1, 1)}}; got {box!r:.60}")
+        self.output = output
+        self._nodes = _history(output)
+        self._data: Point = {node: node.data for node in self._nodes if node.rule is None}
+        self.box = {leaf: _checked(leaf, pair, self._data) for leaf, pair in box.items()}
+        leaves = {leaf: interval(x) for leaf, x in self._data.items()} | self.box
+        self._intervals, self._edges = _forward(self._nodes, leaves, _enclose)
+
+    def __getitem__(self, node: Value) -> Interval:
+        """Where the node's data lies."""
+        if node not in self._intervals:
+            raise KeyError(f"{node!r} is not in the graph of {self.output!r}")
+        found: Interval = self._intervals[node]
+        return found
+
+    def gradient(self, node: Value) -> Interval:
+        """Where ∂output/∂node lies; its `largest` bounds |∂output/∂node|."""
+        self[node]  # is it in the graph?
+        return interval(self._adjoints.get(node, 0.0))
+
+    @cached_property
+    def _adjoints(self) -> dict[Value, Interval]:
+        return _backward(self.output, self._edges, interval(1.0))
+
+    def __str__(self) -> str:
+        verdicts = Counter(gate.verdict for gate in self.gates.values())
+        gates = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items())
+        slope = max([self.gradient(leaf).largest for leaf in self.box], default=0.0)
+        return (
+            f"over a box of {len(self.box)} of {len(self._data)} leaves: "
+            f"output in {self[self.output]}, |∂output/∂leaf| <= {slope:.3g}"
+            + (f"; gates: {gates}" if gates else "")
+        )
+
+    # --- gates --------------------------------------------------------------------------------
+
+    @cached_property
+    def gates(self) -> dict[Value, Gate]:
+        """The verdict on each gate of one input, in the order of the graph."""
+        found: dict[Value, Gate] = {}
+        for node in self._nodes:
+            edges = self._edges[node]
+            if node.rule and node.rule.kind == "gate" and len(edges) == 1:
+                [(z, slope)] = edges
+                verdict = "unknown"
+                if not slope.nan and slope.lo == slope.hi == 0:
+                    verdict = "proved dead"
+                elif 0 not in slope and not slope.nan:
+                    verdict = "proved active"
+                found[node] = Gate(verdict, self[z])
+        self._refute(found)
+        return found
+
+    def _refute(self, gates: dict[Value, Gate]) -> None:
+        """Look for witnesses at points of the box, then up and down the slope of each input."""
+        for point in _samples(self.box):
+            if "unknown" in {gate.verdict for gate in gates.values()}:
+                self._look(point, gates, self._nodes)
+        for node in [node for node, gate in gates.items() if gate.verdict == "unknown"]:
+            [(z, _)], history = self._edges[node], _history(node)
+            for up in (True, False):
+                point = next(_samples(self.box))
+                for _ in range(4):
+                    if gates[node].verdict == "unknown":
+                        slopes = _backward(z, self._look(point, gates, history), 1.0)
+                        point = {
+                            leaf: _finite(x)[(slopes.get(leaf, 0.0) > 0) == up]
+                            for leaf, x in self.box.items()
+                        }
+
+    def _look(self, point: Point, gates: dict[Value, Gate], nodes: list[Value]) -> Edges:
+        """The partials at a point of the box, which refutes each gate that has a slope there."""
+        values, edges = _forward(nodes, self._data | point, lambda rule, xs: _run(rule, floats, xs))
+        for node, gate in gates.items():
+            if gate.verdict == "unknown" and node in edges:
+                [(z, slope)] = edges[node]
+                if slope != 0 and values[z] == values[z]:  # no nan
+                    gates[node] = Gate("refuted", gate.z, point)
+        return edges
+
+
+def _checked(leaf: Any, pair: Any, leaves: Point) -> Interval:
+    """The interval that a box gives for a leaf."""
+    if not isinstance(leaf, Value):
+        raise TypeError(f"a box maps leaves to intervals; {leaf!r:.60} is no Value")
+    if leaf.rule:
+        raise ValueError(f"{leaf!r} is computed: its interval follows; give those of leaves only")
+    if leaf not in leaves:
+        raise ValueError(f"{leaf!r} is not in the graph of the output; leave it out of the box")
+    try:
+        lo, hi = pair
+    except (TypeError, ValueError):
+        raise TypeError(f"the interval of {leaf!r} is a pair (lo, hi), got {pair!r:.60}") from None
+    lo, hi = number(lo), number(hi)
+    if not lo <= hi:
+        remedy = "nan bounds nothing; use -inf, inf" if lo != lo or hi != hi else "swap them"
+        raise ValueError(f"the interval of {leaf!r} has lo = {lo!r}, hi = {hi!r}: {remedy}")
+    return Interval(lo, hi)
+
+
+def _samples(box: Mapping[Value, Interval]) -> Iterator[Point]:
+    """The centre of a box, its corners (or 32 of them), and 32 points inside; always the same."""
+    dice = random.Random(0)
+    sides = {leaf: _finite(x) for leaf, x in box.items()}
+    draws = [[dice.random() for _ in sides] for _ in range(32)]
+    corners: Iterable[Any] = itertools.product((0.0, 1.0), repeat=len(sides))
+    if len(sides) > 5:
+        corners = [[float(t < 0.5) for t in ts] for ts in draws]
+    for ts in ([0.5] * len(sides), *corners, *draws):
+        inside = [lo * (1 - t) + hi * t for (lo, hi), t in zip(sides.values(), ts)]
+        yield {leaf: min(max(x, lo), hi) for (leaf, (lo, hi)), x in zip(sides.items(), inside)}
+
+
+def _finite(x: Interval) -> tuple[float, float]:
+    """The ends of an interval; instead of an infinite one, a thousand beyond 0 or the other."""
+    if x.lo == x.hi:
+        return x.lo, x.hi
+    lo = min(x.hi, 0.0) - 1000.0 if isinf(x.lo) else x.lo
+    return lo, max(lo, 0.0) + 1000.0 if isinf(x.hi) else x.hi
