@@ -5,6 +5,7 @@ low that its ReLU is off on all 150 flowers. There the ReLU's local derivative i
 shows the bar across that very edge. Thirty more steps at the old rate can't move the neuron.
 """
 
+import textwrap
 from pathlib import Path
 
 import microgradx as mx
@@ -56,3 +57,8 @@ def run(out: Path) -> None:
     print(f"  {picture!r}")
     check("the picture's only STOP is at that ReLU", picture.source.count("<br/>STOP<") == 1)
     save(picture, out, "dead_relu")
+
+    weight = neuron.weight[2]  # of the petal length
+    print(textwrap.indent(str(mx.why(weight, loss)), "  "))
+    others = set(model.parameters()) - {weight}
+    save(mx.draw(loss, explain=weight, without=others), out, "dead_relu_why")

@@ -5,6 +5,7 @@ Six sigmoid layers are trained on the iris data; then one flower's graph shows e
 """
 
 import math
+import textwrap
 from pathlib import Path
 
 import microgradx as mx
@@ -25,7 +26,8 @@ def run(out: Path) -> None:
     model.zero_grad()
     loss.backward()
 
-    path = strongest_path(loss, inputs)
+    flow = mx.Flow(loss)
+    path = flow.path(max(inputs, key=lambda x: flow[x].mass.decades))[::-1]
     factors = [edge.partial for edge in path if edge.node.op == "sigmoid"]
     notes = running_product(path)
     for edge in path:
@@ -49,6 +51,12 @@ def run(out: Path) -> None:
     )
     save(picture, out, "vanishing")
 
+    weight = model.layers[0].neurons[0].weight[2]  # of the petal length
+    print(textwrap.indent(str(mx.why(weight, loss)), "  "))
+    others = set(model.parameters()) - {weight}
+    picture = mx.draw(loss, explain=weight, without=others, direction="BT")
+    save(picture, out, "vanishing_why")
+
 
 def train(model: mx.nn.MLP, flowers: list[list[float]], species: list[int]) -> None:
     sgd = mx.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
@@ -59,21 +67,6 @@ def train(model: mx.nn.MLP, flowers: list[list[float]], species: list[int]) -> N
         loss.backward()
         sgd.step()
     progress(f"  after {EPOCHS} epochs: loss {loss.data:.4f}  (guessing: ln 3 = 1.0986)", last=True)
-
-
-def strongest_path(loss: mx.Value, ends: list[mx.Value]) -> list[Edge]:
-    """The edges of the path from the loss to one of `ends` with the largest product."""
-    best, via = {loss: 1.0}, {}
-    for node in order(loss):
-        for edge in node.edges:
-            through = best[node] * abs(edge.partial)
-            if through > best.get(edge.input, -1.0):
-                best[edge.input], via[edge.input] = through, edge
-    path, node = [], max(ends, key=best.__getitem__)
-    while node is not loss:
-        path.append(via[node])
-        node = via[node].node
-    return path[::-1]
 
 
 def running_product(path: list[Edge]) -> dict[mx.Value, str]:

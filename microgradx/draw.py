@@ -18,6 +18,7 @@ from microgradx.engine import Value
 from microgradx.markup import bold, clip, count, escape, font, row, short, swatch
 from microgradx.places import Place, common_place, place
 from microgradx.render import Picture
+from microgradx.shares import Shares
 
 if TYPE_CHECKING:
     import graphviz
@@ -36,6 +37,7 @@ Text = Callable[[Value], str]
 def draw(
     output: Value,
     *,
+    explain: Value | None = None,
     title: str = "",
     label: Text | None = None,
     note: Text | None = None,
@@ -46,6 +48,9 @@ def draw(
 ) -> Picture:
     """The graph of `output` as a `Picture`; its grads are those of the latest backward().
 
+    explain:    a node whose gradient is to be explained: lines are then as wide as their share
+                of its paths, dark on the strongest path, blue where they weaken it, orange where
+                they strengthen it, dashed where they oppose it; its budget stands above
     title:      a line above the picture
     label:      what to call a node; its own label by default
     note:       one more line in a node, "" for none
@@ -63,8 +68,11 @@ def draw(
         raise ValueError(f"a direction is LR, TB, RL or BT, got {direction!r}")
     if fold_above < 1:
         raise ValueError(f"fold_above is a number of nodes, 1 or more, got {fold_above!r}")
+    if explain is not None and not isinstance(explain, Value):
+        raise TypeError(f"explain takes a Value of the graph, got {explain!r:.60}")
     diagram = Diagram(output, without, fold_above)
-    sheet = _Sheet(diagram, label or _own_label, note)
+    shares = None if explain is None else Shares(output, explain)
+    sheet = _Sheet(diagram, label or _own_label, note, shares)
     return Picture(sheet.source(title, direction), sheet.summary(), renderer)
 
 
@@ -81,7 +89,10 @@ def _own_label(node: Value) -> str:
 class _Sheet:
     """One diagram on its way into DOT."""
 
-    def __init__(self, diagram: Diagram, label: Text, note: Text | None) -> None:
+    def __init__(
+        self, diagram: Diagram, label: Text, note: Text | None, shares: Shares | None
+    ) -> None:
+        self.shares = shares
         self.diagram = diagram
         self.label = label
         self.note = note
@@ -144,9 +155,21 @@ class _Sheet:
         if self.diagram.folded:
             text = f"{len(self.diagram.nodes):,} nodes, folded by {self.diagram.folded}"
             cells.append(f"<td>{font(text, 10)}</td>")
-        top = f'<tr><td colspan="{len(cells) or 1}">{font(title, 15)}</td></tr>' if title else ""
+        heads = [title] if title else []
+        heads += self.shares.lines() if self.shares else []
+        top = "".join(f'<tr><td colspan="{len(cells) or 1}">{font(h, 15)}</td></tr>' for h in heads)
         key = f"<tr>{''.join(cells)}</tr>" if cells else ""
+        key += self.budget(len(cells))
         return f'<<table border="0" cellspacing="4">{top}{key}</table>>' if top or key else ""
+
+    def budget(self, width: int) -> str:
+        """The decades by kind of factor, as a small table."""
+        terms = self.shares.terms() if self.shares else []
+        cells = "".join(
+            f'<td border="1">{font(f"{kind} {x:+.2f}", 10)}</td>' for kind, x in terms
+        )
+        table = f'<table border="0" cellspacing="3"><tr><td>decades</td>{cells}</tr></table>'
+        return f'<tr><td colspan="{width or 1}">{table}</td></tr>' if terms else ""
 
     def summary(self) -> str:
         """The picture in words."""
@@ -254,8 +277,12 @@ class _Sheet:
             alive = any(edge.node in self.diagram.alive for edge in arrow.edges)
             widest = max((abs(edge.partial) for edge in arrow.edges), key=_nan_first)
             ink, line = (INK, "#333333") if alive else (GREY, "#bdbdbd")
-            label, width = f" {_factor(arrow)} ", f"{_width(widest):.2f}"
-            graph.edge(tail, head, label=label, penwidth=width, color=line, fontcolor=ink)
+            look = {"penwidth": f"{_width(widest):.2f}", "color": line, "fontcolor": ink}
+            badge = _factor(arrow)
+            if self.shares:
+                look = self.shares.line(arrow.edges)
+                badge = "\n".join(filter(None, [badge, self.shares.badge(arrow.edges)]))
+            graph.edge(tail, head, label=f" {badge} ", **look)
 
 
 def _factor(arrow: Arrow) -> str:

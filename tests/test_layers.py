@@ -13,9 +13,11 @@ FLOORS = {
     1: ("engine", "intervals"),
     2: ("rows",),
     3: ("modules", "losses", "optim", "check", "bounds", "diagram", "paths"),
-    4: ("nn", "draw", "causes"),
+    4: ("nn", "causes"),
     5: ("flow",),
-    6: ("__main__",),
+    6: ("shares",),
+    7: ("draw",),
+    8: ("__main__",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 FLOOR["__init__"] = max(FLOORS) + 1  # the front door opens on every room, and no room looks out

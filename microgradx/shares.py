@@ -1,0 +1,81 @@
+"""How the lines of a picture look when it explains one gradient.
+
+A line is as wide as its share of the path mass, dark on the strongest path, blue where its factor
+weakens the gradient and orange where it strengthens it, dashed where its paths oppose the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from microgradx.causes import name_of
+from microgradx.engine import Edge, Value
+from microgradx.flow import Explanation, Flow, Forward
+
+DARK, WEAKER, STRONGER, EVEN, AWAY = "#1a1a1a", "#2166ac", "#b35806", "#6b6b6b", "#d9d9d9"
+
+
+class Shares:
+    """The lines between `node` and the output, and the words to go with them."""
+
+    def __init__(self, output: Value, node: Value) -> None:
+        flow = Flow(output)
+        self.explanation: Explanation = flow.why(node)
+        self.flow = flow
+        connected = self.explanation.flow is not None
+        self.forward = Forward(flow.paths, node) if connected else None
+        self.between = set(self.forward.edges) if self.forward else set()
+        self.path = {edge for edge, _ in self.explanation.path}
+        self.culprits = set(self.explanation.culprits)
+
+    def share(self, edge: Edge) -> float:
+        """φ, from 0 to 1: how much of all paths goes along this edge."""
+        if self.forward is None or edge not in self.between or not self.forward.mass.mantissa:
+            return 0.0
+        return self.forward.share(edge)
+
+    def opposes(self, edge: Edge) -> bool:
+        """Whether what comes through this edge has the other sign than the gradient."""
+        if self.forward is None or edge not in self.between or not edge.partial:
+            return False
+        end = self.flow.paths.wide(self.flow.paths.index[edge.node])
+        through = self.forward.to[edge.input].mantissa * edge.partial * end.mantissa
+        return through * self.forward.g.mantissa < 0
+
+    def line(self, edges: Iterable[Edge]) -> dict[str, str]:
+        """The DOT attributes of a line that stands for these edges."""
+        edges = list(edges)
+        ours = [edge for edge in edges if edge in self.between]
+        if not ours:
+            return {"penwidth": "0.6", "color": AWAY, "fontcolor": EVEN}
+        share = min(1.0, sum(map(self.share, ours)))
+        gain = sum(math.log10(abs(e.partial)) for e in ours if e.partial)
+        colour = WEAKER if gain < -0.05 else STRONGER if gain > 0.05 else EVEN
+        if self.path & set(ours):
+            colour = DARK
+        style = "dashed" if all(map(self.opposes, ours)) else "solid"
+        attributes = {"penwidth": f"{0.8 + 5.2 * share:.2f}", "color": colour, "style": style}
+        return {**attributes, "fontcolor": colour if colour != AWAY else EVEN}
+
+    def badge(self, edges: Iterable[Edge]) -> str:
+        """What a line's badge says beside its factor: its share, and whether it is to blame."""
+        edges = list(edges)
+        share = min(1.0, sum(map(self.share, edges)))
+        words = [f"{share:.0%}"] if 0.005 <= share < 0.995 else []
+        return ", ".join(words + (["culprit"] if self.culprits & set(edges) else []))
+
+    def lines(self) -> list[str]:
+        """The verdict and the budget, for the head of the picture."""
+        why = self.explanation
+        of = f"∂{name_of(why.output)}/∂{name_of(why.node)}"
+        g = f" = {why.flow.g:.3g}" if why.flow else " = 0"
+        causes = f": {', '.join(why.causes[:4])}" if why.causes else ""
+        return [f"{of}{g}, {why.verdict}{causes}"]
+
+    def terms(self) -> list[tuple[str, float]]:
+        """The budget in decades, largest first, and their sum."""
+        why = self.explanation
+        terms = sorted(why.budget.items(), key=lambda term: -abs(term[1]))
+        shown = [(kind, x) for kind, x in terms if abs(x) >= 0.005]
+        return [*shown, ("log₁₀|g|", why.flow.decades)] if why.flow and shown else []
