@@ -10,10 +10,11 @@ from microgradx.draw import draw, draw_dot
 from microgradx.engine import Value, maximum, minimum
 from microgradx.flow import Flow, why
 from microgradx.rows import dot, logsumexp, mean, sum
+from microgradx.whatif import compare
 
 __all__ = [
     "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum",
-    "nn", "optim", "bounds", "check_gradients", "draw", "draw_dot", "Flow", "why",
+    "nn", "optim", "bounds", "check_gradients", "draw", "draw_dot", "Flow", "why", "compare",
 ]  # fmt: skip
 
 

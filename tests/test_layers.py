@@ -15,7 +15,7 @@ FLOORS = {
     3: ("modules", "losses", "optim", "check", "bounds", "diagram", "paths"),
     4: ("nn", "causes"),
     5: ("flow",),
-    6: ("shares",),
+    6: ("shares", "whatif"),
     7: ("draw",),
     8: ("__main__",),
 }

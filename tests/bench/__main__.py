@@ -10,11 +10,11 @@ import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before anything imports NumPy
 
-from tests.bench import chain, importing, moons, random_graph
+from tests.bench import chain, flows, importing, moons, random_graph
 from tests.bench.timing import HEADING
 
 if __name__ == "__main__":
     print(HEADING)
-    for work in (random_graph, moons, chain, importing):
+    for work in (random_graph, moons, chain, flows, importing):
         for line in work.lines():
             print(line, flush=True)

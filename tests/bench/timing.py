@@ -34,7 +34,7 @@ class Line:
     def __str__(self) -> str:
         measured = f"{self.ratio:.3g} {self.unit}"
         facts = (
-            f"{self.work:<28} {self.collector:<4} {self.ours:>11}   {self.peer:<10} "
+            f"{self.work:<32} {self.collector:<4} {self.ours:>11}   {self.peer:<10} "
             f"{self.theirs:>12} {measured:>11}"
         )
         if self.target is None:
@@ -45,7 +45,7 @@ class Line:
 
 
 HEADING = (
-    f"{'work':<28} {'gc':<4} {'microgradx':>11}   {'peer':<10} "
+    f"{'work':<32} {'gc':<4} {'microgradx':>11}   {'peer':<10} "
     f"{'its figure':>12} {'measured':>11}   {'target':<11} verdict"
 )
 

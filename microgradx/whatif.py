@@ -1,0 +1,82 @@
+"""What if it were built otherwise: the same gradient under several choices, each run for true.
+
+A repair holds all other factors as they are; here nothing is held. The graph is built again for
+each choice, another activation or another initial scale, and the budgets stand side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from microgradx.engine import Value
+from microgradx.flow import Explanation, why
+
+
+class Comparison:
+    """Explanations by choice, in order: `comparison["tanh"]`; print it for the table."""
+
+    def __init__(self, explanations: dict[Any, Explanation]) -> None:
+        self.explanations = explanations
+
+    def __getitem__(self, choice: Any) -> Explanation:
+        return self.explanations[choice]
+
+    def __str__(self) -> str:
+        found = self.explanations.values()
+        kinds = list(dict.fromkeys(kind for each in found for kind in each.budget))
+        flows = [each.flow for each in found]
+        rows = [
+            ["", *map(str, self.explanations)],
+            ["gradient", *[f"{flow.g:.3g}" if flow else "none" for flow in flows]],
+            ["verdict", *[each.verdict for each in found]],
+            ["decades", *[f"{flow.decades:.2f}" if flow else "" for flow in flows]],
+        ]
+        for kind in kinds:
+            terms = [each.budget.get(kind) for each in found]
+            rows.append([f"  {kind}", *["" if x is None else f"{x:+.2f}" for x in terms]])
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+            for row in rows
+        ]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def __repr__(self) -> str:
+        verdicts = [f"{choice}: {each.verdict}" for choice, each in self.explanations.items()]
+        return f"<compare {', '.join(verdicts)}>"
+
+
+def compare(build: Callable[[Any], tuple[Value, Value]], choices: Iterable[Any]) -> Comparison:
+    """Build a graph for each of `choices` and explain the same gradient in each.
+
+    build: from a choice to (node, output); it makes all else equal, by a seed for instance.
+    What is returned otherwise is a TypeError, no choices at all a ValueError.
+
+    >>> def chain(activation):
+    ...     x = y = Value(0.5, "x")
+    ...     for _ in range(10):
+    ...         y = getattr(y, activation)()
+    ...     return x, y
+    >>> print(compare(chain, ["sigmoid", "tanh", "relu"]))
+                        sigmoid     tanh     relu
+    gradient           3.48e-07    0.223        1
+    verdict               small  healthy  healthy
+    decades               -6.46    -0.65     0.00
+      sigmoid ceiling     -6.02
+      saturation          -0.44    -0.65
+    """
+    explanations: dict[Any, Explanation] = {}
+    for choice in choices:
+        built = build(choice)
+        if not (isinstance(built, tuple) and len(built) == 2):
+            raise TypeError(f"build returns (node, output), got {built!r:.60} for {choice!r}")
+        node, output = built
+        explanation = why(node, output)
+        if explanation.verdict == "not run":
+            output.backward()
+            explanation = why(node, output)
+        explanations[choice] = explanation
+    if not explanations:
+        raise ValueError("compare needs at least one choice")
+    return Comparison(explanations)
