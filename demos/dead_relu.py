@@ -52,7 +52,7 @@ def run(out: Path) -> None:
         loss,
         title=f"layers.0[{dead[0]}] is a dead ReLU: off on this {SPECIES[species[FLOWER]]} "
         f"and on all {len(flowers)} flowers",
-        without=model.parameters(),
+        without=set(model.parameters()) - set(neuron.parameters()),
     )
     print(f"  {picture!r}")
     check("the picture's only STOP is at that ReLU", picture.source.count("<br/>STOP<") == 1)

@@ -33,6 +33,8 @@ def check_gradients(fn: Callable[..., Value], *values: Any, tolerance: float = 1
     """
     if not values:
         raise TypeError("check_gradients needs the values to check fn at, got fn alone")
+    if not number(tolerance) > 0:
+        raise ValueError(f"tolerance is relative and above 0, got {tolerance!r}")
     xs = [x.data if isinstance(x, Value) else number(x) for x in values]
     labels = [x.label if isinstance(x, Value) else "" for x in values]
     grads, rounding = _backward(fn, xs, labels)

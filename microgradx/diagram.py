@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from microgradx.engine import Edge, Value, cut_off, with_cut_off
+from microgradx.engine import Edge, Value, cut_off, order, with_cut_off
 from microgradx.places import Place, place
 
+CROSSINGS = 150  # arrows more than boxes: of more, no eye follows one
 SPAN = 2500  # ranks: a layout of more takes seconds, then minutes
 
 
@@ -38,9 +39,10 @@ class Diagram:
     """The graph behind `output`, without some of its nodes, in at most `limit` boxes.
 
     nodes:  all that is shown, in the order of the sweep, what lies behind a detach at the end
-    swept:  whether there are gradients to show at all
+    swept:  whether backward() was called on the output, so that there are gradients to show
     alive:  the nodes with a path to the output on which no local derivative is 0
     stops:  the edges whose local derivative is 0 where the adjoint is not
+    behind_detach: the nodes that only a detach leads to
     boxes, arrows: what to draw
     folded: by what the nodes are put together, "" where each is drawn by itself
     """
@@ -50,25 +52,28 @@ class Diagram:
         reached = with_cut_off(output)
         self.alive = _alive(reached)
         self.nodes = [node for node in reached if node not in hidden]
-        self.swept = any(x.grad != 0 for x in self.nodes if x.rule or x is output)
+        self.swept = output.grad != 0  # else the grads there are come from elsewhere
         self.edges = [e for node in self.nodes for e in node.edges if e.input not in hidden]
         self.stops = [edge for edge in self.edges if self.is_stop(edge)]
+        self.behind_detach = set(reached).difference(order(output))
+        sick = {node for node in self.nodes if _is_unwell(node)}
+        sick.update(end for stop in self.stops for end in (stop.input, stop.node))
+        apart = sick if len(sick) <= limit // 4 else set()
         for self.folded, key in FOLDS:
-            self.boxes = self._boxes(key, limit)
-            self.arrows = self._arrows()
-            if len(self.boxes) <= limit and len(self.arrows) <= 2 * limit and self._span() <= SPAN:
-                break
+            self.boxes = self._boxes(key, apart)
+            if len(self.boxes) <= limit or self.folded == "all":
+                self.arrows = self._arrows()
+                crossing = len(self.arrows) - len(self.boxes)  # a chain or a tree has none
+                if crossing <= max(CROSSINGS, limit // 2) and self._span() <= SPAN:
+                    break
 
     def is_stop(self, edge: Edge) -> bool:
         """Whether the gradient stops at this very edge."""
         arrives = edge.node in self.alive and (edge.node.grad != 0 or not self.swept)
         return edge.partial == 0 and arrives
 
-    def _boxes(self, key: Callable[[Value], object], limit: int) -> list[Box]:
-        """The nodes in boxes, one for each key; sick ones stay by themselves while they fit."""
-        sick = {node for node in self.nodes if _is_unwell(node)}
-        sick.update(end for stop in self.stops for end in (stop.input, stop.node))
-        apart = sick if len(sick) <= limit // 4 else set()
+    def _boxes(self, key: Callable[[Value], object], apart: set[Value]) -> list[Box]:
+        """The nodes in boxes, one for each key; those `apart` by themselves."""
         boxes: dict[object, Box] = {}
         for node in self.nodes:
             box = boxes.setdefault(node if node in apart else key(node), Box())

@@ -11,7 +11,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 from microgradx.diagram import Arrow, Box, Diagram
 from microgradx.engine import Value
@@ -66,8 +67,16 @@ def draw(
         raise TypeError(f"draw takes the Value at the end of a graph, got {output!r:.60}")
     if direction not in ("LR", "TB", "RL", "BT"):
         raise ValueError(f"a direction is LR, TB, RL or BT, got {direction!r}")
-    if fold_above < 1:
+    if not isinstance(fold_above, int) or fold_above < 1:
         raise ValueError(f"fold_above is a number of nodes, 1 or more, got {fold_above!r}")
+    for name, text in (("label", label), ("note", note)):
+        if text is not None and not callable(text):
+            raise TypeError(f"{name} is a function from a node to its text, got {text!r:.60}")
+    if not (renderer is None or isinstance(renderer, (str, PathLike))):
+        raise TypeError(f"renderer is the name or path of a program, got {renderer!r:.60}")
+    without = _values(without)
+    if output in without:
+        raise ValueError("without holds the output itself, and nothing would be left to draw")
     if explain is not None and not isinstance(explain, Value):
         raise TypeError(f"explain takes a Value of the graph, got {explain!r:.60}")
     diagram = Diagram(output, without, fold_above)
@@ -80,6 +89,15 @@ def draw_dot(output: Value, format: str = "svg", rankdir: str = "LR") -> Picture
     """micrograd's name for `draw`; `render("name")` of the picture writes `name.svg`."""
     picture = draw(output, direction=rankdir)
     return Picture(picture.source, picture.summary, format=format)
+
+
+def _values(without: Any) -> set[Value]:
+    """The nodes to leave out, if that is what they are."""
+    nodes = list(without) if isinstance(without, Iterable) else [without]
+    if any(not isinstance(node, Value) for node in nodes) or isinstance(without, Value):
+        raise TypeError(f"without takes a list of Values, got {without!r:.60}; for a model, "
+                        "use model.parameters()")  # fmt: skip
+    return set(nodes)
 
 
 def _own_label(node: Value) -> str:
@@ -98,8 +116,8 @@ class _Sheet:
         self.note = note
         self.ids = {id(box): f"n{i}" for i, box in enumerate(diagram.boxes)}
         self.crowd = Counter(box.place for box in diagram.boxes)
-        sizes = [abs(x.grad) for x in diagram.nodes if x.grad != 0 and math.isfinite(x.grad)]
-        decades = [_decade(size) for size in sizes] or [0]
+        sizes = [max(abs(node.grad) for node in box.nodes) for box in diagram.boxes]
+        decades = [_decade(size) for size in sizes if 0 < size < math.inf] or [0]
         self.top = max(decades)
         self.step = max(1, math.ceil((self.top - min(decades) + 1) / len(BLUES)))
 
@@ -174,7 +192,7 @@ class _Sheet:
     def summary(self) -> str:
         """The picture in words."""
         diagram = self.diagram
-        facts = [f"{len(diagram.nodes):,} nodes, {len(diagram.edges):,} edges"]
+        facts = [f"{count(len(diagram.nodes), 'node')}, {count(len(diagram.edges), 'edge')}"]
         if diagram.folded:
             facts.append(f"drawn as {len(diagram.boxes)} boxes, folded by {diagram.folded}")
         if not diagram.swept:
@@ -183,8 +201,11 @@ class _Sheet:
             places = list(dict.fromkeys(clip(_called(stop.node)) for stop in diagram.stops))
             more = f" and {len(places) - 5} more" if len(places) > 5 else ""
             facts.append(f"STOP at {', '.join(places[:5])}{more}")
-        starved = sum(node not in diagram.alive for node in diagram.nodes)
-        return "; ".join(facts + ([f"{starved:,} starved behind it"] if starved else []))
+        off = [node for node in diagram.nodes if node not in diagram.alive]
+        starved = sum(node not in diagram.behind_detach for node in off)
+        facts += [f"{starved:,} starved behind it"] if starved else []
+        detached = len(off) - starved
+        return "; ".join(facts + ([f"{detached:,} detached"] if detached else []))
 
     # --- a box --------------------------------------------------------------------------------
 
@@ -223,8 +244,9 @@ class _Sheet:
         """Name, how many nodes, their largest gradient, and the stops inside."""
         facts = f"{len(box.nodes):,} nodes"
         if self.diagram.swept:
-            largest = max((abs(node.grad) for node in box.nodes), key=_nan_first)
-            facts += f"   |grad| ≤ {short(largest)}"
+            grads = [abs(node.grad) for node in box.nodes]
+            low, high = short(min(grads)), short(max(grads, key=_nan_first))
+            facts += f"   |grad| {low} … {high}" if low != high else f"   |grad| {high}"
         inside = f"STOP on {count(len(box.stops), 'edge')} inside" if box.stops else ""
         bar = row(font(inside, 11, WHITE), f' bgcolor="{VERMILLION}"')
         return [row(bold(box.name)), row(font(facts, 11)), bar]
@@ -234,6 +256,8 @@ class _Sheet:
         grads = [node.grad for node in box.nodes]
         if not all(math.isfinite(x) for node in box.nodes for x in (node.data, node.grad)):
             return YELLOW, "#000000", "bold", "not finite"
+        if all(node in self.diagram.behind_detach for node in box.nodes):
+            return PALE, GREY, "dotted", "detached"
         if not any(node in self.diagram.alive for node in box.nodes):
             return PALE, GREY, "solid", "starved"
         if not self.diagram.swept:
@@ -325,12 +349,24 @@ def _sign(node: Value) -> str:
     if rule is None:
         return ""
     if rule.rows:
-        return rule.label + (" + b" if len(rule.operands) > rule.rows and node._da else "")
+        return rule.label + _tail(node)
     numbers = [None if isinstance(x, Value) else short(x) for x, _ in node.arguments]
     if not rule.operator:
         return rule.label + "".join(f" {x}" for x in numbers if x is not None)
     before, after = numbers[0], numbers[-1] if len(numbers) == 2 else None
     return " ".join(filter(None, [before, rule.label, after]))
+
+
+def _tail(node: Value) -> str:
+    """What stands beside the rows: a bias, and how many of their operands are bare numbers."""
+    arguments = node.arguments
+    single = len(arguments) % node.rule.rows if node.rule else 0
+    rows = arguments[: len(arguments) - single]
+    bare = sum(not isinstance(x, Value) for x, _ in rows)
+    tail = f", {count(bare, 'number')} among them" if bare else ""
+    for x, _ in arguments[len(rows) :]:
+        tail = (" + b" if isinstance(x, Value) else f" + {short(x)}" if x else "") + tail
+    return tail
 
 
 def _called(node: Value) -> str:

@@ -58,6 +58,8 @@ class Value:
     rule: Rule | None
 
     def __init__(self, data: Any, label: str = "") -> None:
+        if not isinstance(label, str):
+            raise TypeError(f"a label is a str, got a {type(label).__name__}")
         self.data = number(data)
         self.grad = 0.0
         self.label = label
@@ -385,6 +387,8 @@ def _add_method(rule: Rule) -> None:
     """Make a row of the table a method of Value, unless it is an operator or takes rows."""
     if rule.operator or rule.rows:
         return
+    if hasattr(Value, rule.name):
+        raise ValueError(f"an op can't be called {rule.name!r}: a Value has that already")
 
     function = rule.function
 

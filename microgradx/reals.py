@@ -15,6 +15,8 @@ def number(x: Any) -> float:
     if kind is int or isinstance(x, Real) or _is_numpy_number(x):
         try:
             return float(x)
+        except TypeError:
+            pass  # says that it is real, but is no number: a NumPy timedelta
         except OverflowError:
             raise OverflowError(f"{kind.__name__} too large for a float, 1.8e308 at most") from None
     raise TypeError(f"a Value holds one float, got {_describe(x)}")

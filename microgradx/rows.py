@@ -60,6 +60,8 @@ class Row(tuple[Any, ...]):
     _settled: list[float] | None  # the data, where no leaf is among the inputs that may change
 
     def __new__(cls, operands: Iterable[Any]) -> Row:
+        if not isinstance(operands, Iterable):
+            raise TypeError(f"a row of operands is a list of them, got {operands!r:.60}")
         row = super().__new__(cls, operands)
         inputs = [x for x in row if isinstance(x, Value)]
         if len(inputs) < len(row):

@@ -8,11 +8,9 @@ an operator, its sign), to draw it, to differentiate it and to have it tested.
 
 from __future__ import annotations
 
-import builtins
 import math
-import operator
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 inf = math.inf
 
@@ -108,9 +106,11 @@ def rule(*, label: str = "", **columns: Any) -> Callable[[Callable[..., Any]], R
             raise ValueError(f"op {name!r} has more than two single operands; gather them in a row")
         default = function.__defaults__[-1] if function.__defaults__ else None
         row = Rule(name, function, operands, label or name, default=default, **columns)
-        TABLE[name] = row
+        if row.kind not in get_args(Kind):
+            raise ValueError(f"a kind is one of {', '.join(get_args(Kind))}, got {row.kind!r}")
         for watcher in _watchers:
-            watcher(row)
+            watcher(row)  # which may refuse it
+        TABLE[name] = row
         return row
 
     return enter
@@ -296,13 +296,19 @@ def minimum(xp, x, y):
 @rule(label="w·x", kind="product", rows=2)
 def dot(xp, weights, xs, bias=0.0):
     """bias + w₀x₀ + w₁x₁ + …, left to right"""
-    return builtins.sum(map(operator.mul, weights, xs), bias), xs, weights, 1.0
+    y = bias
+    for w, x in zip(weights, xs):
+        y = y + w * x
+    return y, xs, weights, 1.0
 
 
 @rule(kind="linear", ceiling=1.0, rows=1, bounds="increasing")
 def sum(xp, xs):
     """x₀ + x₁ + …, left to right"""
-    return builtins.sum(xs, 0.0), [1.0] * len(xs)
+    y = 0.0
+    for x in xs:
+        y = y + x
+    return y, [1.0] * len(xs)
 
 
 @rule(kind="saturating", ceiling=1.0, rows=1, bounds="increasing")

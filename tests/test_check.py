@@ -178,3 +178,9 @@ def test_wrong_arguments():
         check_gradients(lambda x: x, "3")
     with pytest.raises(ZeroDivisionError):
         check_gradients(lambda x: x * (1 // 0), 1.0)
+
+
+@pytest.mark.parametrize("tolerance", [0, -1.0, float("nan")])
+def test_a_tolerance_is_above_zero(tolerance):
+    with pytest.raises(ValueError, match="tolerance is relative and above 0"):
+        check_gradients(lambda x: x * 2.0, 1.0, tolerance=tolerance)

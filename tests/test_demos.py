@@ -15,6 +15,12 @@ from microgradx.render import BUNDLED, RendererNotFound, find_renderer
 FOLDER = Path(importlib.import_module("demos").__file__).parent
 PNG = b"\x89PNG\r\n\x1a\n"
 
+PICTURES = {
+    "micrograd_moons": ["micrograd_moons"],
+    "vanishing": ["vanishing", "vanishing_why"],
+    "dead_relu": ["dead_relu", "dead_relu_why"],
+}
+
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
@@ -35,7 +41,9 @@ def test_demo_holds_and_draws(ran, name, capfd):
     code, out = ran(name)
     said = capfd.readouterr().out
     assert code == 0
-    assert sorted(path.name for path in out.iterdir()) == [f"{name}.png", f"{name}.svg"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        f"{each}{suffix}" for each in PICTURES[name] for suffix in (".png", ".svg")
+    )
     assert ElementTree.parse(out / f"{name}.svg").getroot().tag.endswith("svg")
     assert (out / f"{name}.png").read_bytes().startswith(PNG)
     assert said.startswith(f"\n=== {name} ===")

@@ -469,10 +469,11 @@ SIGNS = [
     (lambda x: mx.maximum(x, 3), "maximum 3"),
     (lambda x: mx.maximum(3, x), "maximum 3"),
     (lambda x: mx.maximum(x, x), "maximum"),
-    (lambda x: dot([x, 2.0], [3.0, x]), "w·x"),
-    (lambda x: dot([x, x], [3.0, x], x), "w·x + b"),
-    (lambda x: mx.sum([x, 1.0]), "sum"),
-    (lambda x: mx.logsumexp([x, 1.0]), "logsumexp"),
+    (lambda x: dot([x, 2.0], [3.0, x]), "w·x, 2 numbers among them"),
+    (lambda x: dot([x, x], [x, x], x), "w·x + b"),
+    (lambda x: dot([x, x], [3.0, x], 5.0), "w·x + 5, 1 number among them"),
+    (lambda x: mx.sum([x, 1.0]), "sum, 1 number among them"),
+    (lambda x: mx.logsumexp([x, x]), "logsumexp"),
 ]
 
 
@@ -545,9 +546,10 @@ def test_without_leaves_nodes_and_their_edges_out():
     assert len(read(output, without=iter(model.parameters())).nodes) == len(bare.nodes)
 
 
-def test_everything_left_out_is_still_a_picture():
+def test_the_output_itself_is_not_left_out():
     x = Value(1.0)
-    assert texts(svg(x, without=[x])) == []
+    with pytest.raises(ValueError, match="the output itself"):
+        mx.draw(x, without=[x])
 
 
 @pytest.mark.parametrize("direction", ["LR", "TB", "RL", "BT"])
@@ -580,7 +582,12 @@ def test_only_a_value_can_be_drawn(bad):
         ({"direction": None}, ValueError, "direction"),
         ({"fold_above": 0}, ValueError, "1 or more, got 0"),
         ({"fold_above": -3}, ValueError, "1 or more"),
-        ({"without": 3}, TypeError, "iterable"),
+        ({"without": 3}, TypeError, "list of Values, got 3"),
+        ({"without": Value(1.0)}, TypeError, "list of Values"),
+        ({"without": ["x"]}, TypeError, "model.parameters"),
+        ({"fold_above": None}, ValueError, "got None"),
+        ({"label": "x"}, TypeError, "function from a node"),
+        ({"renderer": 3}, TypeError, "name or path"),
         ({"nonsense": 3}, TypeError, "nonsense"),
     ],
 )
@@ -722,7 +729,7 @@ def test_a_fold_says_what_it_holds():
     picture = read(output, fold_above=12)
     assert "folded by layer" in " ".join(picture.said())
     folds = [picture.lines(name) for name in picture.nodes if len(picture.lines(name)) > 1]
-    held = [re.fullmatch(r"([\d,]+) nodes   \|grad\| ≤ (\S+)", lines[1]) for lines in folds]
+    held = [re.fullmatch(r"([\d,]+) nodes   \|grad\| \S+( … \S+)?", lines[1]) for lines in folds]
     sizes = [int(match[1]) for match in held if match]
     alone = len(picture.nodes) - len(sizes)
     assert sum(sizes) + alone == len(order(output))
@@ -745,7 +752,7 @@ def layer(width, dead):
 def test_a_fold_announces_its_stops():
     picture = read(layer(6, 5), fold_above=4)
     (fold,) = [lines for lines in map(picture.lines, picture.nodes) if lines[0] == "L"]
-    assert fold == ["L", "12 nodes   |grad| ≤ 1", "STOP on 5 edges inside"]
+    assert fold == ["L", "12 nodes   |grad| 0 … 1", "STOP on 5 edges inside"]
     assert "STOP: a local derivative of 0" in picture.said()
     one = read(layer(2, 1), fold_above=3)
     assert "STOP on 1 edge inside" in [line for name in one.nodes for line in one.lines(name)]
@@ -793,13 +800,13 @@ def test_a_fold_with_a_nan_is_not_finite():
 
 
 def test_300_nodes_are_drawn_each():
-    model = mx.nn.MLP(3, [13, 12, 1], seed=1)
+    model = mx.nn.MLP(3, [5] * 7 + [1], seed=2)
     output = swept(model([Value(0.1), Value(-0.2), Value(0.3)]))
     root = svg(output)
     boxes = [each for each in root.iter(f"{SVG}g") if each.get("class") == "node"]
     bars = [text for text in texts(root) if text == "STOP"]
-    assert len(boxes) - len(bars) == len(order(output)) == 287
-    assert len(bars) > 10
+    assert len(boxes) - len(bars) == len(order(output)) == 280
+    assert len(bars) >= 10
 
 
 def test_a_tangle_folds():
@@ -827,7 +834,7 @@ def test_a_deep_graph_is_drawn_without_recursion():
     found = texts(svg(swept(node)))
     assert sys.getrecursionlimit() == limit
     assert "20,001 nodes, folded by op" in found
-    assert "20,000 nodes   |grad| ≤ 1" in found
+    assert "20,000 nodes   |grad| 1" in found
 
 
 # --- what must not change -------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def test_draw_writes(script, capsys, name, nodes, out):
     assert main(["draw", file + name, *(["--out", out] if out else [])]) == 0
     said = capsys.readouterr()
     written = out or "script.svg"
-    assert said.out.startswith(f"{written.replace('/', os.sep)}: {nodes} nodes, ")
+    assert said.out.startswith(f"{written.replace('/', os.sep)}: {nodes} node")
     assert ("STOP at relu" in said.out) is (nodes > 1)
     assert said.err == ""
     assert os.path.getsize(written) > 100
@@ -177,7 +177,7 @@ def test_as_a_program(script):
     file = script()
     done = program("draw", f"{file}:y", "-o", "y.svg")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "y.svg: 2 nodes, 1 edges; STOP at relu; 1 starved behind it\n"
+    assert done.stdout == "y.svg: 2 nodes, 1 edge; STOP at relu; 1 starved behind it\n"
     assert program("draw", f"{file}:nonsense").returncode == 2
     assert program("ops").stdout.count("\n") == len(rules.TABLE)
 

@@ -601,3 +601,36 @@ def test_closed_forms(name):
     }[name]
     for x in POINTS:
         assert TABLE[name](floats, x)[1] == pytest.approx(closed(x), rel=1e-13)
+
+
+@pytest.mark.parametrize("name", ["backward", "data", "silu", "__add__"])
+def test_an_op_never_takes_the_name_of_what_a_value_has(name):
+    before = getattr(Value, name)
+    with pytest.raises(ValueError, match=f"can't be called '{name}'"):
+        enter_as(name, kind="linear")
+    assert name not in TABLE and getattr(Value, name) is before
+    assert Value(3.0).data == 3.0
+
+
+def test_a_kind_is_one_of_the_known():
+    with pytest.raises(ValueError, match="linear, product, saturating, gate, singular"):
+        enter_as("oddity", kind="strange")
+    assert "oddity" not in TABLE and not hasattr(Value, "oddity")
+
+
+def enter_as(name, **columns):
+    """Enter a row of another name than its function has in the source."""
+
+    def function(xp, x):
+        return x, 1.0
+
+    function.__name__ = name
+    return rule(**columns)(function)
+
+
+@pytest.mark.parametrize("op", [rules.dot, rules.sum])
+def test_sums_are_added_from_left_to_right(op):
+    """In every version of Python: the builtin sum of floats is compensated from 3.12 on."""
+    xs = [1e16, 1.0, -1e16]
+    operands = ([1.0] * 3, xs, 0.0) if op is rules.dot else (xs,)
+    assert op.function(floats, *operands)[0] == (1e16 + 1.0) - 1e16 == 0.0

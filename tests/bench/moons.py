@@ -11,7 +11,6 @@ The peers start from the same weights and are checked to give the same gradients
 """
 
 import math
-import random
 from statistics import median
 from typing import Any
 
@@ -20,19 +19,11 @@ import micrograd.nn
 import xad.math
 from xad.adj_1st import Real, Tape
 
+from demos.plumbing import moons as two_moons
 from microgradx import dot, nn, optim
 from tests.bench.timing import Line, collector, in_turns, speedup
 
 ALPHA, RATE, SIZES = 1e-4, 0.01, [16, 16, 1]
-
-
-def two_moons(points: int, noise: float, seed: int) -> tuple[list[list[float]], list[float]]:
-    rng = random.Random(seed)
-    xs: list[list[float]] = []
-    for i in range(points // 2):
-        angle = math.pi * i / (points // 2 - 1)
-        xs += [[math.cos(angle), math.sin(angle)], [1 - math.cos(angle), 0.5 - math.sin(angle)]]
-    return [[x + rng.gauss(0, noise) for x in row] for row in xs], [-1.0, 1.0] * (points // 2)
 
 
 Weights = list[list[list[float]]]  # by layer and neuron: its weights, then its bias
