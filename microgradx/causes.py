@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from math import isfinite, isnan
+from math import floor, isfinite, isnan
+from typing import Any, NamedTuple
 
 from microgradx.engine import Edge, Value
-from microgradx.paths import partner
-from microgradx.places import names_parameter
+from microgradx.paths import Paths, Wide, partner
+
+
+class Origin(NamedTuple):
+    """A place where something not finite begins: what, on which edges, and in a sentence."""
+
+    cause: str
+    edges: list[Edge]
+    sentence: str
 
 
 def name_of(node: Value) -> str:
@@ -16,94 +24,149 @@ def name_of(node: Value) -> str:
     return f"{node.op}({node.data:.3g})" if node.rule else f"the leaf {node.data:.3g}"
 
 
-def cause_of_zero(edge: Edge, loss: set[Value]) -> str:
+def show(number: Wide) -> str:
+    """Three digits of a number, whatever its size."""
+    x = float(number)
+    if (x and isfinite(x)) or not (number.mantissa and isfinite(number.mantissa)):
+        return f"{x + 0.0:.3g}"  # no -0
+    decade = floor(number.decades)
+    return f"{'-' if number.mantissa < 0 else ''}{10 ** (number.decades - decade):.2f}e{decade}"
+
+
+def cause_of_zero(edge: Edge, paths: Paths) -> str:
     """Why the local derivative of this edge is 0, in the words of a verdict's causes."""
     node, rule = edge.node, edge.node.rule
     assert rule is not None and edge.partial == 0
-    if node in loss:
+    if node in paths.loss:
         return "flat loss"
     if rule.shut_below is not None:
-        return f"{rule.name} off" if edge.input.data < rule.shut_below else "kink"
+        return "kink" if edge.input.data == rule.shut_below else f"{rule.name} off"
     if rule.kind == "product":
         factor = partner(node.arguments, edge.position)
-        if not isinstance(factor, Value):
-            return "zero constant"
-        if factor.rule is not None:
-            return "zero activation"
-        return "zero weight" if names_parameter(factor.label) else "zero input"
-    return "local underflow" if rule.kind == "saturating" else "flat op"
+        return f"zero {NOUNS[paths.what(factor)]}"
+    return "local underflow" if _smooth_there(edge) else "flat op"
 
 
-def provenance(edge: Edge) -> list[str]:
+NOUNS = {
+    "weights": "weight", "inputs": "input", "activations": "activation", "constants": "constant",
+}  # fmt: skip
+
+
+def _smooth_there(edge: Edge) -> bool:
+    """Whether the derivative is not really 0: of a smooth op, where no operand is 0."""
+    rule: Any = edge.node.rule
+    if rule.rows:
+        return True
+    smooth = rule.kind == "singular" or (rule.kind == "saturating" and edge.position == 0)
+    return smooth and all(_data(x) for x, _ in edge.node.arguments)
+
+
+def provenance(edge: Edge, paths: Paths) -> list[str]:
     """Where the zero comes from that makes this edge's factor 0: a sentence a step, cause last."""
-    rule = edge.node.rule
-    assert rule is not None
+    rule: Any = edge.node.rule
     if rule.kind != "product":
         return [_shut(edge)]
     steps: list[str] = []
     node = partner(edge.node.arguments, edge.position)
     while isinstance(node, Value) and node.rule is not None:
-        zero = [each for each in node.edges if each.partial == 0 and each.node is node]
         source = node.inputs[0] if node.inputs else None
         if node.rule.shut_below is not None and source is not None:
-            steps.append(
-                f"{name_of(node)} is 0 because its {node.rule.name} is off: "
-                f"{name_of(source)} = {source.data:.3g}"
-            )
-            return steps
-        if node.rule.kind != "product" or not zero:
-            steps.append(f"{name_of(node)} is 0 by {node.rule.name}")
-            return steps
-        factors = [x for x, _ in node.arguments if (x.data if isinstance(x, Value) else x) == 0]
+            state = "at its kink" if source.data == node.rule.shut_below else "off"
+            return [
+                *steps,
+                f"{name_of(node)} is 0 because its {node.rule.name} is {state}: "
+                f"{name_of(source)} = {source.data:.3g}",
+            ]
+        factor = _zero_factor(node)
+        if factor is None:
+            return [*steps, f"{name_of(node)} is 0, as {node.rule.name} made it"]
         steps.append(f"{name_of(node)} is 0 because a factor of it is")
-        node = factors[0] if factors else None
+        node = factor
     if isinstance(node, Value):
-        kind = "weight" if names_parameter(node.label) else "input"
-        steps.append(f"the {kind} {name_of(node)} is 0")
-    return steps
+        return [*steps, f"The {NOUNS[paths.what(node)]} {name_of(node)} is 0"]
+    return [*steps, f"The number 0 is a factor of {name_of(edge.node)}"]
+
+
+def _zero_factor(node: Value) -> Any:
+    """A factor that makes the product 0, where one does."""
+    pairs = [(x, partner(node.arguments, i)) for i, (x, _) in enumerate(node.arguments)]
+    if node.rule is None or node.rule.kind != "product":
+        return None
+    if any(_data(x) and (y is None or _data(y)) for x, y in pairs):
+        return None  # its terms cancel
+    return next((x for x, _ in pairs if not _data(x)), None)
+
+
+def _data(x: Any) -> float:
+    data: float = x.data if isinstance(x, Value) else x
+    return data
 
 
 def _shut(edge: Edge) -> str:
-    z, rule = edge.input, edge.node.rule
+    z, node, rule = edge.input, edge.node, edge.node.rule
     assert rule is not None
-    if rule.shut_below is None:
-        return f"{rule.name} is flat at {name_of(z)} = {z.data:.3g}"
-    sign = "<" if z.data < rule.shut_below else "="
-    return f"{rule.name} lets nothing through at {name_of(z)} = {z.data:.3g} {sign} 0"
+    end = rule.shut_below
+    if end is None and _smooth_there(edge):
+        return f"The slope of {name_of(node)} at {z.data:.3g} is too small for a float"
+    if end is None:
+        return f"{name_of(node)} does not change with {name_of(z)} = {z.data:.3g}"
+    if z.data == end:
+        return (
+            f"{name_of(z)} = {end:g} is the kink of {rule.name}, where the slope 0 is a convention"
+        )
+    return f"{name_of(node)} lets nothing through: {name_of(z)} = {z.data:.3g} < {end:g}"
 
 
-def origins(nodes: list[Value]) -> list[str]:
+def origins(nodes: list[Value], g: list[float], leads: set[Value]) -> list[Origin]:
     """Every place where something not finite begins, not what it then spoils.
 
-    A value that is not finite made of values that are; a leaf that is not finite; a local
-    derivative that is not finite although value and inputs are.
+    A value that is not finite, made of inputs that are; a local derivative that is not, although
+    value and inputs are; a contribution that overflows; a 0 that meets an infinity.
+
+    g:     the gradients of `nodes`
+    leads: the nodes whose gradients count
     """
-    found: list[str] = []
+    found: list[Origin] = []
     for node in reversed(nodes):
-        numbers = [x.data if isinstance(x, Value) else x for x, _ in node.arguments]
+        if not all(isfinite(x.data) for x in node.inputs):
+            continue
         if not isfinite(node.data):
-            if all(map(isfinite, numbers)):
-                operands = ", ".join(f"{x:.3g}" for x in numbers)
-                made = f"{node.op}({operands})" if node.rule else "a leaf"
-                found.append(f"{name_of(node)} is {node.data}: {made}")
-        elif all(map(isfinite, numbers)):
-            found += [
-                f"∂{name_of(node)}/∂{name_of(edge.input)} is {edge.partial} at "
-                f"{name_of(edge.input)} = {edge.input.data:.3g}"
-                for edge in node.edges
-                if not isfinite(edge.partial)
-            ]
+            operands = ", ".join(f"{_data(x):.3g}" for x, _ in node.arguments)
+            made = f"{node.op}({operands})" if node.rule else "a leaf"
+            text = f"{name_of(node)} is {node.data}: {made}"
+            found.append(Origin("value not finite", list(node.edges), text))
+            continue
+        for edge in node.edges:
+            if not isfinite(edge.partial) and edge.input in leads:
+                text = f"{_ratio(edge)} is {edge.partial} at {edge.input.data:.3g}"
+                found.append(Origin("derivative not finite", [edge], text))
+    return found + _spoilt_sums(nodes, g, leads)
+
+
+def _spoilt_sums(nodes: list[Value], g: list[float], leads: set[Value]) -> list[Origin]:
+    """Where finite factors and adjoints make a gradient that is not, and where 0 meets inf."""
+    found: list[Origin] = []
+    out: dict[Value, list[Edge]] = {}
+    spoilt: set[Value] = set()
+    for node, adjoint in zip(nodes, g):
+        if node in out and not isfinite(adjoint) and node not in spoilt:
+            text = f"The contributions to {name_of(node)} are finite, and their sum is {adjoint}"
+            found.append(Origin("overflow", out[node], text))
+        for edge in node.edges:
+            if edge.input not in leads:
+                continue
+            out.setdefault(edge.input, []).append(edge)
+            part = edge.partial * adjoint
+            if isfinite(part):
+                continue
+            spoilt.add(edge.input)
+            meeting = f"{_ratio(edge)} = {edge.partial:.3g} meets the adjoint {adjoint:.3g}"
+            if isfinite(edge.partial) and isfinite(adjoint):
+                found.append(Origin("overflow", [edge], f"{meeting}: too large for a float"))
+            elif isnan(part) and not isnan(edge.partial) and not isnan(adjoint):
+                found.append(Origin("0 × inf", [edge], f"{meeting}: 0 × inf is nan"))
     return found
 
 
-def indefinite(nodes: list[Value], g: dict[Value, float]) -> list[str]:
-    """The edges where a 0 meets an infinity, which makes a nan of two numbers that are none."""
-    return [
-        f"∂{name_of(edge.node)}/∂{name_of(edge.input)} = {edge.partial:.3g} meets the adjoint "
-        f"{g[edge.node]:.3g}: 0 × inf is nan"
-        for node in nodes
-        for edge in node.edges
-        if isnan(edge.partial * g[edge.node])
-        and not isnan(edge.partial)
-        and not isnan(g[edge.node])
-    ]
+def _ratio(edge: Edge) -> str:
+    return f"∂{name_of(edge.node)}/∂{name_of(edge.input)}"

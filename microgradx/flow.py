@@ -7,19 +7,24 @@ that into words for one node. Nothing here trusts `.grad`: it is worked out anew
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable
+from fractions import Fraction
 from math import inf, isfinite
 from typing import NamedTuple
 
-from microgradx.causes import cause_of_zero, indefinite, name_of, origins, provenance
+from microgradx.causes import cause_of_zero, name_of, origins, provenance, show
 from microgradx.engine import Edge, Value, with_cut_off
-from microgradx.paths import Paths, Wide, plus, product, quotient, times
+from microgradx.paths import Forward, Paths, Repair, Wide, quotient, times
 from microgradx.places import place
 
 LN10 = math.log(10.0)
 CANCELS = 1000.0  # κ from which a gradient counts as cancelled
 SMALL, LARGE = 3.0, 2.0  # decades below and above the output layer's gradients
 STALE = 1e-9  # relative difference from which .grad is not the gradient
+NAMED = 0.3  # decades from which a kind of factor is named as a cause
+EXACT = 2000  # edges up to which a cancelled gradient is also summed in fractions
+WIDTH = 100  # columns
 
 SMALL_BECAUSE = {
     "sigmoid ceiling": "sigmoid chain", "weights": "small weights", "inputs": "small inputs",
@@ -27,6 +32,23 @@ SMALL_BECAUSE = {
     "loss": "loss near its optimum",
 }  # fmt: skip
 LARGE_BECAUSE = {"weights": "weight product", "loss": "loss scale"}
+
+MEANING = {
+    "not run": "There is no .grad to explain yet, so this is what backward() would find",
+    "stale": "What is in .grad is not this gradient",
+    "not finite": "Something on the way to it is inf or nan, and spoils all that it is part of",
+    "disconnected": "Changing it can't change the output",
+    "detached": "Changing it changes the output, but no gradient is let through",
+    "stopped": "Every path to the output holds a factor 0, so nothing gets through",
+    "underflowed": "No factor is 0, but their product is too small for a float",
+    "cancelled": "Gradient arrives along several paths, and what they bring cancels",
+    "small": "It gets through, but its factors multiply to little",
+    "large": "Its factors, or the number of its paths, multiply to much",
+    "healthy": "It is neither stopped nor spoilt, nor unusually small or large",
+}
+PLACES = {
+    "stopped": "It stops at", "cancelled": "What opposes each other:", "not finite": "It begins at",
+}  # fmt: skip
 
 
 class NodeFlow(NamedTuple):
@@ -62,13 +84,6 @@ class NodeFlow(NamedTuple):
         return self.wide.decades
 
 
-class Repair(NamedTuple):
-    """What the gradient would be if one local derivative were 1 and all others as they are."""
-
-    edge: Edge
-    gradient: float
-
-
 class Flow:
     """The flow of the gradient of `output` to every node behind it, in one pass over the graph.
 
@@ -77,16 +92,30 @@ class Flow:
 
     parameters: the leaves whose factors are weights; None: those with a parameter's label, such
                 as `layers.0.weight[2,1]`, `w1` or `b`
+    cancels:    κ from which a gradient counts as cancelled
+    reference:  the decades to compare with; None: those of the gradients at the layer closest to
+                the output (their median), 0 where no node is labelled as part of a layer
+    small, large: how many decades below and above it a gradient counts as small, as large
 
     A TypeError if `output` is no Value; `flow[node]` of another graph's node is a KeyError.
     """
 
-    def __init__(self, output: Value, parameters: Iterable[Value] | None = None) -> None:
+    def __init__(
+        self,
+        output: Value,
+        parameters: Iterable[Value] | None = None,
+        *,
+        cancels: float = CANCELS,
+        reference: float | None = None,
+        small: float = SMALL,
+        large: float = LARGE,
+    ) -> None:
         if not isinstance(output, Value):
             raise TypeError(f"Flow takes the Value at the end of a graph, got {output!r:.60}")
         self.output = output
         self.paths = Paths(output, parameters)
-        self.reference = self._reference()
+        self.cancels, self.small, self.large = cancels, small, large
+        self.reference = self._output_layer() if reference is None else reference
 
     def __contains__(self, node: Value) -> bool:
         return node in self.paths.index
@@ -136,7 +165,7 @@ class Flow:
             terms["cancellation"] = lost
         return terms
 
-    def _reference(self) -> float:
+    def _output_layer(self) -> float:
         """The median decades of the gradients at the layer closest to the output, else 0."""
         nodes = self.paths.nodes
         last = next((place(x.label)[0] for x in nodes if x.rule and place(x.label)[0]), "")
@@ -148,45 +177,6 @@ class Flow:
         return decades[len(decades) // 2] if decades else 0.0
 
 
-class Forward:
-    """The other half of every path: sums from one node u towards the output.
-
-    to(a) is ∂a/∂u, and size(a) the same sum of sizes; an edge's share of the paths through it is
-    φ = size(a) |d| A_b / A_u.
-    """
-
-    def __init__(self, paths: Paths, node: Value) -> None:
-        self.paths = paths
-        i = paths.index[node]
-        self.g, self.mass = paths.wide(i), paths.mass(i)
-        self.edges: list[Edge] = []  # all that lead on from u, up to where nothing gets through
-        self.to: dict[Value, Wide] = {node: Wide(1.0, 0)}
-        self.size: dict[Value, Wide] = {node: Wide(1.0, 0)}
-        zero = Wide(0.0, 0)
-        for consumer in reversed(paths.nodes[:i]):
-            for edge in consumer.edges:
-                if edge.input in self.size:
-                    self.edges.append(edge)
-                    if edge.partial:
-                        to, size = self.to[edge.input], self.size[edge.input]
-                        moved = times(edge.partial, *to)
-                        self.to[consumer] = plus(self.to.get(consumer, zero), moved)
-                        moved = times(abs(edge.partial), *size)
-                        self.size[consumer] = plus(self.size.get(consumer, zero), moved)
-
-    def share(self, edge: Edge) -> float:
-        """φ: how much of the path mass from u goes along this edge, from 0 to 1."""
-        size, end = self.size[edge.input], self.paths.mass(self.paths.index[edge.node])
-        part = times(abs(edge.partial), *product(size, end))
-        return float(quotient(part, self.mass))
-
-    def repaired(self, edge: Edge) -> float:
-        """∂output/∂u if this edge's local derivative were 1 and every other as it is."""
-        end = self.paths.wide(self.paths.index[edge.node])
-        added = times(1.0 - edge.partial, *product(self.to[edge.input], end))
-        return float(plus(self.g, added))
-
-
 class Explanation:
     """Why one gradient is what it is; print it.
 
@@ -194,21 +184,23 @@ class Explanation:
     flow:      the node's `NodeFlow`, None where no path leads from it to the output
     verdict:   in a word or two: "not run", "stale", "not finite", "disconnected", "detached",
                "stopped", "underflowed", "cancelled", "small", "large" or "healthy"
-    causes:    what it is due to, largest first
-    where:     the edges where the gradient stops, or is lost
+    causes:    what it is due to, largest first; after "not run" and "stale", the verdict there
+               would be otherwise is among them
+    where:     the edges where the gradient stops, cancels or ceases to be finite
     culprits:  the edges that alone are to blame: to open one is to bring the gradient back, or it
-               holds half of the attenuation
+               holds half of what made it small or large. None where gates stand in series
     budget:    decades by kind, adding up to log₁₀|g|
     path:      the strongest path, as (edge, product so far from the output)
     choke_points: the nodes that every path goes through, nearest first
     repairs:   edges by the gradient there would be if their local derivative were 1
-    because:   how the zero came about, or what is not finite, in sentences
+    because:   how it came about, in sentences
+    exact:     a cancelled gradient, summed without rounding, where the graph is small
     """
 
     def __init__(self, flow: Flow, node: Value) -> None:
         self.node, self.output = node, flow.output
         self.flow: NodeFlow | None = flow[node] if node in flow else None
-        self.verdict = ""
+        self.verdict = "healthy"
         self.causes: list[str] = []
         self.where: list[Edge] = []
         self.culprits: list[Edge] = []
@@ -216,37 +208,34 @@ class Explanation:
         self.choke_points: list[Value] = []
         self.repairs: list[Repair] = []
         self.because: list[str] = []
-        self.reference = flow.reference
+        self.exact: Fraction | None = None
         if self.flow is None:
             self._unconnected()
             return
         self._trace(flow)
-        for check in (self._not_finite, self._stopped, self._lost, self._cancelled, self._sized):
-            if check(flow):
+        forward = Forward(flow.paths, node)
+        for verdict in (_not_finite, _stopped, _underflowed, _cancelled, _sized):
+            if verdict(self, self.flow, flow, forward):
                 break
-        self._compare_grad(flow)
+        self._compare_grad(flow, self.flow)
 
     @property
     def budget(self) -> dict[str, float]:
         """Decades by kind of factor, with fan-out and cancellation; they add up to log₁₀|g|."""
         return self.flow.budget if self.flow else {}
 
-    # --- verdicts, the first that holds ---------------------------------------------------------
-
     def _unconnected(self) -> None:
         behind = self.node in set(with_cut_off(self.output))
         self.verdict = "detached" if behind else "disconnected"
-        self.causes = [self.verdict]
         if behind:
-            self.because = ["every path to the output runs through a detach()"]
+            self.because = ["Every path to the output runs through a detach()"]
         else:
             self.because = [f"{name_of(self.output)} was not computed from it"]
 
     def _trace(self, flow: Flow) -> None:
-        """The strongest path with its running product, the choke points, and the repairs."""
-        edges = flow.path(self.node)
+        """The strongest path with its running product, and the choke points."""
         so_far = Wide(1.0, 0)
-        for edge in reversed(edges):
+        for edge in reversed(flow.path(self.node)):
             so_far = times(edge.partial, *so_far)
             self.path.append((edge, so_far))
         paths = flow.paths
@@ -254,146 +243,30 @@ class Explanation:
         while up > 0:
             self.choke_points.append(paths.nodes[up])
             up = paths.up[up]
-        self._forward = Forward(paths, self.node)
 
-    def _not_finite(self, flow: Flow) -> bool:
-        assert self.flow is not None
-        if isfinite(self.flow.g) and isfinite(self.flow.wide.mantissa):
-            return False
-        self.verdict = "not finite"
-        nodes = flow.paths.nodes
-        g = dict(zip(nodes, flow.paths.g))
-        self.because = origins(nodes) + indefinite(nodes, g)
-        if isfinite(self.flow.wide.mantissa):
-            self.because.append(
-                f"every factor is finite, their product is 10^{self.flow.decades:.1f}: too large "
-                "for a float"
-            )
-            self.causes = ["overflow"]
-        else:
-            self.causes = self.because[:]
-        return True
-
-    def _stopped(self, flow: Flow) -> bool:
-        """A = 0: the cut is where the first zero of every path lies."""
-        assert self.flow is not None
-        if self.flow.mass.mantissa:
-            return False
-        self.verdict = "stopped"
-        paths = flow.paths
-        self.where = [edge for edge in self._forward.edges if edge.partial == 0]
-        self.culprits = [e for e in self.where if paths.mass(paths.index[e.node]).mantissa]
-        blamed = self.culprits or [edge for edge, _ in self.path if edge.partial == 0]
-        if not self.culprits:
-            self.culprits = blamed
-            self.because.append(f"{len(blamed)} gates stand in series on the path with the fewest")
-        self.causes = _ranked([cause_of_zero(edge, paths.loss) for edge in self.where])
-        self.because += list(dict.fromkeys(step for e in blamed for step in provenance(e)))
-        self.repairs = [Repair(edge, self._forward.repaired(edge)) for edge in self.where]
-        self.repairs.sort(key=lambda repair: -abs(repair.gradient))
-        return True
-
-    def _lost(self, flow: Flow) -> bool:
-        assert self.flow is not None
-        if self.flow.g != 0 or not self.flow.wide.mantissa:
-            return False
-        self.verdict = "underflowed"
-        self._blame(flow, shrinking=True)
-        self.because = [f"as a float it is 0; it is really 10^{self.flow.decades:.1f}"]
-        return True
-
-    def _cancelled(self, flow: Flow) -> bool:
-        assert self.flow is not None
-        within = abs(float(self.flow.wide)) <= self.flow.error
-        if self.flow.wide.mantissa and self.flow.kappa < CANCELS and not within:
-            return False
-        self.verdict = "cancelled"
-        self.causes = ["opposing paths"]
-        signed = [
-            (self._forward.share(edge), edge)
-            for edge in self._forward.edges
-            if edge.input is self.node and edge.partial
-        ]
-        self.where = [edge for _, edge in sorted(signed, key=lambda pair: -pair[0])]
-        self.because = [
-            f"the paths add up to {float(self.flow.mass):.3g} in size and cancel to "
-            f"{self.flow.g:.3g}"
-        ]
-        if within:
-            self.because.append(f"less than rounding may have put it off, {self.flow.error:.1g}")
-        return True
-
-    def _sized(self, flow: Flow) -> bool:
-        """Small or large beside the output layer's gradients, and named by what made it so."""
-        assert self.flow is not None
-        beside = self.flow.decades - self.reference
-        if -SMALL <= beside <= LARGE:
-            self.verdict = "healthy"
-            self._rank_repairs(largest_first=True)
-        else:
-            self.verdict = "small" if beside < 0 else "large"
-            self._blame(flow, shrinking=beside < 0)
-        return True
-
-    def _blame(self, flow: Flow, shrinking: bool) -> None:
-        """Name the kinds of factor, and the edges, that made the gradient small or large."""
-        assert self.flow is not None
-        sign = -1.0 if shrinking else 1.0
-        terms = sorted(self.flow.budget.items(), key=lambda term: -sign * term[1])
-        names = SMALL_BECAUSE if shrinking else LARGE_BECAUSE
-        self.causes = [names.get(kind, kind) for kind, x in terms if sign * x > 0.3]
-        credits = [
-            (sign * self._forward.share(edge) * math.log10(abs(edge.partial)), edge)
-            for edge in self._forward.edges
-            if edge.partial
-        ]
-        blamed = sorted((x for x in credits if x[0] > 0), key=lambda credit: -credit[0])
-        total = sum(x for x, _ in blamed)
-        self.culprits = [edge for x, edge in blamed if x >= total / 2]
-        effective = total**2 / sum(x * x for x, _ in blamed) if blamed else 0.0
-        if not self.culprits and effective >= 3:
-            self.because.append(
-                f"no single factor is to blame: it is a chain of about {effective:.0f}"
-            )
-        self._rank_repairs(largest_first=shrinking)
-
-    def _rank_repairs(self, largest_first: bool) -> None:
-        repairs = [Repair(edge, self._forward.repaired(edge)) for edge in self._forward.edges]
-        repairs = [repair for repair in repairs if repair.edge.partial != 1]
-        repairs.sort(key=lambda repair: abs(repair.gradient), reverse=largest_first)
-        self.repairs = repairs
-
-    def _compare_grad(self, flow: Flow) -> None:
+    def _compare_grad(self, flow: Flow, row: NodeFlow) -> None:
         """Whether the node's .grad is what backward() would give it, which goes before all else."""
-        assert self.flow is not None
-        grad, g = self.node.grad, self.flow.g
+        grad, otherwise = self.node.grad, self.verdict
         seed = flow.output.grad if flow.output.rule else 1.0
-        if not any(node.grad for node in flow.paths.nodes if node.rule or node is flow.output):
-            self.causes = [self.verdict, *self.causes] if self.verdict != "healthy" else self.causes
-            self.verdict = "not run"
-            self.because.insert(0, "there was no backward() yet; this is what it would find")
+        expected = row.g * seed
+        if not any(x.grad for x in flow.paths.nodes if x.rule or x is flow.output):
+            self.verdict, cause = "not run", "no backward()"
+            said = "There was no backward(), or every grad was zeroed since"
+        elif _same(grad, expected, row.error * abs(seed)):
             return
-        expected = g * seed
-        if not isfinite(grad) or not isfinite(expected):
-            same = grad == expected or (grad != grad and expected != expected)
         else:
-            same = abs(grad - expected) <= STALE * abs(expected) + self.flow.error * abs(seed)
-        if same:
-            return
-        times_over = grad / expected if expected else inf
-        self.causes = [self.verdict, *self.causes] if self.verdict != "healthy" else self.causes
-        self.verdict = "stale"
-        k = round(times_over) if isfinite(times_over) else 0
-        if k >= 2 and abs(times_over - k) <= STALE * k:
-            self.because.insert(
-                0,
-                f".grad is {grad:.3g}, {k} times the gradient: zero_grad() was forgotten "
-                f"{k - 1} time{'s' if k > 2 else ''}",
-            )
-        else:
-            self.because.insert(
-                0, f".grad is {grad:.3g} and not this gradient: other sweeps are in it"
-            )
+            self.verdict = "stale"
+            k = _multiple(grad, expected)
+            if k:
+                cause = f"{k} × the gradient"
+                times_over = "once" if k == 2 else f"{k - 1} times"
+                said = f".grad is {grad:.3g}, {k} × this: zero_grad() was forgotten {times_over}"
+            elif not grad:
+                cause, said = "zeroed", ".grad is 0: it was zeroed after the last backward()"
+            else:
+                cause, said = "not this gradient", f".grad is {grad:.3g}: other sweeps are in it"
+        self.because.insert(0, said)
+        self.causes = [cause, *([otherwise] if otherwise != "healthy" else []), *self.causes]
 
     # --- in words -------------------------------------------------------------------------------
 
@@ -402,46 +275,175 @@ class Explanation:
 
     def __str__(self) -> str:
         of = f"∂{name_of(self.output)}/∂{name_of(self.node)}"
-        causes = f": {', '.join(self.causes[:4])}" if self.causes else ""
-        if self.flow is None:
-            return "\n".join([f"{of} is 0, {self.verdict}.", *map(_sentence, self.because)])
-        lines = [f"{of} = {self.flow.g:.3g}, {self.verdict}{causes}."]
-        lines += [_sentence(each) for each in self.because[:4]]
-        lines += self._place_lines() + self._budget_lines() + self._path_lines()
-        return "\n".join(lines)
+        causes = "".join(f"{', ' if i else ' – '}{x}" for i, x in enumerate(self.causes[:4]))
+        size = "0" if self.flow is None else self._size(self.flow)
+        lines = [f"{of} = {size}: {self.verdict}{causes}", MEANING[self.verdict], *self.because[:4]]
+        if len(self.because) > 4:
+            lines.append(f"… and {len(self.because) - 4} more such lines")
+        lines += self._place_lines() + self._path_lines()
+        wrap = textwrap.TextWrapper(
+            WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        )
+        return "\n".join(wrap.fill(f"{line}.") for line in lines)
+
+    def _size(self, row: NodeFlow) -> str:
+        """The gradient, and in decades where it has any."""
+        number = row.wide if isfinite(row.g) or isfinite(row.wide.mantissa) else Wide(row.g, 0)
+        return show(number) + (f" (10^{row.decades:.2f})" if row.budget else "")
 
     def _place_lines(self) -> list[str]:
+        """Where it stops, or what it is mostly due to, and what would repair it."""
         lines = []
-        if self.verdict == "stopped" or "stopped" in self.causes:
-            places = [f"{name_of(e.input)} → {name_of(e.node)} (×0)" for e in self.where]
-            more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-            lines.append(f"It stops at {', '.join(places[:3])}{more}.")
-        elif self.culprits:
-            factors = [f"×{e.partial:.3g} into {name_of(e.node)}" for e in self.culprits]
-            lines.append(f"Most of it is due to {', '.join(factors)}.")
-        if self.repairs and self.verdict != "healthy":
-            best = self.repairs[0]
+        if self.where:
+            what = next((v for v in PLACES if v in (self.verdict, *self.causes)), "stopped")
+            lines.append(f"{PLACES[what]} {_listed(self.where)}")
+        if self.culprits and not self.where:
+            lines.append(f"Half of it or more is due to {_listed(self.culprits)}")
+        elif self.culprits and len(self.culprits) < len(self.where):
+            lines.append(f"These alone are to blame: {_listed(self.culprits)}")
+        if self.repairs and self._helps(self.repairs[0]):
+            edge, wide = self.repairs[0]
             lines.append(
-                f"With ×1 instead of ×{best.edge.partial:.3g} into {name_of(best.edge.node)} it "
-                f"would be {best.gradient:.3g}, to first order."
+                f"With ×1 instead of ×{edge.partial:.3g} from {name_of(edge.input)} to "
+                f"{name_of(edge.node)} it would be {show(wide)}, all other factors held"
             )
         return lines
 
-    def _budget_lines(self) -> list[str]:
-        assert self.flow is not None
-        if not self.budget:
-            return []
-        terms = sorted(self.budget.items(), key=lambda term: -abs(term[1]))
-        shown = ", ".join(f"{kind} {x:+.2f}" for kind, x in terms if abs(x) >= 0.005)
-        return [f"In decades: {self.flow.decades:.2f} = {shown or '0'}."]
+    def _helps(self, repair: Repair) -> bool:
+        """Whether the repair moves a sick gradient by half a decade, the right way."""
+        sick = {"stopped", "underflowed", "cancelled", "small", "large"} & {
+            self.verdict, *self.causes
+        }  # fmt: skip
+        if not sick or self.flow is None or not repair.wide.mantissa:
+            return False
+        moved = repair.wide.decades - self.flow.decades
+        return moved < -0.5 if "large" in sick else moved > 0.5
 
     def _path_lines(self) -> list[str]:
-        if not self.path:
-            return []
-        steps = [f"×{edge.partial:.3g} {name_of(edge.input)}" for edge, _ in self.path]
+        """The budget, the strongest path and the bottlenecks."""
+        lines = []
+        if self.flow is not None and self.budget:
+            terms = sorted(self.budget.items(), key=lambda term: -abs(term[1]))
+            shown = " ".join(f"{x:+.2f} {kind}," for kind, x in terms if abs(x) >= 0.005)
+            lines.append(f"Decades: {self.flow.decades:.2f} = {shown[:-1] or '0'}")
+        steps = [f"×{edge.partial:.3g}→ {name_of(edge.node)}" for edge, _ in reversed(self.path)]
         if len(steps) > 8:
             steps = [*steps[:4], f"… {len(steps) - 7} more …", *steps[-3:]]
-        return [f"Strongest path: {name_of(self.output)} {' '.join(steps)}."]
+        if steps:
+            kind = "Strongest path" if self.flow and self.flow.mass.mantissa else "Path"
+            lines.append(f"{kind}: {name_of(self.node)} {' '.join(steps)}")
+        if self.flow is not None and self.flow.entropy and self.choke_points:
+            names = [name_of(node) for node in self.choke_points]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            lines.append(f"Every path goes through {', '.join(names[:3])}{more}")
+        return lines
+
+
+# --- verdicts, the first that holds; each says whether it does, and fills in the facts ----------
+
+
+def _not_finite(why: Explanation, row: NodeFlow, flow: Flow, forward: Forward) -> bool:
+    if isfinite(row.g) and isfinite(row.wide.mantissa):
+        return False
+    why.verdict = "not finite"
+    nodes = flow.paths.nodes
+    leads = {why.node}
+    leads.update(x for x in reversed(nodes) if not leads.isdisjoint(x.inputs))
+    found = origins(nodes, flow.paths.g, leads)
+    why.causes = _ranked([origin.cause for origin in found])
+    why.where = list(dict.fromkeys(edge for origin in found for edge in origin.edges))
+    why.because = [origin.sentence for origin in found]
+    return True
+
+
+def _stopped(why: Explanation, row: NodeFlow, flow: Flow, forward: Forward) -> bool:
+    """A = 0: the cut is where the first zero of every path lies."""
+    if row.mass.mantissa:
+        return False
+    why.verdict = "stopped"
+    paths = flow.paths
+    why.where = [edge for edge in forward.edges if edge.partial == 0]
+    why.culprits = [e for e in why.where if paths.mass(paths.index[e.node]).mantissa]
+    blamed = why.culprits
+    if not blamed:
+        blamed = [edge for edge, _ in reversed(why.path) if edge.partial == 0]
+        why.because = [
+            f"{len(blamed)} gates stand in series on the path with the fewest: opening one of them "
+            "is not enough"
+        ]
+    why.causes = _ranked([cause_of_zero(edge, paths) for edge in why.where])
+    why.because += dict.fromkeys(step for edge in blamed for step in provenance(edge, paths))
+    why.repairs = forward.repairs(why.where)
+    return True
+
+
+def _underflowed(why: Explanation, row: NodeFlow, flow: Flow, forward: Forward) -> bool:
+    if row.g != 0 or not row.wide.mantissa:
+        return False
+    why.verdict = "underflowed"
+    why.because = [f"As a float it is 0; it is really {show(row.wide)}"]
+    _blame(why, row, forward, shrinking=True)
+    return True
+
+
+def _cancelled(why: Explanation, row: NodeFlow, flow: Flow, forward: Forward) -> bool:
+    rounded = row.kappa * forward.rounds * 2.0**-53 >= 1  # |g| ≤ γA
+    if row.wide.mantissa and row.kappa < flow.cancels and not rounded:
+        return False
+    why.verdict = "cancelled"
+    why.where = forward.opposed()
+    readers = [edge.node.label for edge in why.where]
+    between = all(readers) and len(set(readers)) < len(readers)
+    why.causes = ["opposing samples" if between else "opposing paths"]
+    why.because = [
+        f"The paths weigh {show(row.mass)} together and cancel to {show(row.wide)}"
+        + (", which is within rounding of 0" if rounded else "")
+    ]
+    if between:
+        why.because.append("The samples pull against each other, as they do at an optimum")
+    if rounded and len(forward.edges) <= EXACT:
+        why.exact = forward.exact()
+        size = "0" if not why.exact else f"{float(why.exact):.3g}"
+        why.because.append(f"Without any rounding they add up to {size}")
+    why.repairs = forward.repairs(forward.edges)
+    return True
+
+
+def _sized(why: Explanation, row: NodeFlow, flow: Flow, forward: Forward) -> bool:
+    """Small or large beside the output layer's gradients, and named by what made it so."""
+    beside = row.decades - flow.reference
+    if -flow.small <= beside <= flow.large:
+        why.repairs = forward.repairs(forward.edges)
+        return True
+    why.verdict = "small" if beside < 0 else "large"
+    whose = "the output layer's" if flow.reference else "1"
+    why.because = [f"It is {abs(beside):.1f} decades {'below' if beside < 0 else 'above'} {whose}"]
+    _blame(why, row, forward, shrinking=beside < 0)
+    return True
+
+
+def _blame(why: Explanation, row: NodeFlow, forward: Forward, shrinking: bool) -> None:
+    """Name the kinds of factor, and the edges, that made the gradient small or large."""
+    sign = -1.0 if shrinking else 1.0
+    terms = sorted(row.budget.items(), key=lambda term: -sign * term[1])
+    names = SMALL_BECAUSE if shrinking else LARGE_BECAUSE
+    named = [term for term in terms if sign * term[1] > NAMED] or terms[:1]
+    why.causes = [names.get(kind, kind) for kind, _ in named]
+    credits = [
+        (sign * forward.share(edge) * math.log10(abs(edge.partial)), edge)
+        for edge in forward.edges
+        if edge.partial
+    ]
+    blamed = sorted((x for x in credits if x[0] > 0), key=lambda credit: -credit[0])
+    total = sum(x for x, _ in blamed)
+    if terms[0][0] not in ("fan-out", "cancellation"):  # which are no edge's doing
+        why.culprits = [edge for x, edge in blamed if x >= total / 2]
+    effective = total**2 / sum(x * x for x, _ in blamed) if blamed else 0.0
+    if not why.culprits and effective >= 3:
+        why.because.append(
+            f"No single factor is to blame: it is a chain of about {effective:.0f}"
+        )
+    why.repairs = forward.repairs(forward.edges, largest_first=shrinking)
 
 
 def why(node: Value, output: Value | Flow) -> Explanation:
@@ -469,5 +471,22 @@ def _ranked(causes: list[str]) -> list[str]:
     return sorted(dict.fromkeys(causes), key=lambda cause: -causes.count(cause))
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
+def _same(grad: float, expected: float, error: float) -> bool:
+    """Whether a grad is what it should be, but for rounding."""
+    if isfinite(grad) and isfinite(expected):
+        return abs(grad - expected) <= STALE * abs(expected) + error
+    return grad == expected or (grad != grad and expected != expected)
+
+
+def _multiple(grad: float, expected: float) -> int:
+    """How many times too often the gradient is in .grad; 0 if it is no whole number."""
+    ratio = grad / expected if expected and isfinite(grad) and isfinite(expected) else 0.0
+    k = round(ratio) if isfinite(ratio) else 0
+    return k if k >= 2 and abs(ratio - k) <= STALE * k else 0
+
+
+def _listed(edges: list[Edge]) -> str:
+    """The first edges of a list, by name."""
+    shown = [f"{name_of(e.input)} ×{e.partial:.3g}→ {name_of(e.node)}" for e in edges[:3]]
+    more = f" and {len(edges) - 3} more" if len(edges) > 3 else ""
+    return ", ".join(shown) + more

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from fractions import Fraction
 from math import inf, log
 from typing import Any, NamedTuple
 
@@ -157,7 +158,7 @@ class Paths:
             self.budget[j] = {kind: x / m for kind, x in self.budget[j].items()}
         if not SMALL < m < LARGE:
             self._rescale(j)
-        if self.entropy[j] < 1e-15:
+        if self.entropy[j] < 1e-13:
             self.entropy[j] = 0.0  # one path, but for rounding
         up = self.up[j]
         depth, skip = self._depth, self._skip
@@ -250,13 +251,13 @@ class Paths:
         if node in self.loss:
             return [("loss", ln)]
         if rule.kind == "product":
-            return [(self._what(partner(arguments, position)), ln)]
+            return [(self.what(partner(arguments, position)), ln)]
         if rule.kind == "saturating" and rule.ceiling < 1.0:
             peak = log(rule.ceiling)
             return [("sigmoid ceiling", peak), ("saturation", ln - peak)]
         return [(OTHER_FACTORS[rule.kind], ln)]
 
-    def _what(self, factor: Any) -> str:
+    def what(self, factor: Any) -> str:
         """What the other operand of a product is."""
         if not isinstance(factor, Value):
             return "constants"
@@ -265,6 +266,91 @@ class Paths:
         if self.parameters is None:
             return "weights" if names_parameter(factor.label) else "inputs"
         return "weights" if factor in self.parameters else "inputs"
+
+
+class Repair(NamedTuple):
+    """What the gradient would be if one local derivative were 1 and all others as they are."""
+
+    edge: Edge
+    wide: Wide
+
+    @property
+    def gradient(self) -> float:
+        """As a float, which may underflow."""
+        return float(self.wide)
+
+
+class Forward:
+    """The other half of every path: sums from one node u towards the output.
+
+    to(a) is ∂a/∂u, and size(a) the same sum of sizes; an edge's share of the paths through it is
+    φ = size(a) |d| A_b / A_u.
+    """
+
+    def __init__(self, paths: Paths, node: Value) -> None:
+        self.paths = paths
+        i = paths.index[node]
+        self.g, self.mass, self.rounds = paths.wide(i), paths.mass(i), paths.rounds[i]
+        self.edges: list[Edge] = []  # all that lead on from u, up to where nothing gets through
+        self.to: dict[Value, Wide] = {node: Wide(1.0, 0)}
+        self.size: dict[Value, Wide] = {node: Wide(1.0, 0)}
+        zero = Wide(0.0, 0)
+        for consumer in reversed(paths.nodes[:i]):
+            for edge in consumer.edges:
+                if edge.input in self.size:
+                    self.edges.append(edge)
+                    if edge.partial:
+                        to, size = self.to[edge.input], self.size[edge.input]
+                        moved = times(edge.partial, *to)
+                        self.to[consumer] = plus(self.to.get(consumer, zero), moved)
+                        moved = times(abs(edge.partial), *size)
+                        self.size[consumer] = plus(self.size.get(consumer, zero), moved)
+
+    def share(self, edge: Edge) -> float:
+        """φ: how much of the path mass from u goes along this edge, from 0 to 1."""
+        size, end = self.size[edge.input], self.paths.mass(self.paths.index[edge.node])
+        part = times(abs(edge.partial), *product(size, end))
+        return float(quotient(part, self.mass))
+
+    def repaired(self, edge: Edge) -> Wide:
+        """∂output/∂u if this edge's local derivative were 1 and every other as it is."""
+        end = self.paths.wide(self.paths.index[edge.node])
+        return plus(self.g, times(1.0 - edge.partial, *product(self.to[edge.input], end)))
+
+    def repairs(self, edges: Iterable[Edge], largest_first: bool = True) -> list[Repair]:
+        """Every edge whose factor is not 1, with the gradient that 1 would give; ranked."""
+        found = [Repair(edge, self.repaired(edge)) for edge in edges if edge.partial != 1]
+        return sorted(found, key=lambda repair: repair.wide.decades, reverse=largest_first)
+
+    def opposed(self) -> list[Edge]:
+        """The edges out of the node where most of the path mass cancels, largest first.
+
+        What cancels at v is size(v) (Σ |d g_b| - |g_v|); over all v that adds up to A_u - |g_u|.
+        """
+        branches: dict[Value, list[tuple[Wide, Edge]]] = {}
+        for edge in self.edges:
+            part = times(edge.partial, *self.paths.wide(self.paths.index[edge.node]))
+            if part.mantissa:
+                branches.setdefault(edge.input, []).append((part, edge))
+
+        def cancelled(node: Value) -> float:
+            zero = Wide(0.0, 0)
+            whole, left = zero, zero
+            for (m, e), _ in branches[node]:
+                whole, left = plus(whole, Wide(abs(m), e)), plus(left, Wide(m, e))
+            lost = plus(whole, Wide(-abs(left.mantissa), left.exponent))
+            return product(self.size[node], lost).decades if lost.mantissa > 0 else -inf
+
+        worst = max(branches, key=cancelled)
+        return [e for _, e in sorted(branches[worst], key=lambda pair: -pair[0].decades)]
+
+    def exact(self) -> Fraction:
+        """The gradient as the sum over paths is, without any rounding."""
+        to = {edge.node: Fraction(0) for edge in self.edges}
+        to[self.edges[0].input] = Fraction(1)
+        for edge in self.edges:
+            to[edge.node] += to[edge.input] * Fraction(edge.partial)
+        return to.get(self.paths.nodes[0], Fraction(0))
 
 
 def partner(arguments: Any, position: int) -> Any:

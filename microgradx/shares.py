@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 from microgradx.causes import name_of
 from microgradx.engine import Edge, Value
-from microgradx.flow import Explanation, Flow, Forward
+from microgradx.flow import Explanation, Flow
+from microgradx.paths import Forward
 
 DARK, WEAKER, STRONGER, EVEN, AWAY = "#1a1a1a", "#2166ac", "#b35806", "#6b6b6b", "#d9d9d9"
 
