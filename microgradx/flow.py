@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable
-from fractions import Fraction
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 from math import inf, isfinite
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from microgradx.causes import cause_of_zero, name_of, origins, provenance, show
 from microgradx.engine import Edge, Value, with_cut_off
 from microgradx.paths import Forward, Paths, Repair, Wide, quotient, times
 from microgradx.places import place
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 LN10 = math.log(10.0)
 CANCELS = 1000.0  # κ from which a gradient counts as cancelled
@@ -204,15 +207,13 @@ class Explanation:
         self.causes: list[str] = []
         self.where: list[Edge] = []
         self.culprits: list[Edge] = []
-        self.path: list[tuple[Edge, Wide]] = []
-        self.choke_points: list[Value] = []
-        self.repairs: list[Repair] = []
         self.because: list[str] = []
         self.exact: Fraction | None = None
+        self._repairs: Callable[[], list[Repair]] | None = None
+        self._flow = flow
         if self.flow is None:
             self._unconnected()
             return
-        self._trace(flow)
         forward = Forward(flow.paths, node)
         for verdict in (_not_finite, _stopped, _underflowed, _cancelled, _sized):
             if verdict(self, self.flow, flow, forward):
@@ -232,17 +233,32 @@ class Explanation:
         else:
             self.because = [f"{name_of(self.output)} was not computed from it"]
 
-    def _trace(self, flow: Flow) -> None:
-        """The strongest path with its running product, and the choke points."""
+    # What may be long is worked out when it is asked for.
+
+    @cached_property
+    def path(self) -> list[tuple[Edge, Wide]]:
+        """The strongest path, as (edge, product so far from the output)."""
+        found: list[tuple[Edge, Wide]] = []
         so_far = Wide(1.0, 0)
-        for edge in reversed(flow.path(self.node)):
+        for edge in reversed(self._flow.path(self.node)) if self.flow else []:
             so_far = times(edge.partial, *so_far)
-            self.path.append((edge, so_far))
-        paths = flow.paths
-        up = paths.up[paths.index[self.node]]
+            found.append((edge, so_far))
+        return found
+
+    @cached_property
+    def choke_points(self) -> list[Value]:
+        """The nodes that every path goes through, nearest first."""
+        paths, found = self._flow.paths, []
+        up = paths.up[paths.index[self.node]] if self.flow else -1
         while up > 0:
-            self.choke_points.append(paths.nodes[up])
+            found.append(paths.nodes[up])
             up = paths.up[up]
+        return found
+
+    @cached_property
+    def repairs(self) -> list[Repair]:
+        """Edges by the gradient there would be if their local derivative were 1."""
+        return self._repairs() if self._repairs else []
 
     def _compare_grad(self, flow: Flow, row: NodeFlow) -> None:
         """Whether the node's .grad is what backward() would give it, which goes before all else."""
@@ -373,7 +389,7 @@ def _stopped(why: Explanation, row: NodeFlow, flow: Flow, forward: Forward) -> b
         ]
     why.causes = _ranked([cause_of_zero(edge, paths) for edge in why.where])
     why.because += dict.fromkeys(step for edge in blamed for step in provenance(edge, paths))
-    why.repairs = forward.repairs(why.where)
+    why._repairs = partial(forward.repairs, why.where)
     return True
 
 
@@ -405,7 +421,7 @@ def _cancelled(why: Explanation, row: NodeFlow, flow: Flow, forward: Forward) ->
         why.exact = forward.exact()
         size = "0" if not why.exact else f"{float(why.exact):.3g}"
         why.because.append(f"Without any rounding they add up to {size}")
-    why.repairs = forward.repairs(forward.edges)
+    why._repairs = partial(forward.repairs, forward.edges)
     return True
 
 
@@ -413,7 +429,7 @@ def _sized(why: Explanation, row: NodeFlow, flow: Flow, forward: Forward) -> boo
     """Small or large beside the output layer's gradients, and named by what made it so."""
     beside = row.decades - flow.reference
     if -flow.small <= beside <= flow.large:
-        why.repairs = forward.repairs(forward.edges)
+        why._repairs = partial(forward.repairs, forward.edges)
         return True
     why.verdict = "small" if beside < 0 else "large"
     whose = "the output layer's" if flow.reference else "1"
@@ -443,7 +459,7 @@ def _blame(why: Explanation, row: NodeFlow, forward: Forward, shrinking: bool) -
         why.because.append(
             f"No single factor is to blame: it is a chain of about {effective:.0f}"
         )
-    why.repairs = forward.repairs(forward.edges, largest_first=shrinking)
+    why._repairs = partial(forward.repairs, forward.edges, largest_first=shrinking)
 
 
 def why(node: Value, output: Value | Flow) -> Explanation:

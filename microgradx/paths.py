@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from fractions import Fraction
 from math import inf, log
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microgradx.engine import Edge, Value, order
 from microgradx.places import names_parameter, place
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 # What a factor is, and so what there is to blame or to thank.
 KINDS = (
@@ -294,17 +296,20 @@ class Forward:
         self.edges: list[Edge] = []  # all that lead on from u, up to where nothing gets through
         self.to: dict[Value, Wide] = {node: Wide(1.0, 0)}
         self.size: dict[Value, Wide] = {node: Wide(1.0, 0)}
-        zero = Wide(0.0, 0)
         for consumer in reversed(paths.nodes[:i]):
+            if self.size.keys().isdisjoint(consumer.inputs):
+                continue
             for edge in consumer.edges:
                 if edge.input in self.size:
                     self.edges.append(edge)
                     if edge.partial:
-                        to, size = self.to[edge.input], self.size[edge.input]
-                        moved = times(edge.partial, *to)
-                        self.to[consumer] = plus(self.to.get(consumer, zero), moved)
-                        moved = times(abs(edge.partial), *size)
-                        self.size[consumer] = plus(self.size.get(consumer, zero), moved)
+                        self._add(self.to, edge.partial, edge.input, consumer)
+                        self._add(self.size, abs(edge.partial), edge.input, consumer)
+
+    def _add(self, sums: dict[Value, Wide], d: float, node: Value, consumer: Value) -> None:
+        """sums[consumer] += d · sums[node]"""
+        moved = times(d, *sums[node])
+        sums[consumer] = plus(sums[consumer], moved) if consumer in sums else moved
 
     def share(self, edge: Edge) -> float:
         """φ: how much of the path mass from u goes along this edge, from 0 to 1."""
@@ -346,6 +351,8 @@ class Forward:
 
     def exact(self) -> Fraction:
         """The gradient as the sum over paths is, without any rounding."""
+        from fractions import Fraction  # seldom needed, and slow to load
+
         to = {edge.node: Fraction(0) for edge in self.edges}
         to[self.edges[0].input] = Fraction(1)
         for edge in self.edges:
