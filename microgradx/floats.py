@@ -1,7 +1,7 @@
 """NumPy's elementwise functions for one Python float: IEEE results, never an exception.
 
 A rule is written once over a namespace `xp`. This module is that namespace for floats; NumPy
-itself, which has these names and these manners, is the namespace for arrays.
+itself, which has these names and these manners (but no erfc), is the namespace for arrays.
 """
 
 import builtins
@@ -9,7 +9,6 @@ import math
 
 inf = math.inf
 nan = math.nan
-pi = math.pi
 
 abs = builtins.abs
 tanh = math.tanh
@@ -17,10 +16,12 @@ erfc = math.erfc
 
 
 def where(condition: bool, x: float, y: float) -> float:
+    """x if the condition holds, else y."""
     return x if condition else y
 
 
 def exp(x: float) -> float:
+    """eˣ; inf where it overflows."""
     try:
         return math.exp(x)
     except OverflowError:
@@ -28,6 +29,7 @@ def exp(x: float) -> float:
 
 
 def expm1(x: float) -> float:
+    """eˣ - 1; inf where it overflows."""
     try:
         return math.expm1(x)
     except OverflowError:
@@ -35,48 +37,57 @@ def expm1(x: float) -> float:
 
 
 def log(x: float) -> float:
+    """ln x; -inf at 0, nan below."""
     if x > 0:
         return math.log(x)
     return -inf if x == 0 else nan
 
 
 def log1p(x: float) -> float:
+    """ln(1 + x); -inf at -1, nan below."""
     if x > -1:
         return math.log1p(x)
     return -inf if x == -1 else nan
 
 
 def sqrt(x: float) -> float:
+    """√x; nan below 0."""
     return math.sqrt(x) if x >= 0 else nan
 
 
 def sin(x: float) -> float:
+    """sin x; nan at ±inf."""
     return math.sin(x) if math.isfinite(x) else nan
 
 
 def cos(x: float) -> float:
+    """cos x; nan at ±inf."""
     return math.cos(x) if math.isfinite(x) else nan
 
 
 def sign(x: float) -> float:
+    """-1, 0 or 1; nan of nan."""
     if x == 0:
         return 0.0
     return math.copysign(1.0, x) if x == x else nan
 
 
 def maximum(x: float, y: float) -> float:
+    """The larger; nan if either is."""
     if x != x or y != y:
         return nan
     return x if x >= y else y
 
 
 def minimum(x: float, y: float) -> float:
+    """The smaller; nan if either is."""
     if x != x or y != y:
         return nan
     return x if x <= y else y
 
 
 def divide(x: float, y: float) -> float:
+    """x / y; ±inf or nan where y is 0."""
     try:
         return x / y
     except ZeroDivisionError:
@@ -86,6 +97,7 @@ def divide(x: float, y: float) -> float:
 
 
 def power(x: float, y: float) -> float:
+    """xʸ; nan for a negative x and a fractional y, ±inf where it overflows."""
     try:
         return math.pow(x, y)
     except OverflowError:

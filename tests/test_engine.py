@@ -512,6 +512,7 @@ def test_8_no_op_raises_forwards_or_backwards(x):
         output = every_op(Value(x), Value(y))
         output.backward()
         output.backward(inf)
+        assert isinstance(output.data, float) and isinstance(output.grad, float)
 
 
 # --- 9: comparisons, bool, float; == and hash are the object's --------------------------------

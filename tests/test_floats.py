@@ -34,7 +34,7 @@ def test_every_function_is_tested_here():
         if inspect.isroutine(thing) and not name.startswith("_")
     }
     assert functions == {*UNARY, *BINARY, *OURS}
-    assert (floats.inf, floats.pi) == (math.inf, math.pi) and math.isnan(floats.nan)
+    assert floats.inf == math.inf and math.isnan(floats.nan)
 
 
 @pytest.mark.parametrize("x", CORNERS)

@@ -69,7 +69,7 @@ def record(Value: Any) -> list[Any]:
 
 
 def record_and_sweep(Value: Any) -> list[Any]:
-    nodes = record(Value)  # noqa: F841 - held while it is measured
+    nodes = record(Value)
     nodes[-1].backward()
     return nodes
 
@@ -94,7 +94,7 @@ def bytes_per_node(Value: Any) -> float:
     """What a recorded graph holds, before any sweep, by node."""
     gc.collect()
     tracemalloc.start()
-    nodes = record(Value)  # noqa: F841 - held while it is measured
+    nodes = record(Value)  # noqa: F841 -- because it is held while it is measured
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return held / (ADDED + LEAVES)
