@@ -117,7 +117,7 @@ class Interval:
     def __ge__(self, other: Any) -> Interval:
         return interval(other) <= self
 
-    def __eq__(self, other: Any) -> Interval:  # type: ignore[override] -- asked of every point
+    def __eq__(self, other: Any) -> Interval:  # type: ignore[override]  # because it is asked of every point
         y = interval(other)
         overlap = self.lo <= y.hi and y.lo <= self.hi
         return _truth(self.lo == self.hi == y.lo == y.hi, overlap, self, y)
