@@ -144,7 +144,7 @@ class MLP(Module):
         seed: Seed = None,
     ) -> None:
         if isinstance(nouts, str) or not isinstance(nouts, Iterable):
-            raise TypeError(f"nouts is a list of layer sizes, got {nouts!r}; write [{nouts!r}]")
+            raise TypeError(f"nouts is a list of layer sizes such as [16, 16, 1], got {nouts!r}")
         widths = [_size("nin", nin), *[_size(f"nouts[{i}]", n) for i, n in enumerate(nouts)]]
         if len(widths) == 1:
             raise ValueError("nouts is empty; give the number of neurons of at least one layer")
@@ -224,7 +224,12 @@ def _generator(seed: Any) -> Any:
     """What draws the weights: the module `random`, for None, or what has its functions."""
     if seed is None:
         return random
-    return seed if hasattr(seed, "gauss") else random.Random(seed)
+    if hasattr(seed, "gauss"):
+        return seed
+    try:
+        return random.Random(operator.index(seed))
+    except TypeError:
+        raise TypeError(f"a seed is an int, a random.Random or None, got {seed!r:.60}") from None
 
 
 def _size(what: str, n: Any) -> int:

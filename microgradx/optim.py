@@ -84,6 +84,8 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"betas are two numbers, such as (0.9, 0.999), got {betas!r}")
         beta1, beta2 = betas
         self.betas = _within("betas[0]", beta1, below=1.0), _within("betas[1]", beta2, below=1.0)
         self.eps = _within("eps", eps)

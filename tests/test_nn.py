@@ -460,7 +460,7 @@ def test_a_seed_leaves_pythons_own_generator_alone():
     "make, error, text",
     [
         (lambda: MLP(2, []), ValueError, "nouts is empty"),
-        (lambda: MLP(2, 16), TypeError, "nouts is a list of layer sizes, got 16; write [16]"),
+        (lambda: MLP(2, 16), TypeError, "nouts is a list of layer sizes such as [16, 16, 1], got 16"),
         (lambda: MLP(2, "16"), TypeError, "nouts is a list of layer sizes"),
         (lambda: MLP(0, [1]), ValueError, "nin must be at least 1, got 0"),
         (lambda: MLP(2, [4, -1]), ValueError, "nouts[1] must be at least 1, got -1"),
@@ -676,3 +676,9 @@ def test_losses_are_pytorchs(name, predictions, targets):
     flat = [v for p in nodes for v in (p if isinstance(p, list) else [p])]
     assert loss.data == pytest.approx(expected.item(), rel=1e-14)
     assert [v.grad for v in flat] == pytest.approx(x.grad.flatten().tolist(), rel=1e-13, abs=1e-16)
+
+
+@pytest.mark.parametrize("seed", ["one", 1.5, [1], np.random.default_rng(0)])
+def test_a_seed_of_another_kind_is_refused(seed):
+    with pytest.raises(TypeError, match="a seed is an int, a random.Random or None"):
+        MLP(2, [1], seed=seed)

@@ -199,3 +199,9 @@ def test_bad_options_say_so(kind, options, text):
     with pytest.raises(ValueError) as caught:
         kind([Value(1.0)], lr=0.1, **options)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("betas", [0.9, (0.9,), (0.9, 0.99, 0.999), None])
+def test_betas_are_two_numbers(betas):
+    with pytest.raises(TypeError, match="betas are two numbers"):
+        Adam([Value(1.0)], betas=betas)
