@@ -460,7 +460,7 @@ def test_a_seed_leaves_pythons_own_generator_alone():
     "make, error, text",
     [
         (lambda: MLP(2, []), ValueError, "nouts is empty"),
-        (lambda: MLP(2, 16), TypeError, "nouts is a list of layer sizes such as [16, 16, 1], got 16"),
+        (lambda: MLP(2, 16), TypeError, "layer sizes such as [16, 16, 1], got 16"),
         (lambda: MLP(2, "16"), TypeError, "nouts is a list of layer sizes"),
         (lambda: MLP(0, [1]), ValueError, "nin must be at least 1, got 0"),
         (lambda: MLP(2, [4, -1]), ValueError, "nouts[1] must be at least 1, got -1"),
