@@ -123,6 +123,7 @@ def _elements(tensor: Any, path: str, *index: int) -> Iterator[tuple[str, Value]
 
 
 def join(path: str, name: Any) -> str:
+    """The name of a part: `layers` and 0 give `layers.0`."""
     return f"{path}.{name}" if path else str(name)
 
 

@@ -114,8 +114,8 @@ def _fan(
     rule: Rule, data: float, rows: Sequence[Row], partials: Sequence[Any], last: Any, d: Any
 ) -> Value:
     """A new node; `last` is its single operand, if it has one, and d the partial of that."""
-    if not isinstance(last, Value):
-        d = None
+    if last is not None and not isinstance(last, Value):
+        last, d = number(last), None  # a bare number has no partial
     node: Any = record(rule, data, last, d, None, None, Fan)
     node._sources = tuple(rows)
     node._row_partials = tuple([row.of_inputs(d) for row, d in zip(rows, partials)])

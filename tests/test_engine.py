@@ -938,3 +938,10 @@ def test_leaves_and_small_graphs_can_be_pickled(protocol):
     twins = pickle.loads(pickle.dumps([w, w, w * w], protocol))
     assert repr(twins[0]) == repr(w) and twins[0] is twins[1]
     assert twins[2].inputs == (twins[0], twins[0]) and twins[2].rule is rules.mul
+
+
+def test_a_number_beside_a_row_is_a_float_without_a_partial():
+    node = apply_to_rows(rules.dot, [Value(2.0)], [3.0], 5)
+    assert node.data == 11.0
+    number, partial = node.arguments[-1]
+    assert (type(number), number, partial) == (float, 5.0, None)
