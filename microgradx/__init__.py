@@ -7,7 +7,7 @@ from types import ModuleType
 from microgradx import nn, optim
 from microgradx.check import check_gradients
 from microgradx.draw import draw, draw_dot
-from microgradx.engine import Value, maximum, minimum
+from microgradx.engine import Value, maximum, minimum, record_lines
 from microgradx.flow import Flow, why
 from microgradx.rows import dot, logsumexp, mean, sum
 from microgradx.whatif import compare
@@ -15,6 +15,7 @@ from microgradx.whatif import compare
 __all__ = [
     "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum",
     "nn", "optim", "bounds", "check_gradients", "draw", "draw_dot", "Flow", "why", "compare",
+    "record_lines",
 ]  # fmt: skip
 
 

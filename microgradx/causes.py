@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from math import floor, isfinite, isnan
+from os.path import basename
 from typing import Any, NamedTuple
 
 from microgradx.engine import Edge, Value
-from microgradx.paths import Paths, Wide, partner
+from microgradx.paths import Paths, partner
+from microgradx.wide import Wide, plus, product
 
 
 class Origin(NamedTuple):
@@ -22,6 +24,14 @@ def name_of(node: Value) -> str:
     if node.label:
         return node.label
     return f"{node.op}({node.data:.3g})" if node.rule else f"the leaf {node.data:.3g}"
+
+
+def made_at(node: Value) -> str:
+    """Where a node was made, in brackets, if that was recorded."""
+    if node.line is None:
+        return ""
+    file, line = node.line
+    return f" ({basename(file)}:{line})"
 
 
 def show(number: Wide) -> str:
@@ -53,12 +63,39 @@ NOUNS = {
 
 
 def _smooth_there(edge: Edge) -> bool:
-    """Whether the derivative is not really 0: of a smooth op, where no operand is 0."""
-    rule: Any = edge.node.rule
-    if rule.rows:
+    """Whether the derivative is only too small for a float, and not really 0."""
+    from decimal import Underflow  # seldom needed, and slow to load
+
+    try:
+        return bool(true_partial(edge).mantissa)
+    except Underflow:
         return True
-    smooth = rule.kind == "singular" or (rule.kind == "saturating" and edge.position == 0)
-    return smooth and all(_data(x) for x, _ in edge.node.arguments)
+    except ArithmeticError:
+        return False
+
+
+def true_partial(edge: Edge) -> Wide:
+    """The local derivative of an edge without underflow; an ArithmeticError where it can't be."""
+    from microgradx.deep import partials  # seldom needed, and slow to load
+
+    rule: Any = edge.node.rule
+    data = [_data(x) for x, _ in edge.node.arguments]
+    width = (len(data) // rule.rows) if rule.rows else 0
+    rows = [data[i * width : (i + 1) * width] for i in range(rule.rows)]
+    return partials(rule, [*rows, *data[rule.rows * width :]])[edge.position]
+
+
+def carried(paths: Paths, node: Value) -> Wide:
+    """∂output/∂node with the true local derivative on every edge where it underflows as a float."""
+    sums = {paths.nodes[0]: Wide(1.0, 0)}
+    for consumer in paths.nodes:
+        for edge in consumer.edges if consumer in sums else ():
+            d = Wide(edge.partial, 0)
+            if not edge.partial and cause_of_zero(edge, paths) == "local underflow":
+                d = true_partial(edge)
+            part = product(d, sums[consumer])
+            sums[edge.input] = plus(sums[edge.input], part) if edge.input in sums else part
+    return sums[node]
 
 
 def provenance(edge: Edge, paths: Paths) -> list[str]:

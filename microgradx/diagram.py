@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from microgradx.engine import Edge, Value, cut_off, order, with_cut_off
+from microgradx.engine import Edge, Value, cut_off, with_cut_off
+from microgradx.paths import Paths
 from microgradx.places import Place, place
 
 CROSSINGS = 150  # arrows more than boxes: of more, no eye follows one
@@ -50,12 +51,14 @@ class Diagram:
     def __init__(self, output: Value, without: Iterable[Value] = (), limit: int = 300) -> None:
         hidden = set(without)
         reached = with_cut_off(output)
-        self.alive = _alive(reached)
+        paths = Paths(output)
+        self.alive = {node for i, node in enumerate(paths.nodes) if paths.mass(i).mantissa}
+        self._arrives = {node for i, node in enumerate(paths.nodes) if paths.wide(i).mantissa}
         self.nodes = [node for node in reached if node not in hidden]
         self.swept = output.grad != 0  # else the grads there are come from elsewhere
         self.edges = [e for node in self.nodes for e in node.edges if e.input not in hidden]
         self.stops = [edge for edge in self.edges if self.is_stop(edge)]
-        self.behind_detach = set(reached).difference(order(output))
+        self.behind_detach = set(reached).difference(paths.nodes)
         sick = {node for node in self.nodes if _is_unwell(node)}
         sick.update(end for stop in self.stops for end in (stop.input, stop.node))
         apart = sick if len(sick) <= limit // 4 else set()
@@ -69,8 +72,7 @@ class Diagram:
 
     def is_stop(self, edge: Edge) -> bool:
         """Whether the gradient stops at this very edge."""
-        arrives = edge.node in self.alive and (edge.node.grad != 0 or not self.swept)
-        return edge.partial == 0 and arrives
+        return edge.partial == 0 and edge.node in self._arrives
 
     def _boxes(self, key: Callable[[Value], object], apart: set[Value]) -> list[Box]:
         """The nodes in boxes, one for each key; those `apart` by themselves."""
@@ -132,15 +134,6 @@ FOLDS: list[tuple[str, Callable[[Value], object]]] = [
     ("op", lambda node: place(node.label)[0] or (node.op,)),
     ("all", lambda node: None),
 ]
-
-
-def _alive(nodes: list[Value]) -> set[Value]:
-    """Those from which a path without a zero leads to the first of `nodes`, the output."""
-    alive = {nodes[0]}
-    for node in nodes:
-        if node in alive:
-            alive.update(edge.input for edge in node.edges if edge.partial != 0)
-    return alive
 
 
 def _is_unwell(node: Value) -> bool:

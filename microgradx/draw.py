@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from microgradx.diagram import Arrow, Box, Diagram
 from microgradx.engine import Value
+from microgradx.explain import Explanation
 from microgradx.markup import bold, clip, count, escape, font, row, short, swatch
 from microgradx.places import Place, common_place, place
 from microgradx.render import Picture
@@ -83,6 +84,14 @@ def draw(
     shares = None if explain is None else Shares(output, explain)
     sheet = _Sheet(diagram, label or _own_label, note, shares)
     return Picture(sheet.source(title, direction), sheet.summary(), renderer)
+
+
+def _explained(explanation: Explanation) -> Picture:
+    """What a notebook shows beside the words of an explanation."""
+    return draw(explanation.output, explain=explanation.node)
+
+
+Explanation.picture = _explained
 
 
 def draw_dot(output: Value, format: str = "svg", rankdir: str = "LR") -> Picture:

@@ -6,15 +6,17 @@ line, written in `Value.backward`: each input's grad grows by partial × adjoint
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microgradx import floats, rules
 from microgradx.reals import number
 from microgradx.rules import Rule
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+PACKAGE = os.path.dirname(__file__)
 MISSING = object()  # an operand that was left out
 
 
@@ -34,6 +36,7 @@ class Value:
     grad:  ∂output/∂self. backward() adds to a leaf's, and sets every other node's anew
     label: a name for pictures and messages
     rule:  the row of `microgradx.rules` that made it, None for a leaf
+    line:  the file and line that made it, under `record_lines()`; else None
 
     `Value(x)` makes a leaf of any real number: int, float, Fraction, NumPy scalar or 0-d array.
     Anything else is a TypeError, an int too large for a float an OverflowError.
@@ -47,7 +50,7 @@ class Value:
 
     # A node has at most two operands, _a and _b, each a Value or a bare number. Their partials
     # are _da and _db; a bare number, or no operand at all, has the partial None.
-    __slots__ = ("data", "grad", "label", "rule", "_a", "_b", "_da", "_db", "_pending")
+    __slots__ = ("data", "grad", "label", "rule", "line", "_a", "_b", "_da", "_db", "_pending")
     # A `Fan` reads rows of operands beside them.
     _sources: tuple[Any, ...] = ()
     __array_ufunc__ = None  # NumPy leaves `array * value` to __rmul__, which says what to do
@@ -56,6 +59,7 @@ class Value:
     grad: float
     label: str
     rule: Rule | None
+    line: tuple[str, int] | None
 
     def __init__(self, data: Any, label: str = "") -> None:
         if not isinstance(label, str):
@@ -64,6 +68,7 @@ class Value:
         self.grad = 0.0
         self.label = label
         self.rule = None
+        self.line = _here() if _here else None
         self._a = self._b = self._da = self._db = None
         self._pending = 0
 
@@ -226,7 +231,7 @@ class Value:
     def _twin(self) -> Value:
         """A node like this one, on the same inputs."""
         twin = record(self.rule, self.data, self._a, self._da, self._b, self._db, type(self))
-        twin.grad, twin.label = self.grad, self.label
+        twin.grad, twin.label, twin.line = self.grad, self.label, self.line
         return twin
 
     def _take_twins(self, memo: dict[int, Any]) -> None:
@@ -337,6 +342,7 @@ def record(
     node.grad = 0.0
     node.label = ""
     node.rule = rule
+    node.line = _here() if _here else None
     node._a = a
     node._b = b
     node._da = da
@@ -346,6 +352,32 @@ def record(
 
 
 _new = object.__new__
+_here: Callable[[], tuple[str, int]] | None = None  # tells the line that makes a node
+
+
+@contextmanager
+def record_lines() -> Iterator[None]:
+    """Within it, every Value remembers the file and line that made it, in `line`.
+
+    >>> with record_lines():
+    ...     x = Value(2.0)
+    >>> x.line[1]
+    2
+    """
+    global _here
+    before, _here = _here, _callers_line
+    try:
+        yield
+    finally:
+        _here = before
+
+
+def _callers_line() -> tuple[str, int]:
+    """The innermost line that runs outside of this package."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 def apply(rule: Rule, x: Any, y: Any = MISSING) -> Value:

@@ -14,7 +14,7 @@ PARAMETER = re.compile(r"(.+\.)?(weight|bias|w|b)\d*(\[\d+(,\d+)*\])?")
 
 def place(label: str) -> Place:
     """The layer and the neuron that a label names."""
-    match = PLACE.fullmatch(str(label))
+    match = PLACE.fullmatch(label) if label else None
     return (match["layer"], match["neuron"]) if match else ("", "")
 
 

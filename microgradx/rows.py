@@ -24,8 +24,11 @@ class Fan(Value):
     def arguments(self) -> tuple[tuple[Any, float | None], ...]:
         pairs: list[tuple[Any, float | None]] = []
         for row, partials in zip(self._sources, self._row_partials):
-            partial = iter(partials)
-            pairs += [(x, next(partial) if isinstance(x, Value) else None) for x in row]
+            if len(partials) == len(row):
+                pairs += zip(row, partials)
+            else:
+                partial = iter(partials)
+                pairs += [(x, next(partial) if isinstance(x, Value) else None) for x in row]
         return (*pairs, *super().arguments)
 
     def _twin(self) -> Fan:

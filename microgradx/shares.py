@@ -11,8 +11,10 @@ from collections.abc import Iterable
 
 from microgradx.causes import name_of
 from microgradx.engine import Edge, Value
-from microgradx.flow import Explanation, Flow
-from microgradx.paths import Forward
+from microgradx.explain import Explanation
+from microgradx.flow import Flow
+from microgradx.forward import Forward
+from microgradx.wide import product, times
 
 DARK, WEAKER, STRONGER, EVEN, AWAY = "#1a1a1a", "#2166ac", "#b35806", "#6b6b6b", "#d9d9d9"
 
@@ -26,7 +28,8 @@ class Shares:
         self.flow = flow
         connected = self.explanation.flow is not None
         self.forward = Forward(flow.paths, node) if connected else None
-        self.between = set(self.forward.edges) if self.forward else set()
+        numbers = self.forward.edges if self.forward else []
+        self.between = {flow.paths.edge(e): e for e in numbers}
         self.path = {edge for edge, _ in self.explanation.path}
         self.culprits = set(self.explanation.culprits)
 
@@ -34,15 +37,16 @@ class Shares:
         """φ, from 0 to 1: how much of all paths goes along this edge."""
         if self.forward is None or edge not in self.between or not self.forward.mass.mantissa:
             return 0.0
-        return self.forward.share(edge)
+        return self.forward.share(self.between[edge])
 
     def opposes(self, edge: Edge) -> bool:
         """Whether what comes through this edge has the other sign than the gradient."""
         if self.forward is None or edge not in self.between or not edge.partial:
             return False
         end = self.flow.paths.wide(self.flow.paths.index[edge.node])
-        through = self.forward.to[edge.input].mantissa * edge.partial * end.mantissa
-        return through * self.forward.g.mantissa < 0
+        to = self.forward.to(self.flow.paths.index[edge.input])
+        through = times(edge.partial, *product(to, end)).mantissa
+        return through < 0 < self.forward.g.mantissa or self.forward.g.mantissa < 0 < through
 
     def line(self, edges: Iterable[Edge]) -> dict[str, str]:
         """The DOT attributes of a line that stands for these edges."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from microgradx.engine import Value
-from microgradx.flow import Explanation, why
+from microgradx.explain import Explanation
+from microgradx.flow import why
 
 
 class Comparison:

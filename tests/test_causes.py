@@ -8,7 +8,8 @@ from microgradx import Value, dot, maximum, why
 from microgradx import sum as total
 from microgradx.causes import cause_of_zero, name_of, origins, provenance, show
 from microgradx.engine import order
-from microgradx.paths import Paths, Wide
+from microgradx.paths import Paths
+from microgradx.wide import Wide
 
 
 def causes(output):

@@ -8,7 +8,7 @@ import pytest
 
 import microgradx as mx
 from microgradx import Flow, Value, why
-from microgradx.paths import Forward
+from microgradx.forward import Forward
 from tests import planted
 from tests.test_paths import few_paths
 
@@ -180,16 +180,17 @@ def test_cut_shares_and_repairs_are_what_the_paths_say(seed):
                 check_cut(flow.why(node), ways)
                 stopped += 1
             exact = sum(map(product, ways))
-            for edge in forward.edges:
+            for e in forward.edges:
+                edge = flow.paths.edge(e)
                 through = [way for way in ways if edge in way]
                 if mass:
                     share = sum(abs(product(way)) for way in through) / mass
-                    assert alike(forward.share(edge), share, 1)
-                rest = [[e for e in way if e != edge] for way in through]
+                    assert alike(forward.share(e), share, 1)
+                rest = [[other for other in way if other != edge] for way in through]
                 others = sum(map(product, rest))
                 scale = sum(abs(product(way)) for way in [*rest, *ways])
                 repaired = exact - sum(map(product, through)) + others
-                assert alike(forward.repaired(edge), repaired, scale)
+                assert alike(forward.repaired(e), repaired, scale)
                 edges += 1
             if forward.edges:
                 assert forward.exact() == exact
@@ -430,7 +431,7 @@ def test_the_reference_is_the_output_layer():
     score = model([1.0])
     loss = mx.nn.mse_loss(score, score.data + 5e-3)
     flow = Flow(loss)
-    assert flow.reference == pytest.approx(-2.0)
+    assert flow.limits.reference == pytest.approx(-2.0)
     loss.backward()
     weight = model.layers[0].neurons[0].weight[0]
     assert flow[weight].decades == pytest.approx(-4.0) and flow.why(weight).verdict == "healthy"

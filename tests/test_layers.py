@@ -9,15 +9,17 @@ import microgradx
 
 PACKAGE = Path(microgradx.__file__).parent
 FLOORS = {
-    0: ("floats", "rules", "reals", "nests", "markup", "places", "render"),
-    1: ("engine", "intervals"),
+    0: ("floats", "rules", "reals", "nests", "markup", "places", "render", "wide"),
+    1: ("engine", "intervals", "deep"),
     2: ("rows",),
-    3: ("modules", "losses", "optim", "check", "bounds", "diagram", "paths"),
-    4: ("nn", "causes"),
-    5: ("flow",),
-    6: ("shares", "whatif"),
-    7: ("draw",),
-    8: ("__main__",),
+    3: ("modules", "losses", "optim", "check", "bounds", "paths"),
+    4: ("nn", "causes", "forward", "nodeflow", "diagram"),
+    5: ("verdicts",),
+    6: ("explain",),
+    7: ("flow",),
+    8: ("shares", "whatif"),
+    9: ("draw",),
+    10: ("__main__",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 FLOOR["__init__"] = max(FLOORS) + 1  # the front door opens on every room, and no room looks out

@@ -1,0 +1,246 @@
+"""The explanation of one gradient: facts that know how to say themselves."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from functools import cached_property
+from math import isfinite
+from typing import Any, ClassVar
+
+from microgradx.causes import made_at, name_of, show
+from microgradx.engine import Edge, Value
+from microgradx.forward import Repair
+from microgradx.nodeflow import NodeFlow, node_flow
+from microgradx.paths import Paths
+from microgradx.verdicts import Case, Limits, unconnected, verdict_on
+from microgradx.wide import Wide, times
+
+STALE = 1e-9  # relative difference from which .grad is not the gradient
+WIDTH = 100  # columns
+
+MEANING = {
+    "not run": "There is no .grad to explain yet, so this is what backward() would find",
+    "stale": "What is in .grad is not this gradient",
+    "not finite": "Something on the way to it is inf or nan, and spoils all that it is part of",
+    "disconnected": "Changing it can't change the output",
+    "detached": "Changing it changes the output, but no gradient is let through",
+    "stopped": "Every path to the output holds a factor 0, so nothing gets through",
+    "underflowed": "No factor is 0, but their product is too small for a float",
+    "cancelled": "Gradient arrives along several paths, and what they bring cancels",
+    "small": "It gets through, but its factors multiply to little",
+    "large": "Its factors, or the number of its paths, multiply to much",
+    "healthy": "It is neither stopped nor spoilt, nor unusually small or large",
+}
+PLACES = {
+    "stopped": "It stops at", "cancelled": "What opposes each other:", "not finite": "It begins at",
+}  # fmt: skip
+
+
+class Explanation:
+    """Why one gradient is what it is; print it.
+
+    node, output: of what by what
+    flow:      the node's row, a `NodeFlow`; None where no path leads from it to the output
+    verdict:   in a word or two: "not run", "stale", "not finite", "disconnected", "detached",
+               "stopped", "underflowed", "cancelled", "small", "large" or "healthy"
+    causes:    what it is due to, largest first; after "not run" and "stale", the verdict there
+               would be otherwise is among them
+    where:     the edges where the gradient stops, cancels or ceases to be finite
+    culprits:  the edges that alone are to blame: to open one is to bring the gradient back, or it
+               holds half of what made it small or large. None where gates stand in series
+    budget:    decades by kind, adding up to log₁₀|g|
+    path:      the strongest path, as (edge, product so far from the output)
+    choke_points: the nodes that every path goes through, nearest first
+    repairs:   edges by the gradient there would be if their local derivative were 1
+    because:   how it came about, in sentences
+    exact:     a cancelled gradient, summed without rounding, where the graph is small
+    """
+
+    picture: ClassVar[Callable[[Explanation], Any] | None] = None  # how `draw` shows one
+
+    def __init__(self, paths: Paths, limits: Limits, node: Value) -> None:
+        self.node, self.output = node, paths.nodes[0]
+        self.flow: NodeFlow | None = node_flow(paths, node) if node in paths.index else None
+        self._case = Case(paths, limits, node, self.flow) if self.flow else None
+        found = verdict_on(self._case) if self._case else unconnected(node, paths)
+        self.verdict = found.verdict
+        self.causes = found.causes
+        self.where = found.where
+        self.culprits = found.culprits
+        self.because = found.because
+        self.exact = found.exact
+        self._repairable = found.repairable
+        if self.flow is not None:
+            self._compare_grad(paths, self.flow)
+
+    @property
+    def budget(self) -> dict[str, float]:
+        """Decades by kind of factor, with fan-out and cancellation; they add up to log₁₀|g|."""
+        return self.flow.budget if self.flow else {}
+
+    # What may be long is worked out when it is asked for.
+
+    @cached_property
+    def path(self) -> list[tuple[Edge, Wide]]:
+        """The strongest path, as (edge, product so far from the output)."""
+        found: list[tuple[Edge, Wide]] = []
+        so_far = Wide(1.0, 0)
+        paths = self._case.paths if self._case else None
+        numbers = paths.strongest(self.node) if paths else []
+        for edge in map(paths.edge, reversed(numbers)) if paths else []:
+            so_far = times(edge.partial, *so_far)
+            found.append((edge, so_far))
+        return found
+
+    @cached_property
+    def choke_points(self) -> list[Value]:
+        """The nodes that every path goes through, nearest first."""
+        if not self._case:
+            return []
+        paths, found = self._case.paths, []
+        up = paths.up[paths.index[self.node]]
+        while up > 0:
+            found.append(paths.nodes[up])
+            up = paths.up[up]
+        return found
+
+    @cached_property
+    def repairs(self) -> list[Repair]:
+        """Edges by the gradient there would be if their local derivative were 1."""
+        if not self._case:
+            return []
+        return self._case.forward.repairs(self._tried(self._case), "large" not in self._words())
+
+    def _tried(self, case: Case) -> list[int]:
+        return case.forward.edges if self._repairable is None else self._repairable
+
+    def _words(self) -> set[str]:
+        """The verdict there would be without a stale grad is among the causes."""
+        return {self.verdict, *self.causes}
+
+    def _compare_grad(self, paths: Paths, row: NodeFlow) -> None:
+        """Whether the node's .grad is what backward() would give it, which goes before all else."""
+        grad, otherwise = self.node.grad, self.verdict
+        seed = self.output.grad if self.output.rule else 1.0
+        expected = row.g * seed
+        if not any(x.grad for x in paths.nodes if x.rule or x is self.output):
+            self.verdict, cause = "not run", "no backward()"
+            said = "There was no backward(), or every grad was zeroed since"
+        elif _same(grad, expected, row.error * abs(seed)):
+            return
+        else:
+            self.verdict = "stale"
+            k = _multiple(grad, expected)
+            if k:
+                cause = f"{k} × the gradient"
+                times_over = "once" if k == 2 else f"{k - 1} times"
+                said = f".grad is {grad:.3g}, {k} × this: zero_grad() was forgotten {times_over}"
+            elif not grad:
+                cause, said = "zeroed", ".grad is 0: it was zeroed after the last backward()"
+            else:
+                cause, said = "not this gradient", f".grad is {grad:.3g}: other sweeps are in it"
+        self.because.insert(0, said)
+        self.causes = [cause, *([otherwise] if otherwise != "healthy" else []), *self.causes]
+
+    # --- in words -------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<why {name_of(self.node)}: {self.verdict}>"
+
+    def __str__(self) -> str:
+        of = f"∂{name_of(self.output)}/∂{name_of(self.node)}"
+        causes = "".join(f"{', ' if i else ' – '}{x}" for i, x in enumerate(self.causes[:4]))
+        size = "0" if self.flow is None else self._size(self.flow)
+        lines = [f"{of} = {size}: {self.verdict}{causes}", MEANING[self.verdict], *self.because[:4]]
+        if len(self.because) > 4:
+            lines.append(f"… and {len(self.because) - 4} more such lines")
+        lines += self._place_lines() + self._path_lines()
+        wrap = textwrap.TextWrapper(
+            WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        )
+        return "\n".join(wrap.fill(f"{line}.") for line in lines)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """What a notebook shows: the words, and the picture where it can be drawn."""
+        picture = type(self).picture
+        shown = picture(self)._repr_mimebundle_() if picture else {}
+        return {**shown, "text/plain": str(self)}
+
+    def _size(self, row: NodeFlow) -> str:
+        """The gradient, and in decades where it has any."""
+        number = row.wide if isfinite(row.g) or isfinite(row.wide.mantissa) else Wide(row.g, 0)
+        return show(number) + (f" (10^{row.decades:.2f})" if row.budget else "")
+
+    def _place_lines(self) -> list[str]:
+        """Where it stops, or what it is mostly due to, and what would repair it."""
+        lines = []
+        if self.where:
+            what = next((v for v in PLACES if v in (self.verdict, *self.causes)), "stopped")
+            lines.append(f"{PLACES[what]} {_listed(self.where)}")
+        if self.culprits and not self.where:
+            lines.append(f"Half of it or more is due to {_listed(self.culprits)}")
+        elif self.culprits and len(self.culprits) < len(self.where):
+            lines.append(f"These alone are to blame: {_listed(self.culprits)}")
+        repair = self._best()
+        if repair:
+            edge, wide = repair
+            lines.append(
+                f"With ×1 instead of ×{edge.partial:.3g} from {name_of(edge.input)} to "
+                f"{name_of(edge.node)} it would be {show(wide)}, all other factors held"
+            )
+        return lines
+
+    def _best(self) -> Repair | None:
+        """The first of the repairs, if it moves a sick gradient by half a decade the right way."""
+        sick = {"stopped", "underflowed", "cancelled", "small", "large"} & self._words()
+        if not sick or self.flow is None or self._case is None:
+            return None
+        sign = -1.0 if "large" in sick else 1.0
+        best = self._case.forward.best(self._tried(self._case), sign > 0)
+        if best is None or not best.wide.mantissa:
+            return None
+        return best if sign * (best.wide.decades - self.flow.decades) > 0.5 else None
+
+    def _path_lines(self) -> list[str]:
+        """The budget, the strongest path and the bottlenecks."""
+        lines = []
+        if self.flow is not None and self.budget:
+            terms = sorted(self.budget.items(), key=lambda term: -abs(term[1]))
+            shown = " ".join(f"{x:+.2f} {kind}," for kind, x in terms if abs(x) >= 0.005)
+            lines.append(f"Decades: {self.flow.decades:.2f} = {shown[:-1] or '0'}")
+        steps = [f"×{edge.partial:.3g}→ {name_of(edge.node)}" for edge, _ in reversed(self.path)]
+        if len(steps) > 8:
+            steps = [*steps[:4], f"… {len(steps) - 7} more …", *steps[-3:]]
+        if steps:
+            kind = "Strongest path" if self.flow and self.flow.mass.mantissa else "Path"
+            lines.append(f"{kind}: {name_of(self.node)} {' '.join(steps)}")
+        if self.flow is not None and self.flow.entropy and self.choke_points:
+            names = [name_of(node) for node in self.choke_points]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            lines.append(f"Every path goes through {', '.join(names[:3])}{more}")
+        return lines
+
+
+def _same(grad: float, expected: float, error: float) -> bool:
+    """Whether a grad is what it should be, but for rounding."""
+    if isfinite(grad) and isfinite(expected):
+        return abs(grad - expected) <= STALE * abs(expected) + error
+    return grad == expected or (grad != grad and expected != expected)
+
+
+def _multiple(grad: float, expected: float) -> int:
+    """How many times too often the gradient is in .grad; 0 if it is no whole number."""
+    ratio = grad / expected if expected and isfinite(grad) and isfinite(expected) else 0.0
+    k = round(ratio) if isfinite(ratio) else 0
+    return k if k >= 2 and abs(ratio - k) <= STALE * k else 0
+
+
+def _listed(edges: list[Edge]) -> str:
+    """The first edges of a list, by name, and where they were made if that was recorded."""
+    shown = [
+        f"{name_of(e.input)} ×{e.partial:.3g}→ {name_of(e.node)}{made_at(e.node)}"
+        for e in edges[:3]
+    ]
+    more = f" and {len(edges) - 3} more" if len(edges) > 3 else ""
+    return ", ".join(shown) + more

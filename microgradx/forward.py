@@ -1,0 +1,162 @@
+"""The other half of every path: sums from one node towards the output, edge by edge.
+
+With ∂a/∂u summed forwards and ∂L/∂b summed backwards, what any single edge (a → b) contributes to
+∂L/∂u, and what would become of it with another factor there, is one multiplication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf, ldexp, log10
+from typing import TYPE_CHECKING, NamedTuple
+
+from microgradx.engine import Edge, Value
+from microgradx.paths import Paths
+from microgradx.wide import LARGE, SMALL, Wide, plus, product, times
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+
+class Repair(NamedTuple):
+    """What the gradient would be if one local derivative were 1 and all others as they are."""
+
+    edge: Edge
+    wide: Wide
+
+    @property
+    def gradient(self) -> float:
+        """As a float, which may underflow."""
+        return float(self.wide)
+
+
+class Forward:
+    """The sums from one node u to all that it leads to; edges go by their numbers in `paths`.
+
+    edges: all that lead on from u, up to where nothing gets through, from u to the output
+    g, mass: of u, as wide numbers
+    to(i), size(i): ∂a/∂u for the node a of that index, and the same sum of sizes. An edge's share
+           of the paths through it is φ = size(a) |d| A_b / A_u
+    """
+
+    def __init__(self, paths: Paths, node: Value) -> None:
+        self.paths = paths
+        start = paths.index[node]
+        self.g, self.mass, self.rounds = paths.wide(start), paths.mass(start), paths.rounds[start]
+        self.edges: list[int] = []
+        self._to, self._to_e = [0.0] * (start + 1), [0] * (start + 1)  # as m · 2^e
+        self._size, self._size_e = [0.0] * (start + 1), [0] * (start + 1)
+        self._to[start] = self._size[start] = 1.0
+        for j in range(start - 1, -1, -1):
+            self._arrive(j, start)
+
+    def _arrive(self, j: int, start: int) -> None:
+        """Sum what comes to node j from its inputs."""
+        paths = self.paths
+        size, size_e, to, to_e = self._size, self._size_e, self._to, self._to_e
+        tails, partials = paths.tails, paths.partials
+        for e in range(paths.first[j], paths.first[j + 1]):
+            i = tails[e]
+            if i > start or not size[i]:
+                continue
+            self.edges.append(e)
+            d = partials[e]
+            if not d:
+                continue
+            exponent = size_e[i]
+            moved, part = size[i] * d, to[i] * d
+            moved = moved if moved > 0 else -moved
+            tiny = not (SMALL < moved < LARGE and SMALL < abs(part))
+            if exponent == size_e[j] == to_e[i] == to_e[j] and not tiny:
+                size[j] += moved
+                to[j] += part
+            else:
+                size[j], size_e[j] = plus(self.size(j), times(abs(d), size[i], exponent))
+                to[j], to_e[j] = plus(self.to(j), times(d, to[i], to_e[i]))
+
+    def to(self, i: int) -> Wide:
+        """∂a/∂u for the node a with index i."""
+        return Wide(self._to[i], self._to_e[i])
+
+    def size(self, i: int) -> Wide:
+        """The same with the sizes of all paths."""
+        return Wide(self._size[i], self._size_e[i])
+
+    # --- of one edge ----------------------------------------------------------------------------
+
+    def share(self, e: int) -> float:
+        """φ: how much of the path mass from u goes along this edge, from 0 to 1."""
+        paths = self.paths
+        i, j = paths.tails[e], paths.heads[e]
+        (m, exponent), (whole, whole_e) = paths.mass(j), self.mass
+        m *= abs(paths.partials[e])
+        if not SMALL < m < LARGE:
+            m, exponent = times(abs(paths.partials[e]), *paths.mass(j))
+        return ldexp(self._size[i] * m / whole, self._size_e[i] + exponent - whole_e)
+
+    def repaired(self, e: int) -> Wide:
+        """∂output/∂u if this edge's local derivative were 1 and every other as it is."""
+        paths = self.paths
+        tail, head = paths.tails[e], paths.heads[e]
+        change = 1.0 - paths.partials[e]
+        return plus(self.g, times(change, *product(self.to(tail), paths.wide(head))))
+
+    # --- of all ---------------------------------------------------------------------------------
+
+    def credits(self) -> list[tuple[float, int]]:
+        """φ · log₁₀|d| of every edge whose factor is neither 0 nor ±1, with the edge."""
+        partials = self.paths.partials
+        found = []
+        for e in self.edges:
+            d = abs(partials[e])
+            if d and d != 1.0:
+                found.append((self.share(e) * log10(d), e))
+        return found
+
+    def best(self, edges: Iterable[int], largest: bool = True) -> Repair | None:
+        """The first of `repairs(edges)`, found without the others; None if there are none."""
+        sign = 1.0 if largest else -1.0
+        found = [(self.repaired(e), e) for e in edges if self.paths.partials[e] != 1]
+        if not found:
+            return None
+        wide, e = max(found, key=lambda repair: sign * repair[0].decades)
+        return Repair(self.paths.edge(e), wide)
+
+    def repairs(self, edges: Iterable[int], largest_first: bool = True) -> list[Repair]:
+        """Every edge whose factor is not 1, with the gradient that 1 would give; ranked."""
+        found = [(self.repaired(e), e) for e in edges if self.paths.partials[e] != 1]
+        found.sort(key=lambda repair: repair[0].decades, reverse=largest_first)
+        return [Repair(self.paths.edge(e), wide) for wide, e in found]
+
+    def opposed(self) -> list[int]:
+        """The edges out of the node where most of the path mass cancels, largest first.
+
+        What cancels at v is size(v) (Σ |d g_b| - |g_v|); over all v that adds up to A_u - |g_u|.
+        """
+        paths = self.paths
+        branches: dict[int, list[tuple[Wide, int]]] = {}
+        for e in self.edges:
+            part = times(paths.partials[e], *paths.wide(paths.heads[e]))
+            if part.mantissa:
+                branches.setdefault(paths.tails[e], []).append((part, e))
+
+        def cancelled(i: int) -> float:
+            whole = left = Wide(0.0, 0)
+            for (m, exponent), _ in branches[i]:
+                whole, left = plus(whole, Wide(abs(m), exponent)), plus(left, Wide(m, exponent))
+            lost = plus(whole, Wide(-abs(left.mantissa), left.exponent))
+            return product(self.size(i), lost).decades if lost.mantissa > 0 else -inf
+
+        worst = max(branches, key=cancelled)
+        return [e for _, e in sorted(branches[worst], key=lambda pair: -pair[0].decades)]
+
+    def exact(self) -> Fraction:
+        """The gradient as the sum over paths is, without any rounding."""
+        from fractions import Fraction  # seldom needed, and slow to load
+
+        paths = self.paths
+        to = {paths.heads[e]: Fraction(0) for e in self.edges}
+        to[paths.tails[self.edges[0]]] = Fraction(1)
+        for e in self.edges:
+            to[paths.heads[e]] += to[paths.tails[e]] * Fraction(paths.partials[e])
+        return to.get(0, Fraction(0))

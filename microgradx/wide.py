@@ -1,0 +1,58 @@
+"""Numbers that neither underflow nor overflow: a mantissa and an unbounded power of two."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+LOG2 = math.log10(2.0)
+SMALL, LARGE = 1e-100, 1e100  # mantissas stay between, so that products of three are safe
+
+
+class Wide(NamedTuple):
+    """mantissa · 2^exponent, a number that neither underflows nor overflows."""
+
+    mantissa: float
+    exponent: int
+
+    @property
+    def decades(self) -> float:
+        """log₁₀ of its size; -inf for 0."""
+        m = abs(self.mantissa)
+        return math.log10(m) + self.exponent * LOG2 if m else -math.inf
+
+    def __float__(self) -> float:
+        try:
+            return math.ldexp(self.mantissa, self.exponent)
+        except OverflowError:
+            return math.copysign(math.inf, self.mantissa)
+
+
+def times(x: float, m: float, e: int) -> Wide:
+    """x · (m · 2^e)"""
+    product = x * m
+    if SMALL < abs(product) < LARGE or not (x and m):
+        return Wide(product, e)
+    fraction, shift = math.frexp(x)
+    return Wide(fraction * m, e + shift)
+
+
+def plus(a: Wide, b: Wide) -> Wide:
+    """a + b, at the larger exponent of the two."""
+    if not a.mantissa or not b.mantissa:
+        return b if not a.mantissa else a
+    low, high = (a, b) if a.exponent <= b.exponent else (b, a)
+    shifted = math.ldexp(low.mantissa, low.exponent - high.exponent)
+    return Wide(high.mantissa + shifted, high.exponent)
+
+
+def product(a: Wide, b: Wide) -> Wide:
+    """a · b"""
+    m, e = times(a.mantissa, *b)
+    return Wide(m, e + a.exponent)
+
+
+def quotient(a: Wide, b: Wide) -> Wide:
+    """|a| / |b|, b not 0"""
+    (m, e), (n, f) = math.frexp(a.mantissa), math.frexp(b.mantissa)
+    return Wide(abs(m / n), e + a.exponent - f - b.exponent)
