@@ -215,13 +215,13 @@ def _blame(verdict: str, case: Case, because: list[str], shrinking: bool) -> Fin
     terms = sorted(case.row.budget.items(), key=lambda term: -sign * term[1])
     names = SMALL_BECAUSE if shrinking else LARGE_BECAUSE
     named = [term for term in terms if sign * term[1] > NAMED] or terms[:1]
-    credits = [(sign * credit, e) for credit, e in case.forward.credits()]
-    blamed = sorted((x for x in credits if x[0] > 0), key=lambda credit: -credit[0])
-    total = math.fsum(x for x, _ in blamed)
+    blamed = [(sign * credit, e) for credit, e in case.forward.credits() if sign * credit > 0]
+    total = math.fsum([credit for credit, _ in blamed])
     culprits = []
     if terms[0][0] not in ("fan-out", "cancellation"):  # which are no edge's doing
-        culprits = [case.paths.edge(e) for x, e in blamed if x >= total / 2]
-    effective = total**2 / sum(x * x for x, _ in blamed) if blamed else 0.0
+        halves = sorted((x for x in blamed if x[0] >= total / 2), reverse=True)
+        culprits = [case.paths.edge(e) for _, e in halves]
+    effective = total**2 / math.fsum([x * x for x, _ in blamed]) if blamed else 0.0
     if not culprits and effective >= 3:
         because.append(f"No single factor is to blame: it is a chain of about {effective:.0f}")
     causes = [names.get(kind, kind) for kind, _ in named]

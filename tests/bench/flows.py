@@ -1,7 +1,8 @@
 """W6: the flow of every node, and one explanation after it, beside one backward of the same graph.
 
 The graphs are W1's and W2's, and a chain; times are of neighbouring turns in one process, the
-collector off.
+collector off. The explanation is of the node that most edges lead on from, and counts every
+gradient as small, so that all its edges are weighed.
 """
 
 from functools import partial
@@ -9,6 +10,7 @@ from statistics import median
 
 from microgradx import Flow, nn, why
 from microgradx.engine import Value
+from microgradx.forward import Forward
 from tests.bench import moons, random_graph
 from tests.bench.timing import Line, collector, in_turns
 
@@ -31,8 +33,8 @@ def lines() -> list[Line]:
     }
     found = []
     for name, output in graphs.items():
-        flow = Flow(output)
-        node = flow.paths.nodes[-1]
+        flow = Flow(output, reference=1000.0)
+        node = max(flow.paths.nodes[-1000:], key=lambda x: len(Forward(flow.paths, x).edges))
         with collector("off"):
             works = [output.backward, partial(Flow, output), partial(why, node, flow)]
             sweep, all_nodes, one = map(median, in_turns(5, *works))
