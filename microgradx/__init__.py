@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from microgradx import nn, optim
+from microgradx import nn, optim, step
 from microgradx.check import check_gradients
 from microgradx.draw import draw, draw_dot
 from microgradx.engine import Value, maximum, minimum, record_lines
@@ -14,7 +14,7 @@ from microgradx.whatif import compare
 
 __all__ = [
     "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum",
-    "nn", "optim", "bounds", "check_gradients", "draw", "draw_dot", "Flow", "why", "compare",
+    "nn", "optim", "step", "bounds", "check_gradients", "draw", "draw_dot", "Flow", "why", "compare",
     "record_lines",
 ]  # fmt: skip
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microgradx import floats, rules
 from microgradx.reals import number
 from microgradx.rules import Rule
+from microgradx.step import Visit, paused, visit
 
 PACKAGE = os.path.dirname(__file__)
 MISSING = object()  # an operand that was left out
@@ -114,11 +115,16 @@ class Value:
 
     # --- the chain rule -----------------------------------------------------------------------
 
-    def backward(self, seed: float = 1.0) -> None:
+    def backward(self, seed: float = 1.0, pause: Callable[[Visit], Any] | None = None) -> None:
         """Add seed · ∂self/∂leaf to the grad of every leaf; set the adjoint of every other node.
 
+        pause: a condition such as `step.stops`: at each visit where it holds, the sweep stops in
+               `breakpoint()`, in a frame with the visit's names
         An exception on the way, Ctrl-C among them, leaves every leaf's grad as it was.
         """
+        if pause is not None:
+            self._backward_with(pause, seed)
+            return
         seed = number(seed)
         nodes = order(self)
         before = [(node, node.grad) for node in nodes if node.rule is None]
@@ -128,18 +134,57 @@ class Value:
             self.grad = seed
             for node in nodes:
                 adjoint = node.grad
-                if node._da is not None:
-                    node._a.grad += node._da * adjoint  # the chain rule
-                if node._db is not None:
-                    node._b.grad += node._db * adjoint  # … for the second operand
                 if node._sources:
-                    node._spread(adjoint)  # … and for rows of operands
+                    node._spread(adjoint)  # the chain rule, for rows of operands
+                if node._da is not None:
+                    node._a.grad += node._da * adjoint  # … for one operand
+                if node._db is not None:
+                    node._b.grad += node._db * adjoint  # … and for the second
             for leaf, grad in before:
                 leaf.grad += grad
         except BaseException:
             for leaf, grad in before:
                 leaf.grad = grad
             raise
+
+    def _backward_with(self, pause: Callable[[Visit], Any], seed: float) -> None:
+        if not callable(pause):
+            raise TypeError(f"pause takes a condition such as step.stops, got {pause!r:.60}")
+        steps = self.backward_steps(seed)
+        try:
+            for visit in steps:
+                if pause(visit):
+                    paused(*visit)
+        finally:
+            steps.close()  # at once, when the debugger is quit
+
+    def backward_steps(self, seed: float = 1.0) -> Generator[Visit, None, None]:
+        """`backward()`, one node at a time: a `Visit` for each, in the order of the sweep.
+
+        Meanwhile a leaf's grad is that of this sweep alone. Once the last visit is taken, all is
+        as backward() leaves it; left off earlier, every leaf's grad is as it was.
+
+        >>> x = Value(3.0, "x")
+        >>> for visit in (x * x + 1.0).backward_steps():
+        ...     print(visit.node, visit.partials, visit.contributions)
+        Value(data=10, grad=1, op=add) (1.0,) (1.0,)
+        Value(data=9, grad=1, op=mul) (3.0, 3.0) (3.0, 3.0)
+        Value(data=3, grad=6, label='x') () ()
+        """
+        seed = number(seed)
+        nodes = order(self)
+        before = [(node, node.grad) for node in nodes if node.rule is None]
+        swept = False
+        try:
+            for node in nodes:
+                node.grad = 0.0
+            self.grad = seed
+            for node in nodes:
+                yield visit(node)
+            swept = True
+        finally:
+            for leaf, grad in before:
+                leaf.grad = leaf.grad + grad if swept else grad
 
     # --- arithmetic ---------------------------------------------------------------------------
 

@@ -88,8 +88,8 @@ class Forward:
         """φ: how much of the path mass from u goes along this edge, from 0 to 1."""
         paths = self.paths
         i, j = paths.tails[e], paths.heads[e]
-        (m, exponent), (whole, whole_e) = paths.mass(j), self.mass
-        m *= abs(paths.partials[e])
+        (whole, whole_e), exponent = self.mass, paths.ae[j]
+        m = abs(paths.partials[e]) * paths.am[j]
         if not SMALL < m < LARGE:
             m, exponent = times(abs(paths.partials[e]), *paths.mass(j))
         return ldexp(self._size[i] * m / whole, self._size_e[i] + exponent - whole_e)

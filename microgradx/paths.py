@@ -38,8 +38,9 @@ class Paths:
     nodes, index: the nodes in the order of the sweep, and where each stands in it
     tails, heads, partials: of every edge its two ends and its d; those of node j, in the order of
              its arguments, are first[j] up to first[j + 1]. edge(e) is edge e as an `Edge`
-    g:       the gradient as the sweep's float;  wide(i): as mantissa and exponent
-    mass(i): A;  entropy: H in nats;  budget: the mean ln|d| by kind of factor, where there is any
+    g:       the gradient as the sweep's float;  wide(i), gm and ge: as m · 2^e
+    mass(i), am and ae: A as m · 2^e
+    entropy: H in nats;  budget: the mean ln|d| by kind of factor, where there is any
     gates:   how many zero factors there are on the path with the fewest
     via:     the node's edge on its strongest path; in a dead end, on that with the fewest gates;
              -1 for the output
@@ -60,8 +61,8 @@ class Paths:
         self.partials: list[float] = []
         self.first = [0] * (n + 1)
         self.g = [0.0] * n
-        self._gm, self._ge = [0.0] * n, [0] * n  # g, and below A, as m · 2^e
-        self._am, self._ae = [0.0] * n, [0] * n
+        self.gm, self.ge = [0.0] * n, [0] * n  # g, and below A, as m · 2^e
+        self.am, self.ae = [0.0] * n, [0] * n
         self.entropy = [0.0] * n
         self.budget: list[Budget] = [{} for _ in range(n)]
         self._mixed = bytearray(n)  # where entropy and budget are sums still, not means
@@ -72,7 +73,7 @@ class Paths:
         self._strength = [-inf] * n  # ln of the strongest path
         self._depth, self._skip = [0] * n, [0] * n
         self._whats = [PLAIN[self.what(x)] for x in self.nodes] + [PLAIN["constants"]]
-        self.g[0] = self._gm[0] = self._am[0] = 1.0
+        self.g[0] = self.gm[0] = self.am[0] = 1.0
         self.gates[0], self._strength[0] = 0, 0.0
         for j, node in enumerate(self.nodes):
             if j:
@@ -82,11 +83,11 @@ class Paths:
 
     def wide(self, i: int) -> Wide:
         """The gradient of node i, which neither underflows nor overflows."""
-        return Wide(self._gm[i], self._ge[i])
+        return Wide(self.gm[i], self.ge[i])
 
     def mass(self, i: int) -> Wide:
         """The path mass of node i."""
-        return Wide(self._am[i], self._ae[i])
+        return Wide(self.am[i], self.ae[i])
 
     def edge(self, e: int) -> Edge:
         """Edge e, as everybody knows it."""
@@ -112,7 +113,7 @@ class Paths:
 
     def _settle(self, j: int) -> None:
         """All consumers of node j have been passed: its sums become means."""
-        m = self._am[j]
+        m = self.am[j]
         if self._mixed[j]:
             # Σ p (H - ln p) with p = share / m, kept as Σ share · (H - ln share)
             self.entropy[j] = self.entropy[j] / m + log(m)
@@ -130,7 +131,7 @@ class Paths:
 
     def _rescale(self, j: int) -> None:
         """Bring the mantissas back to between 1/2 and 1; the gradient's is never the larger."""
-        for mantissas, exponents in ((self._gm, self._ge), (self._am, self._ae)):
+        for mantissas, exponents in ((self.gm, self.ge), (self.am, self.ae)):
             if mantissas[j] and math.isfinite(mantissas[j]):
                 mantissas[j], shift = math.frexp(mantissas[j])
                 exponents[j] += shift
@@ -144,7 +145,7 @@ class Paths:
             self.index, self.heads, self.tails, self.partials, self.via
         )  # fmt: skip
         up, gates, rounds, strength = self.up, self.gates, self.rounds, self._strength
-        g, gm, ge, am, ae = self.g, self._gm, self._ge, self._am, self._ae
+        g, gm, ge, am, ae = self.g, self.gm, self.ge, self.am, self.ae
         adjoint, m_adjoint, e_adjoint, mass, m_exponent = g[j], gm[j], ge[j], am[j], ae[j]
         above = (j, up[j], up[up[j]]) if j else (0,)
         so_far, open_gates, rounded = strength[j], gates[j], rounds[j] + 1
@@ -198,26 +199,26 @@ class Paths:
 
     def _mix(self, i: int, j: int, size: float, factor: Factor, ln: float) -> None:
         """Add the paths through one more edge, of this size, to the mass, entropy and budget."""
-        m, e, mass = size * self._am[j], self._ae[j], self._am[i]
+        m, e, mass = size * self.am[j], self.ae[j], self.am[i]
         if not SMALL < m < LARGE:
-            m, e = times(size, self._am[j], e)
+            m, e = times(size, self.am[j], e)
         budget = self.budget[i]
         if not self._mixed[i]:
             self._mixed[i] = 1
             self.entropy[i] = mass * (self.entropy[i] - log(mass))
             self.budget[i] = budget = {kind: mass * x for kind, x in budget.items()}
-        if e > self._ae[i]:
-            higher = e - self._ae[i]
+        if e > self.ae[i]:
+            higher = e - self.ae[i]
             shrink = math.ldexp(1.0, -higher)
             self.entropy[i] = shrink * (self.entropy[i] + higher * LN2 * mass)
             self.budget[i] = budget = {kind: shrink * x for kind, x in budget.items()}
-            self._am[i] *= shrink
-            self._ae[i] = e
-        elif e < self._ae[i]:
-            m = math.ldexp(m, e - self._ae[i])
+            self.am[i] *= shrink
+            self.ae[i] = e
+        elif e < self.ae[i]:
+            m = math.ldexp(m, e - self.ae[i])
             if not m:
                 return  # beside the others it is nothing
-        self._am[i] += m
+        self.am[i] += m
         self.entropy[i] += m * (self.entropy[j] - log(m))
         for kind, x in self.budget[j].items():
             budget[kind] = budget.get(kind, 0.0) + m * x

@@ -9,7 +9,7 @@ import microgradx
 
 PACKAGE = Path(microgradx.__file__).parent
 FLOORS = {
-    0: ("floats", "rules", "reals", "nests", "markup", "places", "render", "wide"),
+    0: ("floats", "rules", "reals", "nests", "markup", "places", "render", "wide", "step"),
     1: ("engine", "intervals", "deep"),
     2: ("rows",),
     3: ("modules", "losses", "optim", "check", "bounds", "paths"),
