@@ -64,25 +64,13 @@ def draw(
     Neurons and layers are known by their nodes' labels, `layer[i]` and `layer.weight[i,j]`.
     A TypeError if `output` is no Value, a ValueError for another direction or a fold below 1.
     """
-    if not isinstance(output, Value):
-        raise TypeError(f"draw takes the Value at the end of a graph, got {output!r:.60}")
-    if direction not in ("LR", "TB", "RL", "BT"):
-        raise ValueError(f"a direction is LR, TB, RL or BT, got {direction!r}")
-    if not isinstance(fold_above, int) or fold_above < 1:
-        raise ValueError(f"fold_above is a number of nodes, 1 or more, got {fold_above!r}")
-    for name, text in (("label", label), ("note", note)):
-        if text is not None and not callable(text):
-            raise TypeError(f"{name} is a function from a node to its text, got {text!r:.60}")
-    if not (renderer is None or isinstance(renderer, (str, PathLike))):
-        raise TypeError(f"renderer is the name or path of a program, got {renderer!r:.60}")
-    without = _values(without)
-    if output in without:
-        raise ValueError("without holds the output itself, and nothing would be left to draw")
+    without = checked(output, label=label, note=note, without=without, fold_above=fold_above,
+                      direction=direction, renderer=renderer)  # fmt: skip
     if explain is not None and not isinstance(explain, Value):
         raise TypeError(f"explain takes a Value of the graph, got {explain!r:.60}")
     diagram = Diagram(output, without, fold_above)
     shares = None if explain is None else Shares(output, explain)
-    sheet = _Sheet(diagram, label or _own_label, note, shares)
+    sheet = Sheet(diagram, label or own_label, note, shares)
     return Picture(sheet.source(title, direction), sheet.summary(), renderer)
 
 
@@ -100,6 +88,34 @@ def draw_dot(output: Value, format: str = "svg", rankdir: str = "LR") -> Picture
     return Picture(picture.source, picture.summary, format=format)
 
 
+def checked(
+    output: Any,
+    *,
+    label: Any = None,
+    note: Any = None,
+    without: Any,
+    fold_above: Any,
+    direction: Any,
+    renderer: Any,
+) -> set[Value]:
+    """The nodes to leave out, once every option is what it should be; else an error says what."""
+    if not isinstance(output, Value):
+        raise TypeError(f"draw takes the Value at the end of a graph, got {output!r:.60}")
+    if direction not in ("LR", "TB", "RL", "BT"):
+        raise ValueError(f"a direction is LR, TB, RL or BT, got {direction!r}")
+    if not isinstance(fold_above, int) or fold_above < 1:
+        raise ValueError(f"fold_above is a number of nodes, 1 or more, got {fold_above!r}")
+    for name, text in (("label", label), ("note", note)):
+        if text is not None and not callable(text):
+            raise TypeError(f"{name} is a function from a node to its text, got {text!r:.60}")
+    if not (renderer is None or isinstance(renderer, (str, PathLike))):
+        raise TypeError(f"renderer is the name or path of a program, got {renderer!r:.60}")
+    nodes = _values(without)
+    if output in nodes:
+        raise ValueError("without holds the output itself, and nothing would be left to draw")
+    return nodes
+
+
 def _values(without: Any) -> set[Value]:
     """The nodes to leave out, if that is what they are."""
     nodes = list(without) if isinstance(without, Iterable) else [without]
@@ -109,11 +125,11 @@ def _values(without: Any) -> set[Value]:
     return set(nodes)
 
 
-def _own_label(node: Value) -> str:
+def own_label(node: Value) -> str:
     return node.label
 
 
-class _Sheet:
+class Sheet:
     """One diagram on its way into DOT."""
 
     def __init__(
@@ -126,7 +142,7 @@ class _Sheet:
         self.ids = {id(box): f"n{i}" for i, box in enumerate(diagram.boxes)}
         self.crowd = Counter(box.place for box in diagram.boxes)
         sizes = [max(abs(node.grad) for node in box.nodes) for box in diagram.boxes]
-        decades = [_decade(size) for size in sizes if 0 < size < math.inf] or [0]
+        decades = [decade(size) for size in sizes if 0 < size < math.inf] or [0]
         self.top = max(decades)
         self.step = max(1, math.ceil((self.top - min(decades) + 1) / len(BLUES)))
 
@@ -273,7 +289,7 @@ class _Sheet:
             return WHITE, INK, "dotted", "no backward yet"
         if not any(grads):
             return WHITE, INK, "dashed", "grad is 0"
-        fill = BLUES[(self.top - _decade(max(map(abs, grads)))) // self.step]
+        fill = BLUES[(self.top - decade(max(map(abs, grads)))) // self.step]
         return fill, _ink_on(fill), "solid", ""
 
     # --- an arrow -----------------------------------------------------------------------------
@@ -337,8 +353,8 @@ def _width(partial: float) -> float:
     return min(5.0, max(0.5, 2.2 + 0.9 * math.log10(partial))) if partial < math.inf else 5.0
 
 
-def _decade(size: float) -> int:
-    return math.floor(math.log10(size) + 1e-9)  # 0.99999999999 is drawn as 1
+def decade(size: float) -> int:
+    return math.floor(math.log10(abs(size)) + 1e-9)  # 0.99999999999 is drawn as 1
 
 
 def _power(decade: int) -> str:

@@ -55,11 +55,15 @@ class Explanation:
     repairs:   edges by the gradient there would be if their local derivative were 1
     because:   how it came about, in sentences
     exact:     a cancelled gradient, summed without rounding, where the graph is small
+
+    compare: whether to look at the node's .grad, which may be stale, as well
     """
 
     picture: ClassVar[Callable[[Explanation], Any] | None] = None  # how `draw` shows one
 
-    def __init__(self, paths: Paths, limits: Limits, node: Value) -> None:
+    def __init__(
+        self, paths: Paths, limits: Limits, node: Value, compare: bool = True
+    ) -> None:
         self.node, self.output = node, paths.nodes[0]
         self.flow: NodeFlow | None = node_flow(paths, node) if node in paths.index else None
         self._case = Case(paths, limits, node, self.flow) if self.flow else None
@@ -71,7 +75,7 @@ class Explanation:
         self.because = found.because
         self.exact = found.exact
         self._repairable = found.repairable
-        if self.flow is not None:
+        if self.flow is not None and compare:
             self._compare_grad(paths, self.flow)
 
     @property

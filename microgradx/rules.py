@@ -42,6 +42,7 @@ class Rule:
     shut_below: for a gate of one operand, the point below which nothing gets through
     default:  of the last operand, where it may be left out
     operator: whether it is written with an operator instead of a method
+    partials: how each operand's partial is written, for people; () if it is not
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Rule:
         shut_below: float | None = None,
         default: float | None = None,
         operator: bool = False,
+        partials: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.function = function
@@ -74,6 +76,7 @@ class Rule:
         self.shut_below = shut_below
         self.default = default
         self.operator = operator
+        self.partials = partials
         self.__doc__ = function.__doc__
 
     def __call__(self, xp: Any, *operands: Any) -> Any:
@@ -134,32 +137,38 @@ def named(name: str) -> Rule:
 # --- arithmetic -----------------------------------------------------------------------------
 
 
-@rule(label="+", kind="linear", ceiling=1.0, operator=True, bounds="increasing")
+@rule(
+    label="+", kind="linear", ceiling=1.0, operator=True, bounds="increasing",
+    partials=("1", "1"),
+)
 def add(xp, x, y):
     """x + y"""
     return x + y, 1.0, 1.0
 
 
-@rule(label="×", kind="product", operator=True)
+@rule(label="×", kind="product", operator=True, partials=("y", "x"))
 def mul(xp, x, y):
     """x · y"""
     return x * y, y, x
 
 
-@rule(label="-", kind="linear", ceiling=1.0, operator=True, bounds="decreasing")
+@rule(label="-", kind="linear", ceiling=1.0, operator=True, bounds="decreasing", partials=("-1",))
 def neg(xp, x):
     """-x"""
     return -x, -1.0
 
 
-@rule(label="/", kind="singular", kinks={"y": (0.0,)}, operator=True)
+@rule(label="/", kind="singular", kinks={"y": (0.0,)}, operator=True, partials=("1 / y", "-x / y²"))
 def div(xp, x, y):
     """x / y"""
     q = xp.divide(x, y)
     return q, xp.divide(1.0, y), -xp.divide(q, y)
 
 
-@rule(label="**", kind="singular", domain={"x": (0.0, inf)}, operator=True)
+@rule(
+    label="**", kind="singular", domain={"x": (0.0, inf)}, operator=True,
+    partials=("y · xʸ⁻¹", "xʸ · ln x"),
+)
 def pow(xp, x, y):
     """xʸ"""
     # The corners are PyTorch's: ∂/∂x = 0 where y = 0, and ∂/∂y = 0 where x = 0 ≤ y.
@@ -172,39 +181,39 @@ def pow(xp, x, y):
 # --- elementary functions -------------------------------------------------------------------
 
 
-@rule(kind="gate", ceiling=1.0, kinks={"x": (0.0,)})
+@rule(kind="gate", ceiling=1.0, kinks={"x": (0.0,)}, partials=("sign x",))
 def abs(xp, x):
     """|x|, with slope 0 at 0"""
     return xp.abs(x), xp.sign(x)
 
 
-@rule(kind="singular", domain={"x": (0.0, inf)}, bounds="increasing")
+@rule(kind="singular", domain={"x": (0.0, inf)}, bounds="increasing", partials=("1 / (2√x)",))
 def sqrt(xp, x):
     """√x"""
     y = xp.sqrt(x)
     return y, xp.divide(0.5, y)
 
 
-@rule(kind="singular", bounds="increasing")
+@rule(kind="singular", bounds="increasing", partials=("eˣ",))
 def exp(xp, x):
     """eˣ"""
     y = xp.exp(x)
     return y, y
 
 
-@rule(kind="singular", domain={"x": (0.0, inf)}, bounds="increasing")
+@rule(kind="singular", domain={"x": (0.0, inf)}, bounds="increasing", partials=("1 / x",))
 def log(xp, x):
     """ln x"""
     return xp.log(x), xp.divide(1.0, x)
 
 
-@rule(kind="saturating", ceiling=1.0)
+@rule(kind="saturating", ceiling=1.0, partials=("cos x",))
 def sin(xp, x):
     """sin x"""
     return xp.sin(x), xp.cos(x)
 
 
-@rule(kind="saturating", ceiling=1.0)
+@rule(kind="saturating", ceiling=1.0, partials=("-sin x",))
 def cos(xp, x):
     """cos x"""
     return xp.cos(x), -xp.sin(x)
@@ -213,21 +222,27 @@ def cos(xp, x):
 # --- activations ----------------------------------------------------------------------------
 
 
-@rule(kind="gate", ceiling=1.0, kinks={"x": (0.0,)}, bounds="increasing", shut_below=0.0)
+@rule(
+    kind="gate", ceiling=1.0, kinks={"x": (0.0,)}, bounds="increasing", shut_below=0.0,
+    partials=("1 if x > 0, else 0",),
+)
 def relu(xp, x):
     """max(0, x), with slope 0 at 0; a nan passes"""
     off = x <= 0
     return xp.where(off, 0.0, x), xp.where(off, 0.0, 1.0)
 
 
-@rule(kind="gate", kinks={"x": (0.0,)})
+@rule(kind="gate", kinks={"x": (0.0,)}, partials=("1 if x > 0, else slope", "0 if x > 0, else x"))
 def leaky_relu(xp, x, slope=0.01):
     """x where x > 0, else slope · x"""
     on = x > 0
     return xp.where(on, x, slope * x), xp.where(on, 1.0, slope), xp.where(on, 0.0, x)
 
 
-@rule(kind="saturating", kinks={"x": (0.0,)})
+@rule(
+    kind="saturating", kinks={"x": (0.0,)},
+    partials=("1 if x > 0, else alpha · eˣ", "0 if x > 0, else eˣ - 1"),
+)
 def elu(xp, x, alpha=1.0):
     """x where x > 0, else alpha · (eˣ - 1)"""
     on = x > 0
@@ -236,7 +251,7 @@ def elu(xp, x, alpha=1.0):
     return xp.where(on, x, alpha * below), xp.where(on, 1.0, alpha * xp.exp(z)), below
 
 
-@rule(kind="saturating", ceiling=0.25, bounds=(0.0,))
+@rule(kind="saturating", ceiling=0.25, bounds=(0.0,), partials=("σ(x) · (1 - σ(x))",))
 def sigmoid(xp, x):
     """1 / (1 + e⁻ˣ)"""
     e = xp.exp(-xp.abs(x))
@@ -244,14 +259,14 @@ def sigmoid(xp, x):
     return y, e / (1.0 + e) ** 2  # σ′(x): never rounds to a false zero
 
 
-@rule(kind="saturating", ceiling=1.0, bounds=(0.0,))
+@rule(kind="saturating", ceiling=1.0, bounds=(0.0,), partials=("1 - tanh²x",))
 def tanh(xp, x):
     """(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)"""
     e = xp.exp(-2.0 * xp.abs(x))
     return xp.tanh(x), 4.0 * e / (1.0 + e) ** 2  # 1 - tanh²x, without the cancellation
 
 
-@rule(kind="saturating", ceiling=1.0, bounds=())
+@rule(kind="saturating", ceiling=1.0, bounds=(), partials=("σ(x)",))
 def softplus(xp, x):
     """ln(1 + eˣ)"""
     e = xp.exp(-xp.abs(x))
@@ -263,6 +278,7 @@ def softplus(xp, x):
     kind="saturating",
     ceiling=1.12890414518516,
     bounds=(-1.4142135623730951, -0.7517915246935645, 1.4142135623730951),  # ±√2, and the least
+    partials=("Φ(x) + x · φ(x)",),
 )
 def gelu(xp, x):
     """x · Φ(x), Φ the normal distribution"""  # Hendrycks and Gimpel 2016, the exact form
@@ -274,7 +290,10 @@ def gelu(xp, x):
 # --- of two -----------------------------------------------------------------------------------
 
 
-@rule(kind="gate", ceiling=1.0, bounds="increasing")
+@rule(
+    kind="gate", ceiling=1.0, bounds="increasing",
+    partials=("1 if x > y, ½ if x = y, else 0", "1 if y > x, ½ if x = y, else 0"),
+)
 def maximum(xp, x, y):
     """max(x, y); equal operands share the slope"""
     dx = xp.where(x == y, 0.5, xp.where(x < y, 0.0, 1.0))
@@ -282,7 +301,10 @@ def maximum(xp, x, y):
     return xp.maximum(x, y), dx, dy
 
 
-@rule(kind="gate", ceiling=1.0, bounds="increasing")
+@rule(
+    kind="gate", ceiling=1.0, bounds="increasing",
+    partials=("1 if x < y, ½ if x = y, else 0", "1 if y < x, ½ if x = y, else 0"),
+)
 def minimum(xp, x, y):
     """min(x, y); equal operands share the slope"""
     dx = xp.where(x == y, 0.5, xp.where(x > y, 0.0, 1.0))
@@ -293,7 +315,7 @@ def minimum(xp, x, y):
 # --- of many ----------------------------------------------------------------------------------
 
 
-@rule(label="w·x", kind="product", rows=2)
+@rule(label="w·x", kind="product", rows=2, partials=("xᵢ", "wᵢ", "1"))
 def dot(xp, weights, xs, bias=0.0):
     """bias + w₀x₀ + w₁x₁ + …, left to right"""
     y = bias
@@ -302,7 +324,7 @@ def dot(xp, weights, xs, bias=0.0):
     return y, xs, weights, 1.0
 
 
-@rule(kind="linear", ceiling=1.0, rows=1, bounds="increasing")
+@rule(kind="linear", ceiling=1.0, rows=1, bounds="increasing", partials=("1",))
 def sum(xp, xs):
     """x₀ + x₁ + …, left to right"""
     y = 0.0
@@ -311,7 +333,7 @@ def sum(xp, xs):
     return y, [1.0] * len(xs)
 
 
-@rule(kind="saturating", ceiling=1.0, rows=1, bounds="increasing")
+@rule(kind="saturating", ceiling=1.0, rows=1, bounds="increasing", partials=("softmax(x)ᵢ",))
 def logsumexp(xp, xs):
     """ln Σ exp(x); its partials are the softmax"""
     peak = xs[0]

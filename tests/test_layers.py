@@ -11,7 +11,7 @@ PACKAGE = Path(microgradx.__file__).parent
 FLOORS = {
     0: ("floats", "rules", "reals", "nests", "markup", "places", "render", "wide", "step"),
     1: ("engine", "intervals", "deep"),
-    2: ("rows",),
+    2: ("rows", "timeline"),
     3: ("modules", "losses", "optim", "check", "bounds", "paths"),
     4: ("nn", "causes", "forward", "nodeflow", "diagram"),
     5: ("verdicts",),
@@ -19,7 +19,8 @@ FLOORS = {
     7: ("flow",),
     8: ("shares", "whatif"),
     9: ("draw",),
-    10: ("__main__",),
+    10: ("page",),
+    11: ("__main__",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 FLOOR["__init__"] = max(FLOORS) + 1  # the front door opens on every room, and no room looks out

@@ -1,0 +1,67 @@
+"""The whole computation in moments: every value forwards, then every edge's multiplication.
+
+The sweep is run anew, beside the graph: nothing here reads or changes a `.grad`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from microgradx.engine import Edge, Value, order
+
+
+class Moment(NamedTuple):
+    """What happens at one moment.
+
+    node: whose value appears, or whose adjoint is handed on
+    edge: along which; None where a value appears, and where the sweep starts
+    adjoint, contribution: ∂output/∂node, and partial × adjoint
+    before, after: the grad of edge.input; at the start, that of the output
+    """
+
+    node: Value
+    edge: Edge | None = None
+    adjoint: float = 0.0
+    contribution: float = 0.0
+    before: float = 0.0
+    after: float = 0.0
+
+    @property
+    def stops(self) -> bool:
+        """Whether the gradient stops at this edge."""
+        return self.edge is not None and self.edge.partial == 0 and self.adjoint != 0
+
+
+class Timeline:
+    """The moments of `output`, in order.
+
+    nodes:   in the order of the sweep
+    moments: first one for each node's value, inputs before what is made of them; at `turn` the
+             sweep starts with the output's grad, 1; then one for each edge
+    grads:   ∂output/∂node, bit for bit as backward() makes them
+    final:   for each node, the moment from which its grad is final
+    """
+
+    def __init__(self, output: Value) -> None:
+        self.nodes = order(output)
+        self.moments = [Moment(node) for node in reversed(self.nodes)]
+        self.turn = len(self.moments)
+        self.grads = dict.fromkeys(self.nodes, 0.0)
+        self.final = {output: self.turn}
+        self.grads[output] = 1.0
+        self.moments.append(Moment(output, after=1.0))
+        for node in self.nodes:
+            for edge in node.edges:
+                self._multiply(edge, self.grads[node])
+
+    def _multiply(self, edge: Edge, adjoint: float) -> None:
+        contribution = edge.partial * adjoint
+        before = self.grads[edge.input]
+        after = self.grads[edge.input] = before + contribution
+        self.final[edge.input] = len(self.moments)
+        self.moments.append(Moment(edge.node, edge, adjoint, contribution, before, after))
+
+    def next_stop(self, start: int) -> int | None:
+        """The first moment after `start` at which the gradient stops; None if there is none."""
+        later = range(start + 1, len(self.moments))
+        return next((i for i in later if self.moments[i].stops), None)
