@@ -173,8 +173,22 @@ class _Story:
         return {
             "boxes": [self.box(box) for box in self.boxes],
             "arrows": [self.arrow(arrow) for arrow in self.arrows],
-            "swept": len(self.timeline.nodes),
+            "legend": self.legend(),
         }
+
+    def legend(self) -> list[tuple[str, str]]:
+        """The looks there are on this very page, and what they mean."""
+        looks = {self.shade(x) for x in self.timeline.grads.values()}
+        shades = sorted(look for look in looks if isinstance(look, int))
+        floors = [10.0 ** (self.top - (shade + 1) * self.step + 1) for shade in shades]
+        found = [(f"s{shade}", f"|grad| ≥ {short(x)}") for shade, x in zip(shades, floors)]
+        if "zero" in looks:
+            found.append(("zero", "grad is 0"))
+        if "odd" in looks:
+            found.append(("odd", "not finite"))
+        if self.sheet.diagram.stops:
+            found.append(("halt", "STOP: a local derivative of 0"))
+        return found
 
     # --- a box --------------------------------------------------------------------------------
 
@@ -210,7 +224,7 @@ class _Story:
     def made(self, node: Value) -> list[str]:
         """The operands by name and number; of many, the first few."""
         operands = [
-            f"{name_of(x)} = {short(x.data)}" if isinstance(x, Value) else short(x)
+            f"{_named(x)} = {short(x.data)}" if isinstance(x, Value) else short(x)
             for x, _ in node.arguments
         ]
         return operands if len(operands) <= 8 else [*operands[:7], f"{len(operands) - 7} more"]
@@ -269,4 +283,13 @@ def _mathematics(arrow: Arrow) -> dict[str, str]:
         width = len(edge.node.arguments) // rule.rows
         which = min(edge.position // width, len(rule.operands) - 1)
     formula = rule.partials[which] if which < len(rule.partials) else ""
-    return {"by": rule.operands[which], "partialOf": formula}
+    facts = {"by": rule.operands[which], "partialOf": formula}
+    if not rule.rows:
+        named = zip(rule.operands, edge.node.arguments)
+        facts["where"] = ", ".join(f"{name} = {_named(x)}" for name, (x, _) in named)
+    return facts
+
+
+def _named(x: Any) -> str:
+    """An operand by its name, a bare number as it is."""
+    return name_of(x) if isinstance(x, Value) else short(x)

@@ -130,6 +130,61 @@ def test_behind_a_stop_there_is_no_second_one():
     assert [edge.node for edge in Diagram(output).stops] == [second]
 
 
+def test_stops_do_not_depend_on_grads():
+    for seed in range(20):
+        output = random_graph(seed)
+        stops = names(Diagram(output).stops)
+        for spoil in SPOILERS:
+            output.backward()
+            spoil(output)
+            assert names(Diagram(output).stops) == stops
+
+
+SPOILERS = [
+    lambda output: None,
+    lambda output: output.backward(),
+    lambda output: output.backward(seed=0.0),
+    lambda output: (output * 0.0).backward(),
+    lambda output: (output * nan).backward(),
+    lambda output: sum_of([x.relu() for x in order(output)]).backward(),
+    lambda output: [setattr(node, "grad", 0.0) for node in everything(output)],
+    lambda output: [setattr(node, "grad", 1.0) for node in everything(output)],
+]
+
+
+@pytest.mark.parametrize("spoil", SPOILERS)
+def test_the_picture_shows_its_stops_whatever_is_in_grad(spoil):
+    off = Value(-1.0, "z").relu()
+    output = off * 2.0 + Value(1.0, "b")
+    output.backward()
+    before = mx.draw(output)
+    spoil(output)
+    after = mx.draw(output)
+    assert before.source.count("<br/>STOP") == after.source.count("<br/>STOP") == 1
+    assert "STOP at relu" in before.summary and "STOP at relu" in after.summary
+
+
+def test_a_stop_where_the_adjoint_underflows_as_a_float():
+    output = node = Value(-1.0).relu()
+    for _ in range(600):
+        output = output * 0.25
+    output.backward()
+    assert node.grad == 0.0
+    assert [edge.node for edge in Diagram(output).stops] == [node]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-200, 0.1, 1 / 3])
+def test_no_stop_where_x_minus_x_leaves_nothing(scale):
+    off = Value(-1.0, "z").relu()
+    wide = off * scale * scale
+    for output in (off - off, wide - wide, off * scale - scale * off, (wide - wide) * 1e300):
+        for swept in (False, True):
+            if swept:
+                output.backward()
+            assert Diagram(output).stops == []
+    assert len(Diagram(wide - wide * 0.5).stops) == 1
+
+
 def test_cancelled_adjoint_is_no_stop():
     off = Value(-1.0).relu()
     output = off - off * 1.0
