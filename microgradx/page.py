@@ -205,6 +205,7 @@ class _Story:
         if node.rule:
             facts["formula"] = node.rule.__doc__ or ""
             facts["made"] = self.made(node)
+            facts["sign"] = node.rule.label if node.rule.operator else ""
         if node not in self.flow:
             return {**facts, "apart": True, "why": str(self.explained(node))}
         return {**facts, **self.why(node)}
@@ -221,13 +222,10 @@ class _Story:
     def explained(self, node: Value) -> Explanation:
         return Explanation(self.flow.paths, self.flow.limits, node, compare=False)
 
-    def made(self, node: Value) -> list[str]:
-        """The operands by name and number; of many, the first few."""
-        operands = [
-            f"{_named(x)} = {short(x.data)}" if isinstance(x, Value) else short(x)
-            for x, _ in node.arguments
-        ]
-        return operands if len(operands) <= 8 else [*operands[:7], f"{len(operands) - 7} more"]
+    def made(self, node: Value) -> list[tuple[str, float | str]]:
+        """The operands by name and number; of very many, the first."""
+        pairs = [(x, x.data if isinstance(x, Value) else x) for x, _ in node.arguments]
+        return [(_named(x), number(data)) for x, data in pairs[:100]]
 
     def shade(self, grad: float) -> int | str:
         """Which blue: a decade, 0 the largest; or a word for what is off the scale."""

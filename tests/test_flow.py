@@ -111,6 +111,27 @@ def test_six_hundred_quarters_underflow_and_are_not_stopped():
     assert it.repairs[0].wide.decades == pytest.approx(599 * math.log10(0.25))
 
 
+@pytest.mark.parametrize("factor, n", [
+    (1e-200, 9), (1e200, 9), (0.25, 300),
+    pytest.param(0.5, 1500, marks=pytest.mark.xfail(reason="times: mantissas shrink to 0")),
+])  # fmt: skip
+def test_the_product_along_a_single_path_is_the_gradient(factor, n):
+    x = y = Value(0.0, "x")
+    for _ in range(n):
+        y = y * factor
+    it = asked(x, y)
+    assert len(it.path) == n and it.path[-1][1].decades == pytest.approx(n * math.log10(factor))
+
+
+@pytest.mark.parametrize("c", [1e5, 1e8, pytest.param(1e17, marks=pytest.mark.xfail(
+    reason="the repair of a large factor cancels to 0, and is not proposed"))])  # fmt: skip
+def test_a_large_factor_is_proposed_for_repair(c):
+    x = Value(0.0, "x")
+    it = asked(x, x * c * 3.0)
+    assert it.repairs[0].gradient == pytest.approx(3.0)
+    assert f"With ×1 instead of ×{c:.3g} from x to mul(0) it would be 3, " in str(it)
+
+
 def test_x_minus_x_is_cancelled():
     x = Value(0.1, "x")
     y = x - x
