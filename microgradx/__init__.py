@@ -14,8 +14,8 @@ from microgradx.whatif import compare
 
 __all__ = [
     "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum",
-    "nn", "optim", "step", "bounds", "check_gradients", "draw", "draw_dot", "Flow", "why", "compare",
-    "record_lines",
+    "nn", "optim", "step", "bounds", "check_gradients", "draw", "draw_dot", "Flow", "why",
+    "compare", "record_lines",
 ]  # fmt: skip
 
 

@@ -29,8 +29,8 @@ def _run(rule: Rule, xp: Any, operands: list[Any]) -> list[Any]:
 
 
 def _flat(rule: Rule, operands: list[Any]) -> list[Any]:
-    """Operands, or their partials, in the order of the sweep: single ones first, then rows."""
-    return [*operands[rule.rows :], *itertools.chain(*operands[: rule.rows])]
+    """Operands, or their partials, one by one in their order: rows first."""
+    return [*itertools.chain(*operands[: rule.rows]), *operands[rule.rows :]]
 
 
 def _each(f: Callable[[Any], Any], operands: list[Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor, isfinite, isnan
+from math import floor, inf, isfinite, isnan
 from os.path import basename
 from typing import Any, NamedTuple
 
@@ -67,15 +67,14 @@ def _smooth_there(edge: Edge) -> bool:
     from decimal import Underflow  # seldom needed, and slow to load
 
     try:
-        return bool(true_partial(edge).mantissa)
+        size = abs(true_partial(edge).mantissa)
     except Underflow:
         return True
-    except ArithmeticError:
-        return False
+    return 0 < size < inf
 
 
 def true_partial(edge: Edge) -> Wide:
-    """The local derivative of an edge without underflow; an ArithmeticError where it can't be."""
+    """The local derivative of an edge without underflow; decimal.Underflow if it is too small."""
     from microgradx.deep import partials  # seldom needed, and slow to load
 
     rule: Any = edge.node.rule
@@ -85,8 +84,20 @@ def true_partial(edge: Edge) -> Wide:
     return partials(rule, [*rows, *data[rule.rows * width :]])[edge.position]
 
 
-def carried(paths: Paths, node: Value) -> Wide:
-    """∂output/∂node with the true local derivative on every edge where it underflows as a float."""
+def carried(paths: Paths, node: Value) -> Wide | None:
+    """∂output/∂node with the true local derivative on every edge where it underflows as a float.
+
+    None where one of them is too small to be told.
+    """
+    from decimal import Underflow
+
+    try:
+        return _carried(paths, node)
+    except Underflow:
+        return None
+
+
+def _carried(paths: Paths, node: Value) -> Wide:
     sums = {paths.nodes[0]: Wide(1.0, 0)}
     for consumer in paths.nodes:
         for edge in consumer.edges if consumer in sums else ():
@@ -115,8 +126,12 @@ def provenance(edge: Edge, paths: Paths) -> list[str]:
                 f"{name_of(source)} = {source.data:.3g}",
             ]
         factor = _zero_factor(node)
+        if factor is None and source is not None and len(node.inputs) == 1 and not source.data:
+            steps.append(f"{name_of(node)} is 0 because {name_of(source)} is")
+            node = source
+            continue
         if factor is None:
-            return [*steps, f"{name_of(node)} is 0, as {node.rule.name} made it"]
+            return [*steps, f"{name_of(node)} is 0, as {node.op} made it"]
         steps.append(f"{name_of(node)} is 0 because a factor of it is")
         node = factor
     if isinstance(node, Value):
@@ -168,9 +183,7 @@ def origins(nodes: list[Value], g: list[float], leads: set[Value]) -> list[Origi
         if not all(isfinite(x.data) for x in node.inputs):
             continue
         if not isfinite(node.data):
-            operands = ", ".join(f"{_data(x):.3g}" for x, _ in node.arguments)
-            made = f"{node.op}({operands})" if node.rule else "a leaf"
-            text = f"{name_of(node)} is {node.data}: {made}"
+            text = f"{name_of(node)} is {node.data}: {_made(node)}"
             found.append(Origin("value not finite", list(node.edges), text))
             continue
         for edge in node.edges:
@@ -178,6 +191,17 @@ def origins(nodes: list[Value], g: list[float], leads: set[Value]) -> list[Origi
                 text = f"{_ratio(edge)} is {edge.partial} at {edge.input.data:.3g}"
                 found.append(Origin("derivative not finite", [edge], text))
     return found + _spoilt_sums(nodes, g, leads)
+
+
+def _made(node: Value) -> str:
+    """How a value came to be: op and operands; of many, those that are not finite."""
+    if not node.rule:
+        return "a leaf"
+    data = [_data(x) for x, _ in node.arguments]
+    if len(data) > 4:
+        odd = [f"operand {i} is {x}" for i, x in enumerate(data) if not isfinite(x)][:2]
+        return f"{node.op} of {len(data)}" + "".join(f", {each}" for each in odd)
+    return f"{node.op}({', '.join(f'{x:.3g}' for x in data)})"
 
 
 def _spoilt_sums(nodes: list[Value], g: list[float], leads: set[Value]) -> list[Origin]:

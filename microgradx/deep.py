@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from decimal import MAX_EMAX, Context, Decimal, DivisionByZero, InvalidOperation, Underflow
+from decimal import MAX_EMAX, Context, Decimal, Underflow
 from functools import total_ordering
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +17,8 @@ from microgradx import floats
 from microgradx.rules import Rule
 from microgradx.wide import LOG2, Wide
 
-TRAPS: list[Any] = [InvalidOperation, DivisionByZero, Underflow]
-CONTEXT = Context(prec=30, Emin=-MAX_EMAX, Emax=MAX_EMAX, traps=TRAPS)
+TINY = 1e-28
+CONTEXT = Context(prec=30, Emin=-MAX_EMAX, Emax=MAX_EMAX, traps=[Underflow])
 
 
 def _of_two(operation: Callable[[Context, Decimal, Decimal], Decimal]) -> Callable[..., Deep]:
@@ -48,6 +48,13 @@ class Deep:
     def __rtruediv__(self, other: Any) -> Deep:
         quotient: Deep = Deep(_decimal(other)) / self
         return quotient
+
+    def __rpow__(self, other: Any) -> Deep:
+        power: Deep = Deep(_decimal(other)) ** self
+        return power
+
+    def __abs__(self) -> Deep:
+        return Deep(CONTEXT.abs(self.decimal))
 
     def __neg__(self) -> Deep:
         return Deep(CONTEXT.minus(self.decimal))
@@ -89,16 +96,25 @@ def _erfc(x: Any) -> Any:
 
 _exp, _log = _of_one(Context.exp), _of_one(Context.ln)
 
-deep = SimpleNamespace(
-    **{name: _by_floats(f) for name, f in vars(floats).items() if callable(f)},
-)
+def _expm1(x: Any) -> Any:
+    """eˣ - 1, which is x where x is tiny"""
+    return x if abs(x) < TINY else _exp(x) - 1.0
+
+
+def _log1p(x: Any) -> Any:
+    """ln(1 + x), which is x where x is tiny"""
+    return x if abs(x) < TINY else _log(x + Deep(Decimal(1)))
+
+
+deep = SimpleNamespace(**vars(floats))
+vars(deep).update({name: _by_floats(f) for name, f in vars(floats).items() if callable(f)})
 vars(deep).update(
     exp=_exp,
     log=_log,
     sqrt=_of_one(Context.sqrt),
     abs=_of_one(Context.abs),
-    expm1=lambda x: _exp(x) - 1.0,
-    log1p=lambda x: _log(x + Deep(Decimal(1))),
+    expm1=_expm1,
+    log1p=_log1p,
     divide=_of_two(Context.divide),
     power=_of_two(Context.power),
     erfc=_erfc,
@@ -112,7 +128,7 @@ def partials(rule: Rule, operands: list[Any]) -> list[Wide]:
     """∂value/∂operand of each operand of a rule, those of rows one by one, however small.
 
     operands: floats, and lists of floats for rows
-    An ArithmeticError where it can't be told: too small even here, or infinite.
+    decimal.Underflow where one is too small even for this.
     """
     _, *found = rule.function(deep, *operands)
     single: list[Any] = []
@@ -122,7 +138,7 @@ def partials(rule: Rule, operands: list[Any]) -> list[Wide]:
 
 
 def _wide(x: Decimal) -> Wide:
-    if not x:
-        return Wide(0.0, 0)
+    if not x or not x.is_finite():
+        return Wide(float(x), 0)
     exponent = int(float(CONTEXT.log10(x.copy_abs())) / LOG2)
     return Wide(float(CONTEXT.divide(x, CONTEXT.power(Decimal(2), exponent))), exponent)

@@ -42,16 +42,26 @@ class Diagram:
     nodes:  all that is shown, in the order of the sweep, what lies behind a detach at the end
     swept:  whether backward() was called on the output, so that there are gradients to show
     alive:  the nodes with a path to the output on which no local derivative is 0
-    stops:  the edges whose local derivative is 0 where the adjoint is not
+    stops:  the edges whose local derivative is 0 where the adjoint is not; with `cut`, these
     behind_detach: the nodes that only a detach leads to
     boxes, arrows: what to draw
     folded: by what the nodes are put together, "" where each is drawn by itself
+
+    paths:  the path sums of the output, where they are known already
     """
 
-    def __init__(self, output: Value, without: Iterable[Value] = (), limit: int = 300) -> None:
+    def __init__(
+        self,
+        output: Value,
+        without: Iterable[Value] = (),
+        limit: int = 300,
+        paths: Paths | None = None,
+        cut: Iterable[Edge] = (),
+    ) -> None:
         hidden = set(without)
         reached = with_cut_off(output)
-        paths = Paths(output)
+        paths = paths or Paths(output)
+        self._cut = set(cut)
         self.alive = {node for i, node in enumerate(paths.nodes) if paths.mass(i).mantissa}
         self._arrives = {node for i, node in enumerate(paths.nodes) if paths.wide(i).mantissa}
         self.nodes = [node for node in reached if node not in hidden]
@@ -72,6 +82,8 @@ class Diagram:
 
     def is_stop(self, edge: Edge) -> bool:
         """Whether the gradient stops at this very edge."""
+        if self._cut:
+            return edge in self._cut
         return edge.partial == 0 and edge.node in self._arrives
 
     def _boxes(self, key: Callable[[Value], object], apart: set[Value]) -> list[Box]:

@@ -12,15 +12,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from microgradx.diagram import Arrow, Box, Diagram
 from microgradx.engine import Value
 from microgradx.explain import Explanation
+from microgradx.flow import why
 from microgradx.markup import bold, clip, count, escape, font, row, short, swatch
 from microgradx.places import Place, common_place, place
 from microgradx.render import Picture
-from microgradx.shares import Shares
+from microgradx.shares import LINES, Shares
 
 if TYPE_CHECKING:
     import graphviz
@@ -39,7 +41,7 @@ Text = Callable[[Value], str]
 def draw(
     output: Value,
     *,
-    explain: Value | None = None,
+    explain: Value | Explanation | None = None,
     title: str = "",
     label: Text | None = None,
     note: Text | None = None,
@@ -50,9 +52,10 @@ def draw(
 ) -> Picture:
     """The graph of `output` as a `Picture`; its grads are those of the latest backward().
 
-    explain:    a node whose gradient is to be explained: lines are then as wide as their share
-                of its paths, dark on the strongest path, blue where they weaken it, orange where
-                they strengthen it, dashed where they oppose it; its budget stands above
+    explain:    a node whose gradient is to be explained, or its explanation: lines are then as
+                wide as their share of its paths, dark on the strongest path, blue where they
+                weaken it, orange where they strengthen it, dashed where they oppose it; its budget
+                stands above, and the bars are where it stops
     title:      a line above the picture
     label:      what to call a node; its own label by default
     note:       one more line in a node, "" for none
@@ -66,17 +69,21 @@ def draw(
     """
     without = checked(output, label=label, note=note, without=without, fold_above=fold_above,
                       direction=direction, renderer=renderer)  # fmt: skip
-    if explain is not None and not isinstance(explain, Value):
+    if not isinstance(explain, (Value, Explanation, NoneType)):
         raise TypeError(f"explain takes a Value of the graph, got {explain!r:.60}")
-    diagram = Diagram(output, without, fold_above)
-    shares = None if explain is None else Shares(output, explain)
+    if isinstance(explain, Value):
+        explain = why(explain, output)
+    shares = Shares(explain) if explain else None
+    cut = explain.where if explain and not (explain.flow and explain.flow.mass.mantissa) else ()
+    paths = explain.paths if explain else None
+    diagram = Diagram(output, without, fold_above, paths, cut)
     sheet = Sheet(diagram, label or own_label, note, shares)
     return Picture(sheet.source(title, direction), sheet.summary(), renderer)
 
 
 def _explained(explanation: Explanation) -> Picture:
     """What a notebook shows beside the words of an explanation."""
-    return draw(explanation.output, explain=explanation.node)
+    return draw(explanation.output, explain=explanation)
 
 
 Explanation.picture = _explained
@@ -195,6 +202,8 @@ class Sheet:
         cells += [swatch(fill, word, ink) for word, (fill, ink, _, _) in sorted(words.items())]
         if self.diagram.stops:
             cells.append(swatch(VERMILLION, "STOP: a local derivative of 0", WHITE))
+        if self.shares:
+            cells += [swatch(WHITE, f"{word}", ink) for ink, word in LINES]
         if self.diagram.folded:
             text = f"{len(self.diagram.nodes):,} nodes, folded by {self.diagram.folded}"
             cells.append(f"<td>{font(text, 10)}</td>")
@@ -244,8 +253,12 @@ class Sheet:
             "fillcolor": fill,
             "fontcolor": ink,
             "color": INK if ink != GREY else GREY,
-            "penwidth": "2.5" if border == "bold" else "1.2",
+            "penwidth": "4" if self.explains(box) else "2.5" if border == "bold" else "1.2",
         }
+
+    def explains(self, box: Box) -> bool:
+        """Whether the explained node is in this box."""
+        return self.shares is not None and self.shares.explanation.node in box.nodes
 
     def node_lines(self, node: Value) -> list[str]:
         """Name and op, data and grad, and the reader's note."""
@@ -304,7 +317,7 @@ class Sheet:
         many = f"{len(arrow.edges):,} × 0" if len(arrow.edges) > 1 else "×0"
         return {
             "name": f"{tail}_{arrow.edges[0].position}_{head}",
-            "label": f"<<b>{many}<br/>STOP</b>>",
+            "label": f"<<b>{many}<br/>STOP{self.blame(arrow)}</b>>",
             "style": "filled",
             "fillcolor": VERMILLION,
             "fontcolor": WHITE,
@@ -312,6 +325,11 @@ class Sheet:
             "margin": "0.05,0.14",
             "width": "0.3",
         }
+
+    def blame(self, arrow: Arrow) -> str:
+        """Whether a bar alone is what keeps the explained gradient from getting through."""
+        alone = self.shares is not None and self.shares.culprits & set(arrow.edges)
+        return "<br/>culprit" if alone else ""
 
     def arrow(self, graph: graphviz.Digraph, arrow: Arrow) -> None:
         """One line with its factor, or up to the bar and on from it."""

@@ -17,7 +17,7 @@ from microgradx.reals import number
 from microgradx.rules import Rule
 from microgradx.step import Visit, paused, visit
 
-PACKAGE = os.path.dirname(__file__)
+PACKAGE = os.path.dirname(__file__) + os.sep
 MISSING = object()  # an operand that was left out
 
 
@@ -161,8 +161,9 @@ class Value:
     def backward_steps(self, seed: float = 1.0) -> Generator[Visit, None, None]:
         """`backward()`, one node at a time: a `Visit` for each, in the order of the sweep.
 
-        Meanwhile a leaf's grad is that of this sweep alone. Once the last visit is taken, all is
-        as backward() leaves it; left off earlier, every leaf's grad is as it was.
+        Meanwhile a leaf's grad is that of this sweep alone; run no other through the graph. Once
+        the last visit is taken, all is as backward() leaves it; left off earlier, every leaf's
+        grad is as it was.
 
         >>> x = Value(3.0, "x")
         >>> for visit in (x * x + 1.0).backward_steps():
@@ -477,6 +478,7 @@ def _add_method(rule: Rule) -> None:
         return apply(rule, self, other)
 
     method = unary if len(rule.operands) == 1 else binary
+    method.__code__ = method.__code__.replace(co_name=rule.name)  # the name of its frames
     method.__name__ = rule.name
     method.__qualname__ = f"Value.{rule.name}"
     method.__doc__ = rule.__doc__

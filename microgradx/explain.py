@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable
 from functools import cached_property
@@ -10,8 +11,8 @@ from typing import Any, ClassVar
 
 from microgradx.causes import made_at, name_of, show
 from microgradx.engine import Edge, Value
-from microgradx.forward import Repair
-from microgradx.nodeflow import NodeFlow, node_flow
+from microgradx.forward import Forward
+from microgradx.nodeflow import NodeFlow, Repair, node_flow
 from microgradx.paths import Paths
 from microgradx.verdicts import Case, Limits, unconnected, verdict_on
 from microgradx.wide import Wide, times
@@ -41,6 +42,7 @@ class Explanation:
     """Why one gradient is what it is; print it.
 
     node, output: of what by what
+    paths, forward: the sums over all paths from every node, and from this one onwards
     flow:      the node's row, a `NodeFlow`; None where no path leads from it to the output
     verdict:   in a word or two: "not run", "stale", "not finite", "disconnected", "detached",
                "stopped", "underflowed", "cancelled", "small", "large" or "healthy"
@@ -64,7 +66,7 @@ class Explanation:
     def __init__(
         self, paths: Paths, limits: Limits, node: Value, compare: bool = True
     ) -> None:
-        self.node, self.output = node, paths.nodes[0]
+        self.node, self.output, self.paths = node, paths.nodes[0], paths
         self.flow: NodeFlow | None = node_flow(paths, node) if node in paths.index else None
         self._case = Case(paths, limits, node, self.flow) if self.flow else None
         found = verdict_on(self._case) if self._case else unconnected(node, paths)
@@ -77,6 +79,11 @@ class Explanation:
         self._repairable = found.repairable
         if self.flow is not None and compare:
             self._compare_grad(paths, self.flow)
+
+    @property
+    def forward(self) -> Forward | None:
+        """The sums from the node onwards; None where no path leads to the output."""
+        return self._case.forward if self._case else None
 
     @property
     def budget(self) -> dict[str, float]:
@@ -111,13 +118,22 @@ class Explanation:
 
     @cached_property
     def repairs(self) -> list[Repair]:
-        """Edges by the gradient there would be if their local derivative were 1."""
-        if not self._case:
-            return []
-        return self._case.forward.repairs(self._tried(self._case), "large" not in self._words())
+        """Edges by the gradient there would be if their local derivative were 1.
 
-    def _tried(self, case: Case) -> list[int]:
-        return case.forward.edges if self._repairable is None else self._repairable
+        The largest comes first; of one that is too large, that which is nearest to the reference.
+        """
+        case = self._case
+        if not case:
+            return []
+        edges = case.forward.edges if self._repairable is None else self._repairable
+        found = sorted(case.forward.repairs(edges), key=lambda pair: self._rank(case, pair[0]))
+        return [Repair(case.paths.edge(e), wide) for wide, e in found]
+
+    def _rank(self, case: Case, wide: Wide) -> float:
+        """The less, the better a gradient is as that of a repair."""
+        if "large" in self._words():
+            return abs(wide.decades - case.reference)
+        return -wide.decades
 
     def _words(self) -> set[str]:
         """The verdict there would be without a stale grad is among the causes."""
@@ -143,7 +159,11 @@ class Explanation:
             elif not grad:
                 cause, said = "zeroed", ".grad is 0: it was zeroed after the last backward()"
             else:
-                cause, said = "not this gradient", f".grad is {grad:.3g}: other sweeps are in it"
+                cause = "not this gradient"
+                said = (
+                    f".grad is {grad:.3g}: it is another output's, or holds several sweeps, as it "
+                    "does without zero_grad()"
+                )
         self.because.insert(0, said)
         self.causes = [cause, *([otherwise] if otherwise != "healthy" else []), *self.causes]
 
@@ -153,7 +173,7 @@ class Explanation:
         return f"<why {name_of(self.node)}: {self.verdict}>"
 
     def __str__(self) -> str:
-        of = f"∂{name_of(self.output)}/∂{name_of(self.node)}"
+        of = f"∂{clipped(name_of(self.output))}/∂{clipped(name_of(self.node))}"
         causes = "".join(f"{', ' if i else ' – '}{x}" for i, x in enumerate(self.causes[:4]))
         size = "0" if self.flow is None else self._size(self.flow)
         lines = [f"{of} = {size}: {self.verdict}{causes}", MEANING[self.verdict], *self.because[:4]]
@@ -189,41 +209,75 @@ class Explanation:
         repair = self._best()
         if repair:
             edge, wide = repair
+            gate = edge.node.rule is not None and edge.node.rule.kind == "gate"
             lines.append(
                 f"With ×1 instead of ×{edge.partial:.3g} from {name_of(edge.input)} to "
                 f"{name_of(edge.node)} it would be {show(wide)}, all other factors held"
+                + (", to first order: compare() shows what is true" if gate else "")
             )
         return lines
 
     def _best(self) -> Repair | None:
-        """The first of the repairs, if it moves a sick gradient by half a decade the right way."""
-        sick = {"stopped", "underflowed", "cancelled", "small", "large"} & self._words()
-        if not sick or self.flow is None or self._case is None:
+        """The repair of a weak factor of a small gradient, of a strong one of a large, that helps.
+
+        It helps if it moves the gradient by half a decade the right way.
+        """
+        case, sick = self._case, {"stopped", "underflowed", "small", "large"} & self._words()
+        if not sick or not case:
             return None
-        sign = -1.0 if "large" in sick else 1.0
-        best = self._case.forward.best(self._tried(self._case), sign > 0)
-        if best is None or not best.wide.mantissa:
+        large, partials = "large" in sick, case.paths.partials
+        edges = case.forward.edges if self._repairable is None else self._repairable
+        found = case.forward.repairs(e for e in edges if (abs(partials[e]) > 1) == large)
+        if not found:
             return None
-        return best if sign * (best.wide.decades - self.flow.decades) > 0.5 else None
+        wide, e = min(found, key=lambda pair: self._rank(case, pair[0]))
+        moved = (wide.decades - case.row.decades) * (-1 if large else 1)
+        return Repair(case.paths.edge(e), wide) if wide.mantissa and moved > 0.5 else None
 
     def _path_lines(self) -> list[str]:
         """The budget, the strongest path and the bottlenecks."""
         lines = []
         if self.flow is not None and self.budget:
             terms = sorted(self.budget.items(), key=lambda term: -abs(term[1]))
-            shown = " ".join(f"{x:+.2f} {kind}," for kind, x in terms if abs(x) >= 0.005)
-            lines.append(f"Decades: {self.flow.decades:.2f} = {shown[:-1] or '0'}")
-        steps = [f"×{edge.partial:.3g}→ {name_of(edge.node)}" for edge, _ in reversed(self.path)]
-        if len(steps) > 8:
-            steps = [*steps[:4], f"… {len(steps) - 7} more …", *steps[-3:]]
+            shown = ", ".join(f"{x:+.2f} {kind}" for kind, x in terms if abs(x) >= 0.005)
+            lines.append(f"Decades: {self.flow.decades:.2f} = {shown or '0: every factor is 1'}")
+        if self.node is self.output:
+            lines += ["It is the output itself: no edge lies between", "By definition it is 1"]
+        steps = self._steps()
         if steps:
             kind = "Strongest path" if self.flow and self.flow.mass.mantissa else "Path"
-            lines.append(f"{kind}: {name_of(self.node)} {' '.join(steps)}")
-        if self.flow is not None and self.flow.entropy and self.choke_points:
-            names = [name_of(node) for node in self.choke_points]
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            lines.append(f"Every path goes through {', '.join(names[:3])}{more}")
+            lines.append(f"{kind}: {clipped(name_of(self.node))} {' '.join(steps)}")
+        if self.flow is not None and steps:
+            many = math.exp(self.flow.entropy)
+            work = f"About {many:.3g} paths share the work" if many > 1.005 else "It is the only one"
+            lines.append(work + self._bottlenecks())
         return lines
+
+    def _steps(self) -> list[str]:
+        """The strongest path's first and last factors, in words."""
+        if not self._case:
+            return []
+        paths = self._case.paths
+        numbers = paths.strongest(self.node)
+        ends = numbers if len(numbers) <= 8 else [*numbers[:4], *numbers[-3:]]
+        edges = map(paths.edge, ends)
+        steps = [f"×{edge.partial:.3g}→ {clipped(name_of(edge.node), 24)}" for edge in edges]
+        if len(ends) < len(numbers):
+            steps.insert(4, f"… {len(numbers) - 7:,} more …")
+        return steps
+
+    def _bottlenecks(self) -> str:
+        """The nearest nodes that every path goes through, where there are several paths."""
+        if not (self._case and self.flow and self.flow.entropy):
+            return ""
+        paths = self._case.paths
+        found: list[str] = []
+        up = paths.up[paths.index[self.node]]
+        while up > 0 and len(found) < 4:
+            found.append(clipped(name_of(paths.nodes[up])))
+            up = paths.up[up]
+        more = " and more" if len(found) > 3 else ""
+        return f"; all go through {', '.join(found[:3])}{more}" if found else ""
 
 
 def _same(grad: float, expected: float, error: float) -> bool:
@@ -241,10 +295,22 @@ def _multiple(grad: float, expected: float) -> int:
 
 
 def _listed(edges: list[Edge]) -> str:
-    """The first edges of a list, by name, and where they were made if that was recorded."""
-    shown = [
-        f"{name_of(e.input)} ×{e.partial:.3g}→ {name_of(e.node)}{made_at(e.node)}"
-        for e in edges[:3]
-    ]
-    more = f" and {len(edges) - 3} more" if len(edges) > 3 else ""
+    """The first edges of a list, by name, and where they were made if that was recorded.
+
+    Edges between the same labels, which are those of samples, count as one.
+    """
+    groups: dict[object, list[Edge]] = {}
+    for edge in edges:
+        labels = (edge.input.label, edge.node.label)
+        groups.setdefault(labels if all(labels) else edge, []).append(edge)
+    shown = []
+    for e, *others in list(groups.values())[:3]:
+        text = f"{clipped(name_of(e.input))} ×{e.partial:.3g}→ {clipped(name_of(e.node))}"
+        shown.append(text + made_at(e.node) + (f" and {len(others)} more so" if others else ""))
+    more = f" and {len(groups) - 3} more" if len(groups) > 3 else ""
     return ", ".join(shown) + more
+
+
+def clipped(name: str, width: int = 32) -> str:
+    """A name that leaves room for others."""
+    return name if len(name) <= width else name[: width - 1] + "…"

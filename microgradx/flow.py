@@ -13,7 +13,6 @@ from microgradx.engine import Edge, Value
 from microgradx.explain import Explanation
 from microgradx.nodeflow import NodeFlow, node_flow
 from microgradx.paths import Paths
-from microgradx.places import place
 from microgradx.verdicts import Limits
 
 
@@ -27,7 +26,8 @@ class Flow:
                 as `layers.0.weight[2,1]`, `w1` or `b`
     cancels:    κ from which a gradient counts as cancelled
     reference:  the decades to compare with; None: those of the gradients at the layer closest to
-                the output (their median), 0 where no node is labelled as part of a layer
+                the output (their median; added up over the samples that a node leads to), 0 where
+                no node is labelled as part of a layer
     small, large: how many decades below and above it a gradient counts as small, as large
 
     A TypeError if `output` is no Value; `flow[node]` of another graph's node is a KeyError.
@@ -47,8 +47,6 @@ class Flow:
             raise TypeError(f"Flow takes the Value at the end of a graph, got {output!r:.60}")
         self.output = output
         self.paths = Paths(output, parameters)
-        if reference is None:
-            reference = self._output_layer()
         self.limits = Limits(reference, small, large, cancels)
 
     def __contains__(self, node: Value) -> bool:
@@ -69,17 +67,6 @@ class Flow:
     def path(self, node: Value) -> list[Edge]:
         """The strongest path from `node` to the output, edge by edge."""
         return [self.paths.edge(e) for e in self.paths.strongest(node)]
-
-    def _output_layer(self) -> float:
-        """The median decades of the gradients at the layer closest to the output, else 0."""
-        nodes = self.paths.nodes
-        last = next((place(x.label)[0] for x in nodes if x.rule and place(x.label)[0]), "")
-        decades = sorted(
-            self.paths.wide(i).decades
-            for i, x in enumerate(nodes)
-            if last and x.rule and place(x.label)[0] == last and self.paths.wide(i).mantissa
-        )
-        return decades[len(decades) // 2] if decades else 0.0
 
 
 def why(node: Value, output: Value | Flow) -> Explanation:

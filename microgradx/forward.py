@@ -7,27 +7,21 @@ With ∂a/∂u summed forwards and ∂L/∂b summed backwards, what any single e
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf, ldexp, log10
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from math import ldexp, log10
+from typing import TYPE_CHECKING
 
-from microgradx.engine import Edge, Value
+from microgradx.engine import Value
 from microgradx.paths import Paths
-from microgradx.wide import LARGE, SMALL, Wide, plus, product, times
+from microgradx.wide import LARGE, SMALL, Wide, plus, product, quotient, times
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
 
-class Repair(NamedTuple):
-    """What the gradient would be if one local derivative were 1 and all others as they are."""
-
-    edge: Edge
-    wide: Wide
-
-    @property
-    def gradient(self) -> float:
-        """As a float, which may underflow."""
-        return float(self.wide)
+EXACT = 2000  # edges up to which sums that have lost digits are done again
+LOST = 2.0  # digits
+NOTHING = Wide(0.0, 0)
 
 
 class Forward:
@@ -41,7 +35,7 @@ class Forward:
 
     def __init__(self, paths: Paths, node: Value) -> None:
         self.paths = paths
-        start = paths.index[node]
+        start = self._start = paths.index[node]
         self.g, self.mass, self.rounds = paths.wide(start), paths.mass(start), paths.rounds[start]
         self.edges: list[int] = []
         self._to, self._to_e = [0.0] * (start + 1), [0] * (start + 1)  # as m · 2^e
@@ -97,9 +91,39 @@ class Forward:
     def repaired(self, e: int) -> Wide:
         """∂output/∂u if this edge's local derivative were 1 and every other as it is."""
         paths = self.paths
-        tail, head = paths.tails[e], paths.heads[e]
-        change = 1.0 - paths.partials[e]
-        return plus(self.g, times(change, *product(self.to(tail), paths.wide(head))))
+        d, way = paths.partials[e], product(self.to(paths.tails[e]), paths.wide(paths.heads[e]))
+        if e in self._bridges:
+            return way  # every path goes through it
+        found, moved = plus(self.g, times(1.0 - d, *way)), times(d, *way)
+        lost = moved.decades - found.decades  # digits that the sum has lost to what it takes away
+        if lost > LOST and len(self.edges) <= EXACT:
+            return self._swept_with_one_at(e)
+        return found
+
+    @cached_property
+    def _bridges(self) -> set[int]:
+        """The edges that every path goes through: the only ones out of a choke point."""
+        paths = self.paths
+        chokes, up = {self._start}, paths.up[self._start]
+        while up >= 0:
+            chokes.add(up)
+            up = paths.up[up]
+        out: dict[int, list[int]] = {}
+        for e in self.edges:
+            if paths.tails[e] in chokes:
+                out.setdefault(paths.tails[e], []).append(e)
+        return {edges[0] for edges in out.values() if len(edges) == 1}
+
+    def _swept_with_one_at(self, replaced: int) -> Wide:
+        """The gradient with a local derivative of 1 on one edge, summed anew."""
+        paths = self.paths
+        to = {paths.tails[self.edges[0]]: Wide(1.0, 0)}
+        for e in self.edges:
+            i, j = paths.tails[e], paths.heads[e]
+            d = 1.0 if e == replaced else paths.partials[e]
+            part = times(d, *to.get(i, NOTHING))
+            to[j] = plus(to[j], part) if j in to else part
+        return to.get(0, NOTHING)
 
     # --- of all ---------------------------------------------------------------------------------
 
@@ -113,25 +137,16 @@ class Forward:
                 found.append((self.share(e) * log10(d), e))
         return found
 
-    def best(self, edges: Iterable[int], largest: bool = True) -> Repair | None:
-        """The first of `repairs(edges)`, found without the others; None if there are none."""
-        sign = 1.0 if largest else -1.0
-        found = [(self.repaired(e), e) for e in edges if self.paths.partials[e] != 1]
-        if not found:
-            return None
-        wide, e = max(found, key=lambda repair: sign * repair[0].decades)
-        return Repair(self.paths.edge(e), wide)
+    def repairs(self, edges: Iterable[int]) -> list[tuple[Wide, int]]:
+        """`repaired` of every edge whose factor is not 1 or -1, with the edge."""
+        partials = self.paths.partials
+        return [(self.repaired(e), e) for e in edges if abs(partials[e]) != 1]
 
-    def repairs(self, edges: Iterable[int], largest_first: bool = True) -> list[Repair]:
-        """Every edge whose factor is not 1, with the gradient that 1 would give; ranked."""
-        found = [(self.repaired(e), e) for e in edges if self.paths.partials[e] != 1]
-        found.sort(key=lambda repair: repair[0].decades, reverse=largest_first)
-        return [Repair(self.paths.edge(e), wide) for wide, e in found]
+    def opposed(self) -> tuple[list[int], float]:
+        """The edges out of the node where most of the path mass cancels, and how much of it does.
 
-    def opposed(self) -> list[int]:
-        """The edges out of the node where most of the path mass cancels, largest first.
-
-        What cancels at v is size(v) (Σ |d g_b| - |g_v|); over all v that adds up to A_u - |g_u|.
+        The largest contribution comes first. What cancels at v is size(v) (Σ |d g_b| - |g_v|); over
+        all v that adds up to A_u - |g_u|.
         """
         paths = self.paths
         branches: dict[int, list[tuple[Wide, int]]] = {}
@@ -139,16 +154,21 @@ class Forward:
             part = times(paths.partials[e], *paths.wide(paths.heads[e]))
             if part.mantissa:
                 branches.setdefault(paths.tails[e], []).append((part, e))
+        lost = {i: self._cancelled(i, parts) for i, parts in branches.items()}
+        worst = max(lost, key=lambda i: lost[i].decades)
+        whole = NOTHING
+        for each in lost.values():
+            whole = plus(whole, each)
+        share = float(quotient(lost[worst], whole)) if whole.mantissa else 1.0
+        edges = sorted(branches[worst], key=lambda branch: -branch[0].decades)
+        return [e for _, e in edges], share
 
-        def cancelled(i: int) -> float:
-            whole = left = Wide(0.0, 0)
-            for (m, exponent), _ in branches[i]:
-                whole, left = plus(whole, Wide(abs(m), exponent)), plus(left, Wide(m, exponent))
-            lost = plus(whole, Wide(-abs(left.mantissa), left.exponent))
-            return product(self.size(i), lost).decades if lost.mantissa > 0 else -inf
-
-        worst = max(branches, key=cancelled)
-        return [e for _, e in sorted(branches[worst], key=lambda pair: -pair[0].decades)]
+    def _cancelled(self, i: int, parts: list[tuple[Wide, int]]) -> Wide:
+        whole = left = NOTHING
+        for (m, exponent), _ in parts:
+            whole, left = plus(whole, Wide(abs(m), exponent)), plus(left, Wide(m, exponent))
+        lost = plus(whole, Wide(-abs(left.mantissa), left.exponent))
+        return product(self.size(i), lost) if lost.mantissa > 0 else NOTHING
 
     def exact(self) -> Fraction:
         """The gradient as the sum over paths is, without any rounding."""

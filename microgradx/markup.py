@@ -30,9 +30,9 @@ def escape(text: str) -> str:
     return "<br/>".join(line.translate(MARKUP) for line in clean)
 
 
-def count(n: int, noun: str) -> str:
-    """A number of things: "1 edge", "2 edges"."""
-    return f"{n:,} {noun}" + ("s" if n != 1 else "")
+def count(n: int, noun: str, plural: str = "") -> str:
+    """A number of things: "1 edge", "2 edges"; `plural` where that is not the noun with an s."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
 def row(content: str, attributes: str = "") -> str:

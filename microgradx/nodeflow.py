@@ -12,6 +12,18 @@ from microgradx.wide import Wide, quotient
 LN10 = log(10.0)
 
 
+class Repair(NamedTuple):
+    """What the gradient would be if one local derivative were 1 and all others as they are."""
+
+    edge: Edge
+    wide: Wide
+
+    @property
+    def gradient(self) -> float:
+        """As a float, which may underflow."""
+        return float(self.wide)
+
+
 class NodeFlow(NamedTuple):
     """What flows through one node, all of it about ∂output/∂node.
 

@@ -120,7 +120,8 @@ class Paths:
             self.budget[j] = {kind: x / m for kind, x in self.budget[j].items()}
             if self.entropy[j] < 1e-13:
                 self.entropy[j] = 0.0  # one path, but for rounding
-        if not SMALL < m < LARGE:
+        size = abs(self.gm[j])
+        if not (SMALL < m < LARGE and (size > SMALL or not size)):
             self._rescale(j)
         up = self.up[j]
         depth, skip = self._depth, self._skip
@@ -130,7 +131,7 @@ class Paths:
         skip[j] = skip[over] if even else up
 
     def _rescale(self, j: int) -> None:
-        """Bring the mantissas back to between 1/2 and 1; the gradient's is never the larger."""
+        """Bring the mantissas back to between 1/2 and 1."""
         for mantissas, exponents in ((self.gm, self.ge), (self.am, self.ae)):
             if mantissas[j] and math.isfinite(mantissas[j]):
                 mantissas[j], shift = math.frexp(mantissas[j])

@@ -9,29 +9,30 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from microgradx.causes import name_of
-from microgradx.engine import Edge, Value
+from microgradx.causes import name_of, show
+from microgradx.engine import Edge
 from microgradx.explain import Explanation
-from microgradx.flow import Flow
-from microgradx.forward import Forward
 from microgradx.wide import product, times
 
 DARK, WEAKER, STRONGER, EVEN, AWAY = "#1a1a1a", "#2166ac", "#b35806", "#6b6b6b", "#d9d9d9"
+
+LINES = [  # for the legend
+    (DARK, "strongest path"), (WEAKER, "weakens"), (STRONGER, "strengthens"),
+    (EVEN, "width, %: share of all paths; dashed: opposes"),
+]  # fmt: skip
 
 
 class Shares:
     """The lines between `node` and the output, and the words to go with them."""
 
-    def __init__(self, output: Value, node: Value) -> None:
-        flow = Flow(output)
-        self.explanation: Explanation = flow.why(node)
-        self.flow = flow
-        connected = self.explanation.flow is not None
-        self.forward = Forward(flow.paths, node) if connected else None
+    def __init__(self, explanation: Explanation) -> None:
+        self.explanation = explanation
+        self.paths = explanation.paths
+        self.forward = explanation.forward
         numbers = self.forward.edges if self.forward else []
-        self.between = {flow.paths.edge(e): e for e in numbers}
-        self.path = {edge for edge, _ in self.explanation.path}
-        self.culprits = set(self.explanation.culprits)
+        self.between = {self.paths.edge(e): e for e in numbers}
+        self.path = {edge for edge, _ in explanation.path}
+        self.culprits = set(explanation.culprits)
 
     def share(self, edge: Edge) -> float:
         """φ, from 0 to 1: how much of all paths goes along this edge."""
@@ -43,8 +44,8 @@ class Shares:
         """Whether what comes through this edge has the other sign than the gradient."""
         if self.forward is None or edge not in self.between or not edge.partial:
             return False
-        end = self.flow.paths.wide(self.flow.paths.index[edge.node])
-        to = self.forward.to(self.flow.paths.index[edge.input])
+        end = self.paths.wide(self.paths.index[edge.node])
+        to = self.forward.to(self.paths.index[edge.input])
         through = times(edge.partial, *product(to, end)).mantissa
         return through < 0 < self.forward.g.mantissa or self.forward.g.mantissa < 0 < through
 
@@ -55,8 +56,8 @@ class Shares:
         if not ours:
             return {"penwidth": "0.6", "color": AWAY, "fontcolor": EVEN}
         share = min(1.0, sum(map(self.share, ours)))
-        gain = sum(math.log10(abs(e.partial)) for e in ours if e.partial)
-        colour = WEAKER if gain < -0.05 else STRONGER if gain > 0.05 else EVEN
+        gain = sum(self.share(e) * math.log10(abs(e.partial)) for e in ours if e.partial)  # credit
+        colour = WEAKER if gain < -0.005 else STRONGER if gain > 0.005 else EVEN
         if self.path & set(ours):
             colour = DARK
         style = "dashed" if all(map(self.opposes, ours)) else "solid"
@@ -74,7 +75,7 @@ class Shares:
         """The verdict and the budget, for the head of the picture."""
         why = self.explanation
         of = f"∂{name_of(why.output)}/∂{name_of(why.node)}"
-        g = f" = {why.flow.g:.3g}" if why.flow else " = 0"
+        g = f" = {show(why.flow.wide)}" if why.flow else " = 0"
         causes = f": {', '.join(why.causes[:4])}" if why.causes else ""
         return [f"{of}{g}, {why.verdict}{causes}"]
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Any, NamedTuple
 
+from microgradx.reals import number
+
 Condition = Callable[["Visit"], bool]
 
 
@@ -35,16 +37,22 @@ class Visit(NamedTuple):
 def visit(node: Any) -> Visit:
     """Add the node's contributions to the grads of its inputs; its own grad is final."""
     adjoint = node.grad
-    inputs, partials = node.inputs, node.partials
     contributions, before, after = [], [], []
-    for input, partial in zip(inputs, partials):
+    for input, partial in zip(node.inputs, node.partials):
         contribution = partial * adjoint
         before.append(input.grad)
         input.grad += contribution  # the chain rule
         after.append(input.grad)
         contributions.append(contribution)
-    lists = (contributions, before, after)
-    return Visit(node, adjoint, inputs, partials, *map(tuple, lists))
+    return Visit(
+        node,
+        adjoint,
+        node.inputs,
+        node.partials,
+        tuple(contributions),
+        tuple(before),
+        tuple(after),
+    )
 
 
 def paused(
@@ -57,8 +65,8 @@ def paused(
     after: tuple[float, ...],
 ) -> None:
     """Stop in the debugger; the names here are those of the visit."""
-    breakpoint()
-    return  # you are at a visit: look at node, adjoint, inputs, partials, contributions, after
+    breakpoint()  # `a` shows the visit, `c` goes on to the next stop
+    return  # `a` shows the visit, `c` goes on to the next stop
 
 
 # --- when to pause --------------------------------------------------------------------------------
@@ -76,6 +84,7 @@ def not_finite(visit: Visit) -> bool:
 
 def below(size: float) -> Condition:
     """Whether |adjoint| is below `size`; 0 is below any."""
+    size = number(size)
 
     def is_below(visit: Visit) -> bool:
         return abs(visit.adjoint) < size
@@ -84,7 +93,9 @@ def below(size: float) -> Condition:
 
 
 def at(node: Any) -> Condition:
-    """Whether it is this very node's turn."""
+    """Whether it is this very node's turn; a TypeError if it is no node."""
+    if not hasattr(node, "grad"):
+        raise TypeError(f"at takes a node, got {node!r:.60}")
 
     def is_here(visit: Visit) -> bool:
         return visit.node is node

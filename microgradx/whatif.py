@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from microgradx.causes import show
 from microgradx.engine import Value
 from microgradx.explain import Explanation
 from microgradx.flow import why
@@ -29,7 +30,7 @@ class Comparison:
         flows = [each.flow for each in found]
         rows = [
             ["", *map(str, self.explanations)],
-            ["gradient", *[f"{flow.g:.3g}" if flow else "none" for flow in flows]],
+            ["gradient", *[show(flow.wide) if flow else "none" for flow in flows]],
             ["verdict", *[each.verdict for each in found]],
             ["decades", *[f"{flow.decades:.2f}" if flow else "" for flow in flows]],
         ]

@@ -33,8 +33,10 @@ def times(x: float, m: float, e: int) -> Wide:
     product = x * m
     if SMALL < abs(product) < LARGE or not (x and m):
         return Wide(product, e)
-    fraction, shift = math.frexp(x)
-    return Wide(fraction * m, e + shift)
+    if not (math.isfinite(x) and math.isfinite(m)):
+        return Wide(product, e)
+    (a, i), (b, j) = math.frexp(x), math.frexp(m)
+    return Wide(a * b, e + i + j)
 
 
 def plus(a: Wide, b: Wide) -> Wide:

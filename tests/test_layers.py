@@ -9,18 +9,19 @@ import microgradx
 
 PACKAGE = Path(microgradx.__file__).parent
 FLOORS = {
-    0: ("floats", "rules", "reals", "nests", "markup", "places", "render", "wide", "step"),
-    1: ("engine", "intervals", "deep"),
-    2: ("rows", "timeline"),
-    3: ("modules", "losses", "optim", "check", "bounds", "paths"),
-    4: ("nn", "causes", "forward", "nodeflow", "diagram"),
-    5: ("verdicts",),
-    6: ("explain",),
-    7: ("flow",),
-    8: ("shares", "whatif"),
-    9: ("draw",),
-    10: ("page",),
-    11: ("__main__",),
+    0: ("floats", "rules", "reals", "nests", "markup", "places", "render", "wide"),
+    1: ("step", "intervals", "deep"),
+    2: ("engine",),
+    3: ("rows", "timeline"),
+    4: ("modules", "losses", "optim", "check", "bounds", "paths"),
+    5: ("nn", "causes", "forward", "nodeflow", "diagram"),
+    6: ("verdicts",),
+    7: ("explain",),
+    8: ("flow",),
+    9: ("shares", "whatif"),
+    10: ("draw",),
+    11: ("page", "stepper"),
+    12: ("__main__",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 FLOOR["__init__"] = max(FLOORS) + 1  # the front door opens on every room, and no room looks out

@@ -4,6 +4,7 @@ import pytest
 
 import microgradx as mx
 from microgradx.engine import order
+from microgradx.flow import why
 from microgradx.paths import Paths
 from microgradx.shares import AWAY, DARK, STRONGER, WEAKER, Shares
 
@@ -24,7 +25,7 @@ def edge_into(node, source):
 
 def test_widths_are_shares_and_colours_are_credit():
     x, k, strong, opposing, output = two_ways()
-    shares = Shares(output, x)
+    shares = Shares(why(x, output))
     into_strong, into_opposing = edge_into(strong, x), edge_into(opposing, x)
     assert shares.share(into_strong) == pytest.approx(0.75)
     assert shares.share(into_opposing) == pytest.approx(0.25)
@@ -46,7 +47,7 @@ def test_shares_out_of_the_node_add_up_to_one():
     xs = [mx.Value(x) for x in (0.3, -0.4, 1.5)]
     loss = mx.nn.cross_entropy(model(xs), 1)
     for x in xs:
-        shares = Shares(loss, x)
+        shares = Shares(why(x, loss))
         out = [e for node in order(loss) for e in node.edges if e.input is x]
         assert sum(map(shares.share, out)) == pytest.approx(1.0, abs=1e-12)
 
@@ -71,7 +72,7 @@ def test_a_stopped_gradient_has_its_bar_and_no_shares():
     y.backward()
     picture = mx.draw(y, explain=x)
     assert "stopped: relu off" in picture.source and "STOP" in picture.source
-    assert Shares(y, x).share(y.inputs[0].edges[0]) == 0.0
+    assert Shares(why(x, y)).share(y.inputs[0].edges[0]) == 0.0
 
 
 def test_a_node_of_another_graph_is_explained_as_disconnected():

@@ -1,0 +1,289 @@
+"""One graph for every verdict, and what is said of it."""
+
+import pytest
+
+from microgradx import Flow, Value, record_lines, render, why
+from microgradx.explain import MEANING, Explanation
+
+
+def run(x, y, times=1):
+    for _ in range(times):
+        y.backward()
+    return x, y
+
+
+def leaf(data=1.0, label="x"):
+    return Value(data, label)
+
+
+def not_run():
+    x = leaf(-1.0)
+    return x, x.relu() * 2.0
+
+
+def not_run_leaf():
+    x = leaf()
+    return x, x
+
+
+def stale():
+    x = leaf()
+    return run(x, x.tanh() * 2.0, times=3)
+
+
+def zeroed():
+    x = leaf()
+    x, y = run(x, x * 3.0)
+    x.grad = 0.0
+    return x, y
+
+
+def other_sweep():
+    x = leaf()
+    (x * 5.0).backward()
+    return run(x, x.tanh())
+
+
+def not_finite():
+    x = leaf(0.0)
+    return run(x, x.log() * 2.0 + x.sqrt())
+
+
+def disconnected():
+    return run(leaf(), leaf(2.0, "a") * leaf(3.0, "b"))
+
+
+def disconnected_twin():
+    y = leaf(2.0, "x") * leaf(3.0, "w")
+    y.backward()
+    return leaf(), y
+
+
+def disconnected_leaf():
+    y = leaf(2.0, "y")
+    y.backward()
+    return leaf(), y
+
+
+def detached():
+    x = leaf()
+    y = (x * 2.0).detach() * leaf(3.0, "w")
+    y.backward()
+    return x, y
+
+
+def stopped():
+    x = leaf(-1.0)
+    return run(x, x.relu() * 2.0)
+
+
+def stopped_in_series():
+    x = leaf(-1.0)
+    return run(x, (x.relu() - 1.0).relu() * 2.0)
+
+
+def local_underflow():
+    x = leaf(800.0)
+    return run(x, x.sigmoid() * 2.0)
+
+
+def underflowed():
+    x = y = leaf()
+    for _ in range(600):
+        y = y * 0.25
+    return run(x, y)
+
+
+def cancelled():
+    x = leaf(0.1)
+    return run(x, x * 3.0 - x * 3.0)
+
+
+def small():
+    x = leaf()
+    return run(x, (x * leaf(1e-5, "w")).tanh() * 0.5)
+
+
+def large():
+    x = leaf()
+    return run(x, x * leaf(1e5, "w") * 0.5)
+
+
+def healthy():
+    x = leaf()
+    return run(x, (x * leaf(0.5, "w")).tanh() + x)
+
+
+def healthy_leaf():
+    x = leaf()
+    return run(x, x)
+
+
+CASES = [
+    ("not run", not_run), ("not run", not_run_leaf),
+    ("stale", stale), ("stale", zeroed), ("stale", other_sweep),
+    ("not finite", not_finite),
+    ("disconnected", disconnected), ("disconnected", disconnected_twin),
+    ("disconnected", disconnected_leaf),
+    ("detached", detached),
+    ("stopped", stopped), ("stopped", stopped_in_series), ("stopped", local_underflow),
+    ("underflowed", underflowed), ("cancelled", cancelled), ("small", small), ("large", large),
+    ("healthy", healthy), ("healthy", healthy_leaf),
+]  # fmt: skip
+each_case = pytest.mark.parametrize("verdict, make", CASES, ids=lambda x: getattr(x, "__name__", x))
+
+
+def test_there_is_a_graph_for_every_verdict():
+    assert {verdict for verdict, _ in CASES} == set(MEANING)
+
+
+@each_case
+def test_every_verdict_is_a_paragraph_of_5_to_15_lines(verdict, make):
+    it = why(*make())
+    assert it.verdict == verdict
+    text = str(it)
+    lines = text.splitlines()
+    assert 5 <= len(lines) <= 15, text
+    assert max(map(len, lines)) <= 100, text
+    assert verdict in lines[0] and MEANING[verdict] in text
+
+
+@each_case
+def test_sentences_end_with_one_stop_and_are_made_of_words(verdict, make):
+    it = why(*make())
+    text = str(it)
+    assert not any(wrong in text for wrong in ("..", "?.", "!.", "None")), text
+    starts = [line for line in text.splitlines() if not line.startswith("    ")]
+    sentences = [*it.because[:4], MEANING[verdict]]
+    assert len(starts) >= 1 + len(sentences)
+    assert text.endswith(".") and repr(it) == f"<why {it.node.label}: {verdict}>"
+
+
+@pytest.mark.parametrize("make", [stopped, small, cancelled, detached, not_finite, underflowed])
+def test_long_labels_stay_within_15_lines(make):
+    x, y = make()
+    names = (f"transformer.blocks.0.attention.query.weight[{i},3]" for i in range(10_000))
+    for node, name in zip(Flow(y).paths.nodes, names):
+        node.label = name
+    text = str(why(x, y))
+    assert len(text.splitlines()) <= 15 and max(map(len, text.splitlines())) <= 100, text
+
+
+# --- no path ---------------------------------------------------------------------------------
+
+
+def test_disconnected_names_what_the_output_was_computed_from():
+    it = why(leaf(), leaf(2.0, "a") * leaf(3.0, "b") + Value(4.0))
+    assert "add(10) was not computed from it" in it.because
+    assert any("3 leaves, a, b among them" in said for said in it.because)
+    assert not any("another Value labelled" in said for said in it.because)
+    assert any("compute with this Value itself" in said for said in it.because)
+
+
+def test_disconnected_points_at_a_twin_label():
+    it = why(*disconnected_twin())
+    assert any("Another Value is labelled x" in said for said in it.because)
+    unlabelled = why(Value(1.0), Value(2.0) * 3.0)
+    assert not any("Another Value" in said for said in unlabelled.because)
+
+
+def test_a_twin_may_be_an_op():
+    y = leaf(2.0, "a").tanh()
+    y.label = "h"
+    assert any("labelled h" in said for said in why(leaf(1.0, "h"), y * 2.0).because)
+
+
+def test_an_output_that_is_a_leaf_was_computed_from_nothing():
+    it = why(*disconnected_leaf())
+    assert "It is a leaf: it was computed from nothing" in it.because
+
+
+@pytest.mark.parametrize("make", [lambda: leaf() * 2.0, lambda: leaf().detach()])
+def test_one_leaf_or_none(make):
+    text = str(why(leaf(), make()))
+    assert "1 leaves" not in text and "0 leaves" not in text
+
+
+def test_a_detach_is_located():
+    x = leaf()
+    h = x * 2.0
+    h.label = "h"
+    with record_lines():
+        cut = h.detach()
+    cut.label = "frozen"
+    y = cut * 3.0
+    it = why(x, y)
+    said = f"It is cut off between h and frozen (test_verdicts.py:{cut.line[1]})"
+    assert it.because[1] == said and it.flow is None and it.path == [] and it.budget == {}
+
+
+def test_every_detach_on_the_way_is_located_and_no_other():
+    x, other = leaf(), leaf(2.0, "other")
+    first, second = x.detach(), (x * 2.0).detach()
+    it = why(x, first * second + other.detach())
+    said = [s for s in it.because if s.startswith("It is cut off")]
+    assert sorted(said) == [
+        "It is cut off between mul(2) and detach(2)",
+        "It is cut off between x and detach(1)",
+    ]
+
+
+def test_detaches_in_series():
+    x = leaf()
+    it = why(x, (x.detach() * 2.0).detach() * 3.0)
+    assert it.verdict == "detached" and sum("cut off" in said for said in it.because) == 2
+
+
+def test_a_node_before_and_after_a_detach():
+    x = leaf()
+    assert why(x, x.detach() + x).verdict == "not run"
+    assert why(x, x.detach() + x).causes == ["no backward()"]
+    cut = x.detach()
+    assert why(cut, run(cut, cut * 2.0)[1]).verdict == "healthy"
+
+
+def test_what_leads_on_from_a_detached_node_is_followed_past_other_nodes():
+    x = leaf()
+    h = x.tanh().exp()
+    it = why(x, h.detach() * 2.0)
+    assert "It is cut off between exp(2.14) and detach(2.14)" in it.because
+
+
+# --- in a notebook ---------------------------------------------------------------------------
+
+
+@each_case
+def test_a_notebook_shows_the_words_and_the_picture(verdict, make, monkeypatch):
+    drawn = []
+
+    def rendered(source, format, choice=None):
+        drawn.append(source)
+        return b"<svg>picture</svg>"
+
+    monkeypatch.setattr(render, "render", rendered)
+    it = why(*make())
+    assert it._repr_mimebundle_() == {"image/svg+xml": "<svg>picture</svg>", "text/plain": str(it)}
+    (source,) = drawn
+    assert f", {verdict}" in source
+
+
+def test_the_picture_is_a_real_one():
+    shown = why(*stopped())._repr_mimebundle_(include=None, exclude=None)
+    assert "<svg" in shown["image/svg+xml"] and "STOP" in shown["image/svg+xml"]
+
+
+@pytest.mark.parametrize("failure", [render.RendererNotFound, render.RenderingFailed])
+@each_case
+def test_without_a_renderer_the_words_are_shown_alone(verdict, make, failure, monkeypatch):
+    def refuse(*args):
+        raise failure("no Graphviz")
+
+    monkeypatch.setattr(render, "render", refuse)
+    it = why(*make())
+    assert it._repr_mimebundle_() == {"text/plain": str(it)}
+
+
+def test_the_words_are_there_without_the_room_that_draws(monkeypatch):
+    monkeypatch.setattr(Explanation, "picture", None)
+    it = why(*stopped())
+    assert it._repr_mimebundle_() == {"text/plain": str(it)}
