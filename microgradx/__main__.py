@@ -1,10 +1,12 @@
-"""The command line: `microgradx draw FILE[:NAME]` and `microgradx ops`."""
+"""The command line: what can be drawn, stepped through and listed, of a reader's own script."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import runpy
+import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -12,74 +14,147 @@ from pathlib import Path
 from microgradx import rules
 from microgradx.draw import draw
 from microgradx.engine import Value
+from microgradx.page import save
 from microgradx.render import RendererNotFound, RenderingFailed
+from microgradx.stepper import Stepper, colour, plain, screen, sweep
 
 DEFAULT_NAME = "loss"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; 0 if it was done, 1 if the script failed, 2 if it can't be."""
-    parser = argparse.ArgumentParser(prog="microgradx", description="Why a gradient is what it is.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    drawing = commands.add_parser("draw", help="run a script and draw the graph of a Value it made")
-    drawing.add_argument(
-        "target", metavar="FILE[:NAME]", help=f"the script, and the Value (default {DEFAULT_NAME})"
-    )
-    drawing.add_argument("-o", "--out", metavar="PICTURE", help="a .svg, .png or .dot file")
-    commands.add_parser("ops", help="list the ops there are")
-    chosen = parser.parse_args(arguments)
-    if chosen.command == "ops":
-        return _ops()
-    if chosen.out == "":
-        drawing.error("-o takes the name of a file, got an empty one")
-    return _draw(chosen.target, chosen.out)
-
-
-def _ops() -> int:
+    chosen = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # not every terminal has an ʸ
+    try:
+        status: int = chosen.run(chosen)
+        sys.stdout.flush()
+        return status
+    except ScriptFailed:
+        return 1
+    except BrokenPipeError:  # nobody reads on, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (NoValue, RendererNotFound, RenderingFailed, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="microgradx", description="Why a gradient is what it is.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, run, what, out in (
+        ("draw", _draw, "run a script and draw the graph of a Value it made",
+         "a .svg, .png or .dot file"),
+        ("page", _page, "run a script and write a page that steps through its backpropagation",
+         "an .html file"),
+        ("step", _step, "run a script and step through its backpropagation in the terminal", ""),
+    ):  # fmt: skip
+        command = commands.add_parser(name, help=what)
+        command.set_defaults(run=run)
+        command.add_argument(
+            "target", metavar="FILE[:NAME]", help=f"the script and the Value, else {DEFAULT_NAME}"
+        )
+        if out:
+            command.add_argument("-o", "--out", metavar="PATH", type=_file_name, help=out)
+    commands.add_parser("ops", help="list the ops there are").set_defaults(run=_ops)
+    return parser
+
+
+def _file_name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it takes the name of a file, got an empty one")
+    return text
+
+
+# --- the commands -------------------------------------------------------------------------------
+
+
+def _ops(chosen: argparse.Namespace) -> int:
     for rule in rules.TABLE.values():
         operands = f"{rule.name}({', '.join(rule.operands)})"
         print(f"{operands:22} {rule.kind:10} {rule.__doc__}")
     return 0
 
 
-def _draw(target: str, out: str | None) -> int:
-    file, colon, name = target.rpartition(":")
-    if not colon or not (name.isidentifier() or not name):
-        file, name = target, DEFAULT_NAME
-    try:
-        value = value_of(file, name or DEFAULT_NAME)
-        picture = draw(value)
-        path = picture.render(out or Path(file).with_suffix(".svg"))
-    except ScriptFailed:
-        return 1
-    except (LookupError, RendererNotFound, RenderingFailed, OSError) as error:
-        print(error.args[0] if isinstance(error, LookupError) else error, file=sys.stderr)
-        return 2
+def _draw(chosen: argparse.Namespace) -> int:
+    file, name = parsed(chosen.target)
+    picture = draw(value_of(file, name))
+    path = picture.render(chosen.out or Path(file).with_suffix(".svg"))
     print(f"{path}: {picture.summary}")
     return 0
+
+
+def _page(chosen: argparse.Namespace) -> int:
+    file, name = parsed(chosen.target)
+    print(save(value_of(file, name), chosen.out or Path(file).with_suffix(".html")))
+    return 0
+
+
+def _step(chosen: argparse.Namespace) -> int:
+    output = value_of(*parsed(chosen.target))
+    try:
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            _converse(Stepper(output))
+        else:
+            for line in sweep(output, shutil.get_terminal_size().columns):
+                print(line)
+    except (KeyboardInterrupt, EOFError):
+        print()
+    return 0
+
+
+def _converse(stepper: Stepper) -> None:
+    """Show a moment, do what is asked, show the next; until the reader quits."""
+    try:
+        import readline  # noqa: F401 (history and editing for input(), where there is any)
+    except ImportError:
+        pass
+    smart = os.environ.get("TERM", "dumb") != "dumb"
+    paint = colour if smart and not os.environ.get("NO_COLOR") else plain
+    if smart:
+        print("\n" * shutil.get_terminal_size().lines)  # what the script said stays, further up
+    while not stepper.over:
+        size = shutil.get_terminal_size()
+        clear = "\x1b[H\x1b[2J" if smart else "\n"
+        print(clear + screen(stepper, size.columns, size.lines, paint))
+        stepper.ask(input("> "))
+
+
+# --- the reader's script --------------------------------------------------------------------------
 
 
 class ScriptFailed(Exception):
     """The reader's script raised; its traceback is printed already."""
 
 
+class NoValue(LookupError):
+    """There is no such script, or it leaves no such Value."""
+
+
+def parsed(target: str) -> tuple[str, str]:
+    """The file and the name of FILE[:NAME]; a path may have a colon of its own."""
+    file, colon, name = target.rpartition(":")
+    if not colon or not (name.isidentifier() or not name):
+        return target, DEFAULT_NAME
+    return file, name or DEFAULT_NAME
+
+
 def value_of(file: str, name: str) -> Value:
     """The Value that the script leaves in `name`, run as `python file` would run it.
 
-    ScriptFailed if it raised, after its own traceback is printed; a LookupError if there is no
-    such file or no Value of that name, which lists those there are.
+    ScriptFailed if it raised, after its own traceback is printed; NoValue if there is no such file
+    or no Value of that name, which lists those there are.
     """
     if not Path(file).is_file():
-        raise LookupError(f"there is no script {file}")
+        raise NoValue(f"there is no script {file}")
     path, argv = sys.path[0], sys.argv
     sys.path[0], sys.argv = str(Path(file).resolve().parent), [file]
     try:
         left = runpy.run_path(file, run_name="__main__")
     except SystemExit as error:
-        raise LookupError(f"{file} left by sys.exit({error.code}); let it run to its end") from None
-    except Exception as error:
+        raise NoValue(f"{file} left by sys.exit({error.code}); let it run to its end") from None
+    except (Exception, KeyboardInterrupt) as error:
         trace = error.__traceback__
         while trace and trace.tb_frame.f_code.co_filename != file:
             trace = trace.tb_next  # past our own frames and runpy's
@@ -90,7 +165,7 @@ def value_of(file: str, name: str) -> Value:
     values = [each for each, value in left.items() if isinstance(value, Value)]
     if name not in values:
         there = f"there are {', '.join(values)}" if values else "it leaves no Value at all"
-        raise LookupError(f"{file} leaves no Value named {name}; {there}")
+        raise NoValue(f"{file} leaves no Value named {name}; {there}")
     found: Value = left[name]
     return found
 

@@ -227,7 +227,8 @@ class Explanation:
             return None
         large, partials = "large" in sick, case.paths.partials
         edges = case.forward.edges if self._repairable is None else self._repairable
-        found = case.forward.repairs(e for e in edges if (abs(partials[e]) > 1) == large)
+        weak = [e for e in edges if (abs(partials[e]) > 1) == large]
+        found = case.forward.repairs(case.paths.before_the_loss(weak) or weak)
         if not found:
             return None
         wide, e = min(found, key=lambda pair: self._rank(case, pair[0]))
@@ -268,7 +269,7 @@ class Explanation:
 
     def _bottlenecks(self) -> str:
         """The nearest nodes that every path goes through, where there are several paths."""
-        if not (self._case and self.flow and self.flow.entropy):
+        if not (self._case and self.flow and self.flow.entropy > 0.005):
             return ""
         paths = self._case.paths
         found: list[str] = []

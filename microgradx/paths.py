@@ -103,6 +103,10 @@ class Paths:
             e = self.via[self.heads[e]]
         return found
 
+    def before_the_loss(self, edges: Iterable[int]) -> list[int]:
+        """Those of these edges that lie before the loss."""
+        return [e for e in edges if self.nodes[self.heads[e]] not in self.loss]
+
     def factors(self, edge: Edge) -> Budget:
         """What an edge's factor is made of: ln by kind, adding up to ln|d|; d is not 0."""
         factor = self._factors(edge.node, edge.node.arguments)[edge.position]
