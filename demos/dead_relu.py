@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 import microgradx as mx
-from demos.plumbing import SPECIES, check, iris, save
+from demos.plumbing import SPECIES, check, iris, save, save_page
 
 STEPS, RATE, TOO_LARGE, SEED, FLOWER = 30, 0.1, 20, 3, 118
 
@@ -62,3 +62,4 @@ def run(out: Path) -> None:
     print(textwrap.indent(str(mx.why(weight, loss)), "  "))
     others = set(model.parameters()) - {weight}
     save(mx.draw(loss, explain=weight, without=others), out, "dead_relu_why")
+    save_page(loss, out, "dead_relu", title="A dead ReLU", without=others)

@@ -7,7 +7,10 @@ import math
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
+from microgradx import page
+from microgradx.engine import Value
 from microgradx.render import BUNDLED, Picture, RendererNotFound, find_renderer
 
 SPECIES = ("setosa", "versicolor", "virginica")
@@ -52,6 +55,15 @@ def save(picture: Picture, out: Path, name: str) -> None:
     for suffix in (".svg", ".png"):
         path = picture.render(out / f"{name}{suffix}")
         print(f"  wrote {path}")
+
+
+def save_page(output: Value, out: Path, name: str, **options: Any) -> None:
+    """Write the page of a computation, laid out by the bundled renderer where there is one."""
+    try:
+        options["renderer"] = find_renderer(BUNDLED)
+    except RendererNotFound:
+        pass
+    print(f"  wrote {page.save(output, out / f'{name}.html', **options)}")
 
 
 def check(claim: str, holds: bool) -> None:

@@ -14,15 +14,15 @@ from microgradx.whatif import compare
 
 __all__ = [
     "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum",
-    "nn", "optim", "step", "bounds", "check_gradients", "draw", "draw_dot", "Flow", "why",
+    "nn", "optim", "step", "bounds", "page", "check_gradients", "draw", "draw_dot", "Flow", "why",
     "compare", "record_lines",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> ModuleType:
-    """`bounds` is loaded when it is asked for: importing microgradx must stay quick."""
-    if name != "bounds":
+    """`bounds` and `page` are loaded when asked for: importing microgradx must stay quick."""
+    if name not in ("bounds", "page"):
         raise AttributeError(f"microgradx has no {name!r}; it offers {', '.join(__all__)}")
     import importlib
 
-    return importlib.import_module("microgradx.bounds")
+    return importlib.import_module(f"microgradx.{name}")

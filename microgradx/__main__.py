@@ -110,6 +110,8 @@ def _converse(stepper: Stepper) -> None:
         import readline  # noqa: F401 (history and editing for input(), where there is any)
     except ImportError:
         pass
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # whatever is typed, there is an answer
     smart = os.environ.get("TERM", "dumb") != "dumb"
     paint = colour if smart and not os.environ.get("NO_COLOR") else plain
     if smart:

@@ -250,8 +250,8 @@ class Explanation:
             lines.append(f"{kind}: {clipped(name_of(self.node))} {' '.join(steps)}")
         if self.flow is not None and steps:
             many = math.exp(self.flow.entropy)
-            work = f"About {many:.3g} paths share the work" if many > 1.005 else "It is the only one"
-            lines.append(work + self._bottlenecks())
+            shared = f"About {many:.3g} paths share the work{self._bottlenecks()}"
+            lines.append(shared if many > 1.005 else "It is the only one")
         return lines
 
     def _steps(self) -> list[str]:
@@ -269,7 +269,7 @@ class Explanation:
 
     def _bottlenecks(self) -> str:
         """The nearest nodes that every path goes through, where there are several paths."""
-        if not (self._case and self.flow and self.flow.entropy > 0.005):
+        if not self._case:
             return ""
         paths = self._case.paths
         found: list[str] = []

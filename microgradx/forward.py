@@ -57,15 +57,16 @@ class Forward:
             d = partials[e]
             if not d:
                 continue
-            exponent = size_e[i]
+            if not size[j]:  # the first to arrive, and often the only one
+                size_e[j], to_e[j] = size_e[i], to_e[i]
             moved, part = size[i] * d, to[i] * d
             moved = moved if moved > 0 else -moved
-            tiny = not (SMALL < moved < LARGE and SMALL < abs(part))
-            if exponent == size_e[j] == to_e[i] == to_e[j] and not tiny:
+            alike = size_e[i] == size_e[j] and to_e[i] == to_e[j]
+            if alike and SMALL < moved < LARGE and SMALL < abs(part):
                 size[j] += moved
                 to[j] += part
             else:
-                size[j], size_e[j] = plus(self.size(j), times(abs(d), size[i], exponent))
+                size[j], size_e[j] = plus(self.size(j), times(abs(d), size[i], size_e[i]))
                 to[j], to_e[j] = plus(self.to(j), times(d, to[i], to_e[i]))
 
     def to(self, i: int) -> Wide:

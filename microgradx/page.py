@@ -12,6 +12,7 @@ import html
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
@@ -79,17 +80,18 @@ def page(
 def _filled(title: str, svg: str, data: dict[str, Any]) -> str:
     """The template with its contents, and with a policy that knows its script and its style."""
     text = TEMPLATE.read_text(encoding="utf-8")
+    holes = {"title": html.escape(str(title)), "svg": svg}
     for kind in ("style", "script"):
         found = re.search(f"<{kind}>(.*?)</{kind}>", text, re.DOTALL)
         assert found is not None
         digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
-        text = text.replace(f"{{{{{kind}}}}}", f"'sha256-{digest}'", 1)
+        holes[kind] = f"'sha256-{digest}'"
     content = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         content = content.replace(character, f"\\u{ord(character):04x}")
-    for name, what in (("title", html.escape(title)), ("svg", svg), ("data", content)):
-        text = text.replace(f"{{{{{name}}}}}", what)
-    return text
+    holes["data"] = content
+    text = re.sub(r"\{\{(\w+)\}\}", lambda hole: holes[hole[1]], text)  # once: no label is a hole
+    return text.encode(errors="replace").decode()  # a lone surrogate is no text
 
 
 def number(x: float) -> float | str:
@@ -118,19 +120,25 @@ class _Sheet(Sheet):
         lines = self.fold_lines(box) if box.name else self.node_lines(box.nodes[0])
         table = f'<table border="0" cellspacing="0" cellpadding="1">{"".join(lines)}</table>'
         name = self.ids[id(box)]
-        return {"name": name, "id": name, "label": f"<{table}>", "style": "rounded,filled"}
+        room = "0.17,0.06"  # for fonts that are wider than those the layout reckons with
+        return {
+            "name": name, "id": name, "label": f"<{table}>", "style": "rounded,filled",
+            "margin": room,
+        }  # fmt: skip
 
     def node_lines(self, node: Value) -> list[str]:
         head = super().node_lines(node)[0]
-        return [head, row(font(short(node.data), 11)), row(font(f"grad {self.widest[node]}", 11))]
+        grad = f"grad {self.widest[node]}" if node in self.widest else "detached"
+        return [head, row(font(short(node.data), 11)), row(font(grad, 11))]
 
     def fold_lines(self, box: Box) -> list[str]:
         size = f"{len(box.nodes):,} nodes"
-        grad = max(self.widest[node] for node in box.nodes if node in self.widest)
-        return [row(bold(box.name)), row(font(size, 11)), row(font(f"|grad| {grad}", 11))]
+        grads = [abs(self.timeline.grads[x]) for x in box.nodes if x in self.timeline.grads]
+        grad = f"|grad| {short(max(grads, key=lambda x: (x != x, x)))}" if grads else "detached"
+        return [row(bold(box.name)), row(font(size, 11)), row(font(grad, 11))]
 
     def bar(self, arrow: Arrow) -> dict[str, str]:
-        return {**super().bar(arrow), "id": f"bar{self.numbers[id(arrow)]}", "class": "bar"}
+        return {**super().bar(arrow), "id": f"bar{self.numbers[id(arrow)]}", "class": "bar reached"}
 
     def arrow(self, graph: graphviz.Digraph, arrow: Arrow) -> None:
         tail, head = self.ids[id(arrow.tail)], self.ids[id(arrow.head)]
@@ -164,6 +172,11 @@ class _Story:
         self.along: dict[Any, Moment] = {
             moment.edge: moment for moment in self.timeline.moments if moment.edge
         }
+        singles = [arrow.edges[0] for arrow in self.arrows if len(arrow.edges) == 1]
+        drawn = Counter(edge.input for edge in singles if edge in self.along)
+        every = Counter(edge.input for edge in self.along)
+        # The nodes all of whose contributions are lines of their own, so that they add up here.
+        self.whole = {node for node, count in every.items() if drawn[node] == count}
         sizes = [x for x in self.timeline.grads.values() if x and math.isfinite(x)]
         decades = [*map(decade, sizes), 0]
         self.top = max(decades)
@@ -265,9 +278,9 @@ class _Story:
         facts.update(
             adjoint=number(moment.adjoint),
             contribution=number(moment.contribution),
-            before=number(moment.before),
-            after=number(moment.after),
         )
+        if arrow.edges[0].input in self.whole:
+            facts.update(before=number(moment.before), after=number(moment.after))
         return {**facts, **_mathematics(arrow)}
 
 

@@ -8,8 +8,8 @@ Place = tuple[str, str]  # layer and neuron, each "" where a node has none
 
 # `layers.0[2]`, `layers.0[2].z`, `layers.0.weight[2,1]`, `layers.0.bias[2]`
 PLACE = re.compile(r"(?P<layer>.+?)(\.weight|\.bias)?\[(?P<neuron>\d+)(,\d+)*\](\.z)?")
-# `layers.0.weight[2,1]`, `bias[0]`, `weight`, and on a blackboard `w`, `w1`, `b`
-PARAMETER = re.compile(r"(.+\.)?(weight|bias|w|b)\d*(\[\d+(,\d+)*\])?")
+# `layers.0.weight[2,1]`, `bias[0]`, `weight`, and on a blackboard `w`, `w1`, `W_2`, `b`
+PARAMETER = re.compile(r"(.+\.)?(weight|bias|[wWbB])_?\d*(\[\d+(,\d+)*\])?")
 
 
 def place(label: str) -> Place:

@@ -5,6 +5,7 @@ The sweep is run anew, beside the graph: nothing here reads or changes a `.grad`
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 from microgradx.engine import Edge, Value, order
@@ -29,7 +30,7 @@ class Moment(NamedTuple):
     @property
     def stops(self) -> bool:
         """Whether the gradient stops at this edge."""
-        return self.edge is not None and self.edge.partial == 0 and self.adjoint != 0
+        return self.edge is not None and self.edge.partial == 0 and 0 < abs(self.adjoint) < inf
 
 
 class Timeline:

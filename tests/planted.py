@@ -251,7 +251,8 @@ def value_not_finite(rng):
         lambda: (h + 800.0).exp(), lambda: (h - h.data).log(), lambda: 1.0 / (h - h.data),
         lambda: (h - h.data - 1.0).sqrt(),
     ])()  # fmt: skip
-    return swept(Case(x, y * y, "not finite", "value not finite", frozenset(y.edges)))
+    output = rng.choice([y * y, y * 2.0, y + h, 1.0 - y])
+    return swept(Case(x, output, "not finite", "value not finite", frozenset(y.edges)))
 
 
 def derivative_not_finite(rng):

@@ -16,10 +16,12 @@ FOLDER = Path(importlib.import_module("demos").__file__).parent
 PNG = b"\x89PNG\r\n\x1a\n"
 
 PICTURES = {
+    "lecture_neuron": [],
     "micrograd_moons": ["micrograd_moons"],
     "vanishing": ["vanishing", "vanishing_why"],
     "dead_relu": ["dead_relu", "dead_relu_why"],
 }
+PAGES = ("lecture_neuron", "dead_relu")
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +43,12 @@ def test_demo_holds_and_draws(ran, name, capfd):
     code, out = ran(name)
     said = capfd.readouterr().out
     assert code == 0
-    assert sorted(path.name for path in out.iterdir()) == sorted(
-        f"{each}{suffix}" for each in PICTURES[name] for suffix in (".png", ".svg")
-    )
-    assert ElementTree.parse(out / f"{name}.svg").getroot().tag.endswith("svg")
-    assert (out / f"{name}.png").read_bytes().startswith(PNG)
+    files = [f"{each}{suffix}" for each in PICTURES[name] for suffix in (".png", ".svg")]
+    files += [f"{name}.html"] if name in PAGES else []
+    assert sorted(path.name for path in out.iterdir()) == sorted(files)
+    for each in PICTURES[name]:
+        assert ElementTree.parse(out / f"{each}.svg").getroot().tag.endswith("svg")
+        assert (out / f"{each}.png").read_bytes().startswith(PNG)
     assert said.startswith(f"\n=== {name} ===")
     assert "  holds: " in said
     assert "\r" not in said  # no progress line where there is no terminal
@@ -60,6 +63,13 @@ def test_gallery_is_current(ran, name):
     _, out = ran(name)
     committed = FOLDER / "gallery" / f"{name}.svg"
     assert committed.read_bytes() == (out / f"{name}.svg").read_bytes()
+
+
+def test_the_lecture_page_is_small_and_says_why(ran):
+    _, out = ran("lecture_neuron")
+    page = (out / "lecture_neuron.html").read_text(encoding="utf-8")
+    assert len(page.encode()) <= 60_000
+    assert "The input x2 is 0." in page
 
 
 def test_dead_relu_shows_one_bar(ran):

@@ -185,3 +185,76 @@ def test_as_a_program(script):
 def test_ops_on_a_terminal_without_unicode():
     done = program("ops", PYTHONIOENCODING="cp1252")
     assert done.returncode == 0, done.stderr
+
+
+# --- page and step ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("out, written", [
+    (None, "script.html"), ("new/page.html", "new/page.html"), ("page", "page.html"),
+])  # fmt: skip
+def test_page_writes(script, capsys, out, written):
+    file = script()
+    assert main(["page", f"{file}:y", *(["-o", out] if out else [])]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (f"{written.replace('/', os.sep)}\n", "")
+    with open(written, encoding="utf-8") as page:
+        assert page.read().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize("command", ["draw", "page", "step"])
+def test_every_command_refuses_alike(script, capsys, command):
+    assert main([command, script(SCRIPT.replace("loss", "cost"))]) == 2
+    assert main([command, "nowhere.py"]) == 2
+    said = capsys.readouterr()
+    assert said.err == (
+        "script.py leaves no Value named loss; there are x, y, cost\n"
+        "there is no script nowhere.py\n"
+    )
+    assert said.out == "" and os.listdir() == ["script.py"]
+
+
+@pytest.mark.parametrize("command", ["page", "step"])
+@pytest.mark.parametrize("what", ["1 / 0", "raise KeyboardInterrupt", "raise BrokenPipeError"])
+def test_a_failing_script_is_left_alone(script, command, what):
+    done = program(command, script(f"def f():\n    {what}\nf()\n"))
+    assert (done.returncode, done.stdout) == (1, "")
+    frames = [line.strip() for line in done.stderr.splitlines() if line.startswith("  File")]
+    assert [frame.split(",")[0] for frame in frames] == ['File "script.py"'] * 2
+    assert os.listdir() == ["script.py"]
+
+
+@pytest.mark.parametrize("command", ["page", "step"])
+def test_a_graph_before_backward_keeps_its_grads(script, command):
+    text = SCRIPT.replace("loss.backward()", "y.grad = 5.0")
+    text += "import atexit\natexit.register(lambda: print([x.grad, y.grad, loss.grad]))\n"
+    done = program(command, script(text))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "[0.0, 5.0, 0.0]"
+
+
+def test_an_empty_out_of_a_page_is_refused(script, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["page", script(), "-o", ""])
+    assert "the name of a file" in capsys.readouterr().err
+
+
+def test_step_in_process_prints_the_sweep(script, capsys):
+    assert main(["step", f"{script()}:y"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Backpropagation through relu(0): 2 values, then 1 edge"
+    assert lines[-1] == "    x.grad: 0 + 0 = 0, which is final. STOP: nothing gets through"
+
+
+@pytest.mark.parametrize("arguments", [["ops"], ["step", "script.py"], ["draw", "script.py"]])
+def test_nobody_reads_on(script, arguments):
+    script()
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "microgradx", *arguments],
+        env={**os.environ, "PYTHONPATH": paths}, stdout=write, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")

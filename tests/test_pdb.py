@@ -319,3 +319,27 @@ def test_no_stop_between_method_and_arithmetic_is_nameless(session):
     names = {name for name, _, _ in ran.stops()}
     assert {"backward", "order", "record", "tanh", "number"} <= names
     assert not {name for name in names if "lambda" in name}
+
+
+# --- what the README shows ------------------------------------------------------------------------
+
+
+def without_places(text):
+    """A transcript without its folders and line numbers."""
+    text = re.sub(r"[^\s>]*?(\w+\.py)[:(]\d+\)?", r"\1", text)
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.skipif(
+    sys.version_info >= (3, 13), reason="from 3.13 on, breakpoint() stops on its own line"
+)
+def test_the_transcript_of_the_readme_is_real(session):
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        readme = file.read()
+    script = re.search(r"```python\n# neuron.py\n(.*?)```", readme, re.S)
+    shown = re.search(r"```console\n\$ python neuron.py\n(.*?)```", readme, re.S)
+    commands = re.findall(r"^\(Pdb\) (.*)$", shown[1], re.M)
+    ran = session("# neuron.py\n" + script[1], *commands)
+    said = "".join(f"{PROMPT}{command}\n{reply}" for command, reply in ran.said)
+    real = (ran.first + said).replace("script.py", "neuron.py")
+    assert without_places(real) == without_places(shown[1])
