@@ -11,7 +11,7 @@ from pathlib import Path
 
 import microgradx as mx
 from demos.plumbing import check, save_page
-from microgradx.stepper import sweep
+from microgradx.narration import sweep
 
 
 def run(out: Path) -> None:

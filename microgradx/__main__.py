@@ -14,9 +14,11 @@ from pathlib import Path
 from microgradx import rules
 from microgradx.draw import draw
 from microgradx.engine import Value
+from microgradx.narration import sweep
 from microgradx.page import save
 from microgradx.render import RendererNotFound, RenderingFailed
-from microgradx.stepper import Stepper, colour, plain, screen, sweep
+from microgradx.screen import colour, plain, screen
+from microgradx.stepper import Stepper
 
 DEFAULT_NAME = "loss"
 

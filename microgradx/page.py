@@ -25,6 +25,7 @@ from microgradx.engine import Value
 from microgradx.explain import Explanation
 from microgradx.flow import Flow
 from microgradx.markup import bold, escape, font, row, short
+from microgradx.narration import mathematics
 from microgradx.render import render, write_whole
 from microgradx.timeline import Moment, Timeline
 
@@ -281,24 +282,8 @@ class _Story:
         )
         if arrow.edges[0].input in self.whole:
             facts.update(before=number(moment.before), after=number(moment.after))
-        return {**facts, **_mathematics(arrow)}
-
-
-def _mathematics(arrow: Arrow) -> dict[str, str]:
-    """The rule's own formulas on this edge, ∂ by which operand and what that is."""
-    edge = arrow.edges[0]
-    rule = edge.node.rule
-    assert rule is not None
-    which = edge.position
-    if rule.rows:
-        width = len(edge.node.arguments) // rule.rows
-        which = min(edge.position // width, len(rule.operands) - 1)
-    formula = rule.partials[which] if which < len(rule.partials) else ""
-    facts = {"by": rule.operands[which], "partialOf": formula}
-    if not rule.rows:
-        named = zip(rule.operands, edge.node.arguments)
-        facts["where"] = ", ".join(f"{name} = {_named(x)}" for name, (x, _) in named)
-    return facts
+        _, by, partial, where = mathematics(arrow.edges[0])
+        return {**facts, "by": by, "partialOf": partial, "where": where}
 
 
 def _named(x: Any) -> str:

@@ -15,12 +15,12 @@ FLOORS = {
     3: ("rows", "timeline"),
     4: ("modules", "losses", "optim", "check", "bounds", "paths"),
     5: ("nn", "causes", "forward", "nodeflow", "diagram"),
-    6: ("verdicts",),
+    6: ("verdicts", "narration"),
     7: ("explain",),
     8: ("flow",),
-    9: ("shares", "whatif"),
+    9: ("shares", "whatif", "stepper"),
     10: ("draw",),
-    11: ("page", "stepper"),
+    11: ("page", "screen"),
     12: ("__main__",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -13,23 +13,19 @@ from test_paths import random_graph
 
 from microgradx import Flow, Value, dot, logsumexp, nn, rules, step, sum, why
 from microgradx.engine import apply, order, record_lines
-from microgradx.stepper import (
-    COMMANDS,
-    Stepper,
+from microgradx.narration import (
     clip,
-    colour,
     digits,
     formula,
     made,
     pad,
     product,
-    screen,
-    subject,
     sweep,
-    tree,
     width,
     wrapped,
 )
+from microgradx.screen import colour, screen
+from microgradx.stepper import COMMANDS, Stepper, subject, tree
 
 NEURON = """
 from microgradx import Value

@@ -1,0 +1,172 @@
+"""One moment of a computation in words, harmless and as wide as a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+from textwrap import wrap
+from typing import Any, NamedTuple
+from unicodedata import east_asian_width
+
+from microgradx.causes import name_of
+from microgradx.engine import Edge, Value
+from microgradx.markup import count, short
+from microgradx.paths import partner
+from microgradx.timeline import Moment, Timeline
+
+# --- text in a terminal ---------------------------------------------------------------------------
+
+
+def clean(text: str) -> str:
+    """Text in one line, whose escape sequences and line ends are harmless."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def called(node: Value) -> str:
+    """The name of a node, harmless."""
+    return clean(name_of(node))
+
+
+def width(text: str) -> int:
+    """How many columns a text takes."""
+    return len(text) if text.isascii() else sum(1 + (east_asian_width(c) in "WF") for c in text)
+
+
+def clip(text: str, room: int) -> str:
+    """A text in so many columns: from too long a one, the middle is left out."""
+    if width(text) <= room:
+        return text
+    tail = room // 3
+    return f"{_start(text, room - 1 - tail)}…{_start(text[::-1], tail)[::-1]}"
+
+
+def _start(text: str, room: int) -> str:
+    ends = accumulate(map(width, text))
+    return "".join(c for c, end in zip(text, ends) if end <= room)
+
+
+def pad(text: str, room: int) -> str:
+    """A text in exactly so many columns."""
+    text = clip(text, room)
+    return text + " " * (room - width(text))
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """Lines of text, indented as all is beside the tree's mark."""
+    spread = "".join(c + "\0" * (width(c) - 1) for c in clean(text))  # two columns count as two
+    lines = wrap(spread, columns - 2, subsequent_indent="    ", break_on_hyphens=False)
+    return ["  " + line.replace("\0", "") for line in lines]
+
+
+def digits(x: float) -> str:
+    """A number in three digits, -0 as 0."""
+    return short(x + 0.0)
+
+
+def term(x: float) -> str:
+    """A number as it stands after a sign."""
+    return f"({digits(x)})" if digits(x).startswith("-") else digits(x)
+
+
+def bracketed(node: Value) -> str:
+    """A name as a part of something longer."""
+    return f"({called(node)})" if " " in called(node) else called(node)
+
+
+# --- one moment in words --------------------------------------------------------------------------
+
+
+def made(node: Value) -> list[tuple[str, str]]:
+    """How a value came about: numbers and signs, and the names that stand below them."""
+    end = [("=", ""), (digits(node.data), called(node))]
+    if node.rule is None:
+        return end[1:]
+    data = [x.data if isinstance(x, Value) else x for x, _ in node.arguments]
+    names = [_operand(x) for x, _ in node.arguments]
+    sign = (node.rule.label, "")
+    if node.rule.operator and len(data) == 2:
+        return [(digits(data[0]), names[0]), sign, (term(data[1]), names[1]), *end]
+    numbers = [(term(x) if node.rule.operator else digits(x), y) for x, y in zip(data, names)]
+    if len(numbers) > 5:
+        numbers[4:] = [("…", f"{len(data) - 4} more")]
+    return [sign if node.rule.operator else (node.op, ""), *numbers, *end]
+
+
+def _operand(x: Any) -> str:
+    return called(x) if isinstance(x, Value) else digits(x)
+
+
+class Mathematics(NamedTuple):
+    """The rule's own mathematics on an edge: ∂value/∂`by` = `partial`, where …
+
+    partial is as it is written, "" where the rule doesn't say
+    """
+
+    value: str
+    by: str
+    partial: str
+    where: str
+
+
+def mathematics(edge: Edge) -> Mathematics:
+    """How the rule of edge.node makes the edge's local derivative."""
+    node, rule, which = edge.node, edge.node.rule, edge.position
+    assert rule is not None
+    if rule.rows:
+        which = min(which // (len(node.arguments) // rule.rows), len(rule.operands) - 1)
+    written = rule.partials[which] if which < len(rule.partials) else ""
+    where = [f"{x} = {_operand(y)}" for x, (y, _) in zip(rule.operands, node.arguments)]
+    if rule.rows:
+        other = partner(node.arguments, edge.position) if rule.kind == "product" else None
+        where = [f"{written} = {_operand(other)}"] if written and other is not None else []
+    return Mathematics(rule.__doc__ or "", rule.operands[which], written, ", ".join(where))
+
+
+def formula(edge: Edge) -> str:
+    """The same in a sentence."""
+    value, by, written, where = mathematics(edge)
+    number = digits(edge.partial)
+    parts = dict.fromkeys(part for part in (f"∂/∂{by}", written, number) if part)
+    said = f"{edge.node.op}: {value}  ⇒  {' = '.join(parts)}"
+    return f"{said}, where {where}" if where else said
+
+
+def product(moment: Moment) -> str:
+    """The multiplication of a moment: upstream × local = contribution."""
+    assert moment.edge is not None
+    factors = f"{digits(moment.adjoint)} × {term(moment.edge.partial)}"
+    return f"{factors} = {digits(moment.contribution)}"
+
+
+def addition(moment: Moment, final: bool) -> str:
+    """What the contribution is added to, and whether the gradient stops."""
+    assert moment.edge is not None
+    total = f"{digits(moment.before)} + {term(moment.contribution)} = {digits(moment.after)}"
+    said = f"{bracketed(moment.edge.input)}.grad: {total}"
+    said += ", which is final" if final else ", more to come"
+    return said + (". STOP: nothing gets through" if moment.stops else "")
+
+
+def sweep(output: Value, columns: int) -> Iterator[str]:
+    """The whole computation, a few lines an edge, for where there is nobody to ask."""
+    timeline = Timeline(output)
+    nodes, edges = timeline.turn, len(timeline.moments) - timeline.turn - 1
+    title = f"{count(nodes, 'value')}, then {count(edges, 'edge')}"
+    yield clip(f"Backpropagation through {called(output)}: {title}", columns)
+    for i, moment in enumerate(timeline.moments):
+        if i in (0, timeline.turn):
+            yield ""
+        for line in _told(moment, i < timeline.turn, timeline):
+            yield clip(line, columns)
+
+
+def _told(moment: Moment, forward: bool, timeline: Timeline) -> list[str]:
+    node, edge = moment.node, moment.edge
+    if forward:
+        equation = " ".join(text for text, _ in made(node))
+        return [f"{called(node)}: {equation}" if node.rule else f"{called(node)} = {equation}"]
+    if edge is None:
+        return [f"{bracketed(node)}.grad = 1, where the sweep starts"]
+    final = timeline.moments[timeline.final[edge.input]] is moment
+    arrow = f"{called(node)} → {called(edge.input)}"
+    return [f"{arrow}: {product(moment)}", f"    {addition(moment, final)}"]

@@ -1,0 +1,199 @@
+"""What a terminal shows of a walk: the graph as a tree, and the multiplication of this moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from microgradx.causes import made_at, show
+from microgradx.engine import Edge
+from microgradx.narration import (
+    addition,
+    bracketed,
+    called,
+    clean,
+    clip,
+    digits,
+    formula,
+    made,
+    pad,
+    width,
+    wrapped,
+)
+from microgradx.stepper import Line, Stepper
+from microgradx.timeline import Moment
+
+Paint = Callable[[str, str], str]
+Row = tuple[str, str]  # a line of the screen, and its style
+
+STYLES = {"": "0", "now": "1", "soft": "2", "sum": "1;36", "stop": "1;31"}
+KEYS = "n next  b back  s stop  j LABEL  w why  t turn  g first  G last  h help  q quit"
+FEW_KEYS = "n next  b back  h help  q quit"
+PANEL = 10  # lines below the tree, so that it stands still
+LEAST = 3  # lines of the tree, however low the terminal
+NARROW = 60  # columns below which only data and grad are shown
+
+
+def plain(text: str, style: str) -> str:
+    """Text in no colour."""
+    return text
+
+
+def colour(text: str, style: str) -> str:
+    """Text in a style, for a terminal that has them."""
+    return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if style else text
+
+
+def screen(stepper: Stepper, columns: int, rows: int, paint: Paint = plain) -> str:
+    """All there is to see now, in so many columns and rows, the last of them for the prompt."""
+    columns = max(columns, 24)
+    panel = _said(stepper, columns) if stepper.said else _panel(stepper, columns)
+    panel += [("", "")] * (PANEL - len(panel))
+    keys = KEYS if len(KEYS) <= columns else FEW_KEYS
+    foot = [(x, "") for x in wrapped(stepper.notice, columns)] or [(keys, "soft")]
+    height = max(rows - len(panel) - len(foot) - 3, LEAST)
+    shown = [*_tree(stepper, columns, height), ("", ""), *panel, *foot]
+    return "\n".join(paint(clip(clean(text).rstrip(), columns), style) for text, style in shown)
+
+
+def _said(stepper: Stepper, columns: int) -> list[Row]:
+    """An explanation, or the help, each of its lines wrapped anew."""
+    lines = stepper.said.replace("\n    ", " ").split("\n")
+    return [(row, "") for line in lines for row in wrapped(line, columns)] + [("", "")]
+
+
+def _panel(stepper: Stepper, columns: int) -> list[Row]:
+    """What happens at this moment: the numbers, the mathematics, and what it leads to."""
+    moment, node = stepper.moment, stepper.moment.node
+    if moment.edge is not None:
+        return _edge_panel(stepper, moment, moment.edge, columns)
+    if stepper.now == stepper.timeline.turn:
+        cells = [("1", f"∂{bracketed(node)}/∂{bracketed(node)}")]
+        caption = "Backward: the sweep starts at the output"
+        maths = f"What is asked of every node: how much does {called(node)} change with it?"
+    else:
+        cells = made(node)
+        caption = f"Forward: the value of {called(node)}{made_at(node)}"
+        rule = node.rule
+        maths = f"{rule.name}: {rule.__doc__}" if rule else "a leaf: it was given, not computed"
+    return [*_equation(caption, cells, columns), *((x, "") for x in wrapped(maths, columns))]
+
+
+def _edge_panel(stepper: Stepper, moment: Moment, edge: Edge, columns: int) -> list[Row]:
+    out, head, tail = map(bracketed, (stepper.output, edge.node, edge.input))
+    cells = [
+        (digits(moment.adjoint), "upstream", f"∂{out}/∂{head}"), ("×", "", ""),
+        (digits(edge.partial), "local", f"∂{head}/∂{tail}"), ("=", "", ""),
+        (digits(moment.contribution), "contribution", f"to ∂{out}/∂{tail}"),
+    ]  # fmt: skip
+    ends = called(edge.node), called(edge.input)
+    caption = f"Backward: from {' to '.join(ends)}, through {edge.node.op}{made_at(edge.node)}"
+    total = addition(moment, stepper.timeline.final[edge.input] == stepper.now)
+    return [
+        *_equation(caption, cells, columns),
+        *((x, "") for x in wrapped(formula(edge), columns)),
+        *((x, "stop" if moment.stops else "sum") for x in wrapped(total, columns)),
+        *((x, "soft") for x in wrapped(_path(stepper, edge), columns)),
+    ]
+
+
+def _path(stepper: Stepper, edge: Edge) -> str:
+    """The product so far along the strongest path, from the output down to this edge."""
+    edges, value = stepper.path_through(edge)
+    links = " ".join(f"×{digits(e.partial)} {called(e.input)}" for e in edges)
+    more = "" if edges[0].node is stepper.output else " …"
+    number = digits(float(value)) if float(value) or not value.mantissa else show(value)
+    return f"strongest path: 1 {called(stepper.output)}{more} {links} = {number}"
+
+
+def _equation(caption: str, cells: list[Any], columns: int) -> list[Row]:
+    """Numbers and signs beside each other, what they are below them, as wide as there is room."""
+    for most in (60, 40, 30, 20, 14, 12, 8, 5):
+        cut = [[clip(text, most) for text in cell] for cell in cells]
+        widths = [max(map(width, cell)) for cell in cut]
+        if sum(widths) + 2 * len(widths) <= columns:
+            break
+    lines = ["  ".join(pad(text, room) for text, room in zip(row, widths)) for row in zip(*cut)]
+    head = [(x, "") for x in wrapped(caption, columns)]
+    below = [(f"  {line}", "soft") for line in lines[1:]]
+    return [*head, ("", ""), (f"  {lines[0]}", "now"), *below, ("", "")]
+
+
+# --- the tree on it -------------------------------------------------------------------------------
+
+
+def _tree(stepper: Stepper, columns: int, height: int) -> list[Row]:
+    """The lines of the tree around this moment's, under a heading."""
+    lines, here = stepper.tree, stepper.line
+    first = max(0, min(here - height // 2, len(lines) - height))
+    shown = range(first, min(first + height, len(lines)))
+    head = _cells(("local", "data", "grad", ""), columns)
+    room = columns - width(head) - 2
+    base = max(min(lines[i].depth for i in shown), lines[here].depth - room // 4)
+    rows = [(pad(f"  {_where(stepper)}", room + 2) + head, "soft")]
+    for i in shown:
+        cut = (i == shown[0] and i > 0) or (i == shown[-1] and i < len(lines) - 1)
+        mark = "▶ " if i == here else "… " if cut else "  "
+        text = pad(_guides(lines, i, base, room) + _title(lines[i]), room)
+        rows.append((mark + text + _cells(_facts(stepper, lines[i]), columns), _style(stepper, i)))
+    return rows
+
+
+def _where(stepper: Stepper) -> str:
+    """Which moment this is, of how many."""
+    turn, now = stepper.timeline.turn, stepper.now
+    if now == turn:
+        return "the sweep starts"
+    if now > turn:
+        return f"edge {now - turn:,} of {stepper.end - turn:,}"
+    return f"value {now + 1:,} of {turn:,}"
+
+
+def _guides(lines: list[Line], i: int, base: int, room: int) -> str:
+    """The strokes that lead to a node from those above it; of too many levels, their number."""
+    levels, found = lines[i].depth - base, []
+    if levels * 3 > room:
+        return f"… {levels:,} levels in: "
+    own = True
+    while lines[i].depth > base:
+        found.append(("└ " if own else "  ") if lines[i].last else ("├ " if own else "│ "))
+        i, own = lines[i].parent, False
+    return "".join(reversed(found))
+
+
+def _title(line: Line) -> str:
+    """A node's name and op; ↑ where it was listed above."""
+    op = f"  {line.node.op}" if line.node.rule and line.node.label else ""
+    return called(line.node) + op + ("  ↑" if line.again else "")
+
+
+def _facts(stepper: Stepper, line: Line) -> tuple[str, ...]:
+    """The columns of a line: its local derivative, its data, its grad, and whether that grows."""
+    node, edge, born = line.node, line.edge, stepper.born
+    if born[node] > stepper.now:
+        return ("", "–", "", "")
+    local = f"×{digits(edge.partial)}" if edge and born[edge.node] <= stepper.now else ""
+    if edge and stepper.stopped_at(edge):
+        local = f"STOP {local}"
+    grad = stepper.grad(node)
+    if grad is None:
+        return (local, digits(node.data), "–" if stepper.now >= stepper.timeline.turn else "", "")
+    so_far = "" if stepper.timeline.final[node] <= stepper.now else " so far"
+    return (local, digits(node.data), digits(grad), so_far)
+
+
+def _style(stepper: Stepper, i: int) -> str:
+    node, edge = stepper.tree[i].node, stepper.tree[i].edge
+    if edge and stepper.stopped_at(edge):
+        return "stop"
+    if i == stepper.line:
+        return "now"
+    return "soft" if stepper.born[node] > stepper.now else ""
+
+
+def _cells(cells: tuple[str, ...], columns: int) -> str:
+    """Numbers, each in its column; in a narrow terminal, data and grad alone."""
+    local, data, grad, state = cells
+    if columns < NARROW:
+        return f" {data:>9} {grad:>9}"
+    return f" {local:>10} {data:>9} {grad:>9}{state:7}"
