@@ -37,7 +37,6 @@ class Value:
     grad:  ∂output/∂self. backward() adds to a leaf's, and sets every other node's anew
     label: a name for pictures and messages
     rule:  the row of `microgradx.rules` that made it, None for a leaf
-    line:  the file and line that made it, under `record_lines()`; else None
 
     `Value(x)` makes a leaf of any real number: int, float, Fraction, NumPy scalar or 0-d array.
     Anything else is a TypeError, an int too large for a float an OverflowError.
@@ -51,7 +50,7 @@ class Value:
 
     # A node has at most two operands, _a and _b, each a Value or a bare number. Their partials
     # are _da and _db; a bare number, or no operand at all, has the partial None.
-    __slots__ = ("data", "grad", "label", "rule", "line", "_a", "_b", "_da", "_db", "_pending")
+    __slots__ = ("data", "grad", "label", "rule", "_line", "_a", "_b", "_da", "_db", "_pending")
     # A `Fan` reads rows of operands beside them.
     _sources: tuple[Any, ...] = ()
     __array_ufunc__ = None  # NumPy leaves `array * value` to __rmul__, which says what to do
@@ -60,7 +59,6 @@ class Value:
     grad: float
     label: str
     rule: Rule | None
-    line: tuple[str, int] | None
 
     def __init__(self, data: Any, label: str = "") -> None:
         if not isinstance(label, str):
@@ -69,7 +67,8 @@ class Value:
         self.grad = 0.0
         self.label = label
         self.rule = None
-        self.line = _here() if _here else None
+        if _recording_lines:
+            self._line = _callers_line()
         self._a = self._b = self._da = self._db = None
         self._pending = 0
 
@@ -79,6 +78,11 @@ class Value:
     def op(self) -> str:
         """The name of the op that made this node, "" for a leaf."""
         return self.rule.name if self.rule else ""
+
+    @property
+    def line(self) -> tuple[str, int] | None:
+        """The file and line that made it, under `record_lines()`; else None."""
+        return getattr(self, "_line", None)
 
     @property
     def arguments(self) -> tuple[tuple[Any, float | None], ...]:
@@ -277,7 +281,9 @@ class Value:
     def _twin(self) -> Value:
         """A node like this one, on the same inputs."""
         twin = record(self.rule, self.data, self._a, self._da, self._b, self._db, type(self))
-        twin.grad, twin.label, twin.line = self.grad, self.label, self.line
+        twin.grad, twin.label = self.grad, self.label
+        if self.line:
+            twin._line = self.line
         return twin
 
     def _take_twins(self, memo: dict[int, Any]) -> None:
@@ -291,6 +297,7 @@ class Value:
         _da: float | None
         _db: float | None
         _pending: int
+        _line: tuple[str, int]
 
         def __getattr__(self, op: str) -> Callable[..., Value]:
             """Every row of the table is a method: x.tanh(), x.relu(), x.leaky_relu(0.1), …"""
@@ -388,7 +395,6 @@ def record(
     node.grad = 0.0
     node.label = ""
     node.rule = rule
-    node.line = _here() if _here else None
     node._a = a
     node._b = b
     node._da = da
@@ -397,8 +403,8 @@ def record(
     return node
 
 
-_new = object.__new__
-_here: Callable[[], tuple[str, int]] | None = None  # tells the line that makes a node
+_new: Callable[[type[Value]], Value] = object.__new__
+_recording_lines = False
 
 
 @contextmanager
@@ -410,12 +416,19 @@ def record_lines() -> Iterator[None]:
     >>> x.line[1]
     2
     """
-    global _here
-    before, _here = _here, _callers_line
+    global _new, _recording_lines
+    before = _new, _recording_lines
+    _new, _recording_lines = _new_with_line, True  # nothing is asked of others
     try:
         yield
     finally:
-        _here = before
+        _new, _recording_lines = before
+
+
+def _new_with_line(kind: type[Value]) -> Value:
+    node: Value = object.__new__(kind)
+    node._line = _callers_line()
+    return node
 
 
 def _callers_line() -> tuple[str, int]:
