@@ -52,9 +52,8 @@ def cause_of_zero(edge: Edge, paths: Paths) -> str:
     if rule.shut_below is not None:
         return "kink" if edge.input.data == rule.shut_below else f"{rule.name} off"
     if rule.kind == "product":
-        factor = partner(node.arguments, edge.position)
-        return f"zero {NOUNS[paths.what(factor)]}"
-    return "local underflow" if _smooth_there(edge) else "flat op"
+        return f"zero {NOUNS[paths.kind(edge)]}"
+    return "local underflow" if _smooth_there(edge, paths) else "flat op"
 
 
 NOUNS = {
@@ -62,26 +61,29 @@ NOUNS = {
 }  # fmt: skip
 
 
-def _smooth_there(edge: Edge) -> bool:
+def _smooth_there(edge: Edge, paths: Paths) -> bool:
     """Whether the derivative is only too small for a float, and not really 0."""
     from decimal import Underflow  # seldom needed, and slow to load
 
     try:
-        size = abs(true_partial(edge).mantissa)
+        size = abs(true_partial(edge, paths).mantissa)
     except Underflow:
         return True
     return 0 < size < inf
 
 
-def true_partial(edge: Edge) -> Wide:
+def true_partial(edge: Edge, paths: Paths) -> Wide:
     """The local derivative of an edge without underflow; decimal.Underflow if it is too small."""
     from microgradx.deep import partials  # seldom needed, and slow to load
 
-    rule: Any = edge.node.rule
-    data = [_data(x) for x, _ in edge.node.arguments]
-    width = (len(data) // rule.rows) if rule.rows else 0
-    rows = [data[i * width : (i + 1) * width] for i in range(rule.rows)]
-    return partials(rule, [*rows, *data[rule.rows * width :]])[edge.position]
+    node, rule = edge.node, edge.node.rule
+    assert rule is not None
+    if node not in paths.true:
+        data = [_data(x) for x, _ in node.arguments]
+        width = (len(data) // rule.rows) if rule.rows else 0
+        rows = [data[i * width : (i + 1) * width] for i in range(rule.rows)]
+        paths.true[node] = partials(rule, [*rows, *data[rule.rows * width :]])
+    return paths.true[node][edge.position]
 
 
 def carried(paths: Paths, node: Value) -> Wide | None:
@@ -98,12 +100,13 @@ def carried(paths: Paths, node: Value) -> Wide | None:
 
 
 def _carried(paths: Paths, node: Value) -> Wide:
-    sums = {paths.nodes[0]: Wide(1.0, 0)}
+    sums, leads = {paths.nodes[0]: Wide(1.0, 0)}, {node}
+    leads.update(x for x in reversed(paths.nodes) if not leads.isdisjoint(x.inputs))
     for consumer in paths.nodes:
-        for edge in consumer.edges if consumer in sums else ():
+        for edge in consumer.edges if consumer in sums and consumer in leads else ():
             d = Wide(edge.partial, 0)
             if not edge.partial and cause_of_zero(edge, paths) == "local underflow":
-                d = true_partial(edge)
+                d = true_partial(edge, paths)
             part = product(d, sums[consumer])
             sums[edge.input] = plus(sums[edge.input], part) if edge.input in sums else part
     return sums[node]
@@ -113,7 +116,7 @@ def provenance(edge: Edge, paths: Paths) -> list[str]:
     """Where the zero comes from that makes this edge's factor 0: a sentence a step, cause last."""
     rule: Any = edge.node.rule
     if rule.kind != "product":
-        return [_shut(edge)]
+        return [_shut(edge, paths)]
     steps: list[str] = []
     node = partner(edge.node.arguments, edge.position)
     while isinstance(node, Value) and node.rule is not None:
@@ -136,7 +139,8 @@ def provenance(edge: Edge, paths: Paths) -> list[str]:
         node = factor
     if isinstance(node, Value):
         return [*steps, f"The {NOUNS[paths.what(node)]} {name_of(node)} is 0"]
-    return [*steps, f"The number 0 is a factor of {name_of(edge.node)}"]
+    noun = "input" if paths.kind(edge) == "inputs" else "number"
+    return [*steps, f"The {noun} 0 is a factor of {name_of(edge.node)}"]
 
 
 def _zero_factor(node: Value) -> Any:
@@ -154,11 +158,11 @@ def _data(x: Any) -> float:
     return data
 
 
-def _shut(edge: Edge) -> str:
+def _shut(edge: Edge, paths: Paths) -> str:
     z, node, rule = edge.input, edge.node, edge.node.rule
     assert rule is not None
     end = rule.shut_below
-    if end is None and _smooth_there(edge):
+    if end is None and _smooth_there(edge, paths):
         return f"The slope of {name_of(node)} at {z.data:.3g} is too small for a float"
     if end is None:
         return f"{name_of(node)} does not change with {name_of(z)} = {z.data:.3g}"

@@ -73,6 +73,8 @@ def draw(
         raise TypeError(f"explain takes a Value of the graph, got {explain!r:.60}")
     if isinstance(explain, Value):
         explain = why(explain, output)
+    if explain and explain.output is not output:
+        raise ValueError(f"the explanation is of {explain.output!r}, not of what is drawn")
     shares = Shares(explain) if explain else None
     cut = explain.where if explain and not (explain.flow and explain.flow.mass.mantissa) else ()
     paths = explain.paths if explain else None

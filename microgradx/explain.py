@@ -10,14 +10,17 @@ from math import isfinite
 from typing import Any, ClassVar
 
 from microgradx.causes import made_at, name_of, show
+from microgradx.connection import unconnected
 from microgradx.engine import Edge, Value
 from microgradx.forward import Forward
+from microgradx.markup import count
 from microgradx.nodeflow import NodeFlow, Repair, node_flow
 from microgradx.paths import Paths
-from microgradx.verdicts import Case, Limits, unconnected, verdict_on
+from microgradx.staleness import NOT_RUN, staleness
+from microgradx.verdicts import Case, Finding, Limits, verdict_on
 from microgradx.wide import Wide, times
 
-STALE = 1e-9  # relative difference from which .grad is not the gradient
+LN10 = math.log(10.0)
 WIDTH = 100  # columns
 
 MEANING = {
@@ -34,7 +37,7 @@ MEANING = {
     "healthy": "It is neither stopped nor spoilt, nor unusually small or large",
 }
 PLACES = {
-    "stopped": "It stops at", "cancelled": "What opposes each other:", "not finite": "It begins at",
+    "stopped": "It stops at", "not finite": "It begins at",
 }  # fmt: skip
 
 
@@ -69,7 +72,11 @@ class Explanation:
         self.node, self.output, self.paths = node, paths.nodes[0], paths
         self.flow: NodeFlow | None = node_flow(paths, node) if node in paths.index else None
         self._case = Case(paths, limits, node, self.flow) if self.flow else None
-        found = verdict_on(self._case) if self._case else unconnected(node, paths)
+        if self._case:
+            found = verdict_on(self._case)
+        else:
+            verdict, because = unconnected(node, self.output, paths.nodes)
+            found = Finding(verdict, because=because)
         self.verdict = found.verdict
         self.causes = found.causes
         self.where = found.where
@@ -78,7 +85,7 @@ class Explanation:
         self.exact = found.exact
         self._repairable = found.repairable
         if self.flow is not None and compare:
-            self._compare_grad(paths, self.flow)
+            self._compare_grad(self.flow)
 
     @property
     def forward(self) -> Forward | None:
@@ -132,40 +139,23 @@ class Explanation:
     def _rank(self, case: Case, wide: Wide) -> float:
         """The less, the better a gradient is as that of a repair."""
         if "large" in self._words():
-            return abs(wide.decades - case.reference)
+            return abs(wide.decades - case.reference.decades)
         return -wide.decades
 
     def _words(self) -> set[str]:
         """The verdict there would be without a stale grad is among the causes."""
         return {self.verdict, *self.causes}
 
-    def _compare_grad(self, paths: Paths, row: NodeFlow) -> None:
+    def _compare_grad(self, row: NodeFlow) -> None:
         """Whether the node's .grad is what backward() would give it, which goes before all else."""
-        grad, otherwise = self.node.grad, self.verdict
         seed = self.output.grad if self.output.rule else 1.0
-        expected = row.g * seed
-        if not any(x.grad for x in paths.nodes if x.rule or x is self.output):
-            self.verdict, cause = "not run", "no backward()"
-            said = "There was no backward(), or every grad was zeroed since"
-        elif _same(grad, expected, row.error * abs(seed)):
-            return
-        else:
-            self.verdict = "stale"
-            k = _multiple(grad, expected)
-            if k:
-                cause = f"{k} × the gradient"
-                times_over = "once" if k == 2 else f"{k - 1} times"
-                said = f".grad is {grad:.3g}, {k} × this: zero_grad() was forgotten {times_over}"
-            elif not grad:
-                cause, said = "zeroed", ".grad is 0: it was zeroed after the last backward()"
-            else:
-                cause = "not this gradient"
-                said = (
-                    f".grad is {grad:.3g}: it is another output's, or holds several sweeps, as it "
-                    "does without zero_grad()"
-                )
-        self.because.insert(0, said)
-        self.causes = [cause, *([otherwise] if otherwise != "healthy" else []), *self.causes]
+        swept = any(x.grad for x in self.paths.nodes if x.rule or x is self.output)
+        found = staleness(self.node.grad, row, seed) if swept else NOT_RUN
+        if found:
+            otherwise = [self.verdict] if self.verdict != "healthy" else []
+            self.verdict, cause, said = found
+            self.because.insert(0, said)
+            self.causes = [cause, *otherwise, *self.causes]
 
     # --- in words -------------------------------------------------------------------------------
 
@@ -173,6 +163,14 @@ class Explanation:
         return f"<why {name_of(self.node)}: {self.verdict}>"
 
     def __str__(self) -> str:
+        wrap = textwrap.TextWrapper(
+            WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        )
+        return "\n".join(map(wrap.fill, self.sentences))
+
+    @property
+    def sentences(self) -> list[str]:
+        """What print shows, before it is wrapped into lines."""
         of = f"∂{clipped(name_of(self.output))}/∂{clipped(name_of(self.node))}"
         causes = "".join(f"{', ' if i else ' – '}{x}" for i, x in enumerate(self.causes[:4]))
         size = "0" if self.flow is None else self._size(self.flow)
@@ -180,10 +178,7 @@ class Explanation:
         if len(self.because) > 4:
             lines.append(f"… and {len(self.because) - 4} more such lines")
         lines += self._place_lines() + self._path_lines()
-        wrap = textwrap.TextWrapper(
-            WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-        )
-        return "\n".join(wrap.fill(f"{line}.") for line in lines)
+        return [f"{line}." for line in lines]
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """What a notebook shows: the words, and the picture where it can be drawn."""
@@ -193,13 +188,15 @@ class Explanation:
 
     def _size(self, row: NodeFlow) -> str:
         """The gradient, and in decades where it has any."""
+        if self.exact is not None:
+            return show(Wide(float(self.exact), 0))
         number = row.wide if isfinite(row.g) or isfinite(row.wide.mantissa) else Wide(row.g, 0)
         return show(number) + (f" (10^{row.decades:.2f})" if row.budget else "")
 
     def _place_lines(self) -> list[str]:
         """Where it stops, or what it is mostly due to, and what would repair it."""
         lines = []
-        if self.where:
+        if self.where and "cancelled" not in self._words():
             what = next((v for v in PLACES if v in (self.verdict, *self.causes)), "stopped")
             lines.append(f"{PLACES[what]} {_listed(self.where)}")
         if self.culprits and not self.where:
@@ -249,10 +246,20 @@ class Explanation:
             kind = "Strongest path" if self.flow and self.flow.mass.mantissa else "Path"
             lines.append(f"{kind}: {clipped(name_of(self.node))} {' '.join(steps)}")
         if self.flow is not None and steps:
-            many = math.exp(self.flow.entropy)
-            shared = f"About {many:.3g} paths share the work{self._bottlenecks()}"
-            lines.append(shared if many > 1.005 else "It is the only one")
+            lines += self._count(self.flow)
         return lines
+
+    def _count(self, row: NodeFlow) -> list[str]:
+        """How many paths there are to speak of, or how many gates on that with the fewest."""
+        if not row.mass.mantissa:
+            return [f"It holds {count(row.gates, 'zero factor')}; no path holds fewer"]
+        if not isfinite(row.entropy):
+            return []
+        decades = row.entropy / LN10
+        many = f"{10**decades:.3g}" if decades < 300 else f"10^{decades:.0f}"
+        if row.entropy < 0.005:
+            return ["It carries all there is"]
+        return [f"About {many} paths share the work{self._bottlenecks()}"]
 
     def _steps(self) -> list[str]:
         """The strongest path's first and last factors, in words."""
@@ -281,33 +288,18 @@ class Explanation:
         return f"; all go through {', '.join(found[:3])}{more}" if found else ""
 
 
-def _same(grad: float, expected: float, error: float) -> bool:
-    """Whether a grad is what it should be, but for rounding."""
-    if isfinite(grad) and isfinite(expected):
-        return abs(grad - expected) <= STALE * abs(expected) + error
-    return grad == expected or (grad != grad and expected != expected)
-
-
-def _multiple(grad: float, expected: float) -> int:
-    """How many times too often the gradient is in .grad; 0 if it is no whole number."""
-    ratio = grad / expected if expected and isfinite(grad) and isfinite(expected) else 0.0
-    k = round(ratio) if isfinite(ratio) else 0
-    return k if k >= 2 and abs(ratio - k) <= STALE * k else 0
-
-
 def _listed(edges: list[Edge]) -> str:
     """The first edges of a list, by name, and where they were made if that was recorded.
 
-    Edges between the same labels, which are those of samples, count as one.
+    Edges that are called the same, as those of several samples are, count as one.
     """
-    groups: dict[object, list[Edge]] = {}
-    for edge in edges:
-        labels = (edge.input.label, edge.node.label)
-        groups.setdefault(labels if all(labels) else edge, []).append(edge)
-    shown = []
-    for e, *others in list(groups.values())[:3]:
+    groups: dict[str, int] = {}
+    for e in edges:
         text = f"{clipped(name_of(e.input))} ×{e.partial:.3g}→ {clipped(name_of(e.node))}"
-        shown.append(text + made_at(e.node) + (f" and {len(others)} more so" if others else ""))
+        groups[text + made_at(e.node)] = groups.get(text + made_at(e.node), 0) + 1
+    shown = [
+        text + (f" and {n - 1} more so" if n > 1 else "") for text, n in list(groups.items())[:3]
+    ]
     more = f" and {len(groups) - 3} more" if len(groups) > 3 else ""
     return ", ".join(shown) + more
 

@@ -7,12 +7,14 @@ that into words for one node. Nothing here trusts `.grad`: it is worked out anew
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 
 from microgradx.causes import name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain import Explanation
 from microgradx.nodeflow import NodeFlow, node_flow
 from microgradx.paths import Paths
+from microgradx.reals import number
 from microgradx.verdicts import Limits
 
 
@@ -45,6 +47,13 @@ class Flow:
     ) -> None:
         if not isinstance(output, Value):
             raise TypeError(f"Flow takes the Value at the end of a graph, got {output!r:.60}")
+        if isinstance(parameters, Value):
+            raise TypeError("parameters takes a list of Values, such as model.parameters()")
+        for name, x in (("small", small), ("large", large), ("cancels", cancels)):
+            if not x >= (1 if name == "cancels" else 0):
+                raise ValueError(f"{name} is a number, 0 or more (cancels: 1 or more), got {x!r}")
+        if reference is not None and not isfinite(number(reference)):
+            raise ValueError(f"reference is a number of decades, got {reference!r}")
         self.output = output
         self.paths = Paths(output, parameters)
         self.limits = Limits(reference, small, large, cancels)

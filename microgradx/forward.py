@@ -6,6 +6,7 @@ With ∂a/∂u summed forwards and ∂L/∂b summed backwards, what any single e
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from math import ldexp, log10
@@ -151,7 +152,10 @@ class Forward:
         """
         paths = self.paths
         branches: dict[int, list[tuple[Wide, int]]] = {}
+        several = Counter(paths.tails[e] for e in self.edges)
         for e in self.edges:
+            if several[paths.tails[e]] == 1:
+                continue  # nothing there to cancel with
             part = times(paths.partials[e], *paths.wide(paths.heads[e]))
             if part.mantissa:
                 branches.setdefault(paths.tails[e], []).append((part, e))

@@ -30,6 +30,7 @@ LN2 = math.log(2.0)
 Budget = dict[str, float]  # ln by kind of factor
 Factor = tuple[str, float]  # its kind, and the ln of its ceiling where that is below 1, else 0
 PLAIN: dict[str, Factor] = {kind: (kind, 0.0) for kind in KINDS}
+WEIGHT, INPUT, NUMBER = PLAIN["weights"], PLAIN["inputs"], PLAIN["constants"]
 
 
 class Paths:
@@ -56,6 +57,7 @@ class Paths:
         self.parameters = None if parameters is None else set(parameters)
         self.loss = loss_part(self.nodes)
         n = len(self.nodes)
+        self.true: dict[Value, list[Wide]] = {}  # partials without underflow, where asked for
         self.tails: list[int] = []
         self.heads: list[int] = []
         self.partials: list[float] = []
@@ -72,7 +74,7 @@ class Paths:
         self.rounds = [0] * n
         self._strength = [-inf] * n  # ln of the strongest path
         self._depth, self._skip = [0] * n, [0] * n
-        self._whats = [PLAIN[self.what(x)] for x in self.nodes] + [PLAIN["constants"]]
+        self._whats = [PLAIN[self.what(x)] for x in self.nodes] + [NUMBER]
         self.g[0] = self.gm[0] = self.am[0] = 1.0
         self.gates[0], self._strength[0] = 0, 0.0
         for j, node in enumerate(self.nodes):
@@ -106,6 +108,10 @@ class Paths:
     def before_the_loss(self, edges: Iterable[int]) -> list[int]:
         """Those of these edges that lie before the loss."""
         return [e for e in edges if self.nodes[self.heads[e]] not in self.loss]
+
+    def kind(self, edge: Edge) -> str:
+        """What kind of factor an edge's is, one with a ceiling apart."""
+        return self._factors(edge.node, edge.node.arguments)[edge.position][0]
 
     def factors(self, edge: Edge) -> Budget:
         """What an edge's factor is made of: ln by kind, adding up to ln|d|; d is not 0."""
@@ -171,7 +177,7 @@ class Paths:
                 rounds[i] = rounded
                 gates[i] = closed
                 gm[i], ge[i] = part, e_adjoint
-                if part and not SMALL < abs(part) < LARGE:
+                if not SMALL < abs(part) < LARGE:
                     gm[i], ge[i] = times(d, m_adjoint, e_adjoint)
             else:
                 if up[i] not in above:  # which all paths of both go through
@@ -260,8 +266,11 @@ class Paths:
             get, whats = self.index.get, self._whats
             half = len(arguments) // 2
             of = [whats[get(x, -1)] for x, _ in arguments[: 2 * half]]
-            single = [PLAIN["constants"]] * (len(arguments) - 2 * half)
-            return of[half:] + of[:half] + single  # each is multiplied with its partner
+            factors = of[half:] + of[:half]  # each is multiplied with its partner
+            if NUMBER in factors:  # which is an input, if it is a weight's
+                pairs = zip(of, factors)
+                factors = [INPUT if y is NUMBER and x is WEIGHT else y for x, y in pairs]
+            return factors + [NUMBER] * (len(arguments) - 2 * half)
         elif rule.kind == "saturating" and rule.ceiling < 1.0:
             factor = ("saturation", log(rule.ceiling))
         else:
@@ -293,11 +302,11 @@ def loss_part(nodes: list[Value]) -> set[Value]:
     placed = {node for node in nodes if node.rule is not None and place(node.label)[0]}
     if not placed or nodes[0] in placed:
         return set()
-    part = {nodes[0]}
+    behind: set[Value] = set()
     for node in nodes:
-        if node in part:
-            part.update(x for x in node.inputs if x.rule is not None and x not in placed)
-    return part
+        if node in placed or node in behind:
+            behind.update(node.inputs)
+    return {x for x in nodes if x.rule is not None and x not in placed and x not in behind}
 
 
 def _parts(factor: Factor, ln: float) -> list[tuple[str, float]]:

@@ -52,7 +52,7 @@ class Shares:
     def line(self, edges: Iterable[Edge]) -> dict[str, str]:
         """The DOT attributes of a line that stands for these edges."""
         edges = list(edges)
-        ours = [edge for edge in edges if edge in self.between]
+        ours = [edge for edge in edges if edge in self.between or edge in self.path]
         if not ours:
             return {"penwidth": "0.6", "color": AWAY, "fontcolor": EVEN}
         share = min(1.0, sum(map(self.share, ours)))

@@ -20,13 +20,12 @@ from microgradx.causes import (
     provenance,
     show,
 )
-from microgradx.engine import Edge, Value, cut_off, with_cut_off
+from microgradx.engine import Edge, Value
 from microgradx.forward import Forward
-from microgradx.markup import count
 from microgradx.nodeflow import NodeFlow
 from microgradx.paths import Paths
-from microgradx.places import place
-from microgradx.wide import Wide, plus
+from microgradx.reference import Reference, reference
+from microgradx.wide import Wide, times
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -98,81 +97,11 @@ class Case:
 
 
     @cached_property
-    def reference(self) -> float:
-        """The decades to compare with.
-
-        By default those of the gradients at the layer closest to the output (their median); where
-        it was computed for several samples, of those that the node leads to, added up, because a
-        weight's gradient adds up the samples too. 0 where no node is labelled as part of a layer.
-        """
+    def reference(self) -> Reference:
+        """What to compare the gradient with."""
         if self.limits.reference is not None:
-            return self.limits.reference
-        paths, layer = self.paths, output_layer(self.paths.nodes)
-        sums: dict[str, Wide] = {}
-        labels = {paths.nodes[i].label for i in layer}
-        led_to = layer
-        if len(labels) < len(layer):
-            led_to = [i for i in layer if i < self.index and self.forward.size(i).mantissa] or layer
-        for i in led_to:
-            label = paths.nodes[i].label if led_to is not layer else str(i)
-            m, e = paths.wide(i)
-            sums[label] = plus(sums.get(label, Wide(0.0, 0)), Wide(abs(m), e))
-        decades = sorted(total.decades for total in sums.values() if total.mantissa)
-        return decades[len(decades) // 2] if decades else 0.0
-
-
-def output_layer(nodes: list[Value]) -> list[int]:
-    """Which of `nodes`, in the order of the sweep, are the layer closest to the output."""
-    places = [(i, place(x.label)[0]) for i, x in enumerate(nodes) if x.rule and x.label]
-    last = next((layer for _, layer in places if layer), "")
-    return [i for i, layer in places if layer == last] if last else []
-
-
-def unconnected(node: Value, paths: Paths) -> Finding:
-    """The verdict on a node from which no path leads to the output, or only through a detach."""
-    output, reached = paths.nodes[0], with_cut_off(paths.nodes[0])
-    if node not in set(reached):
-        leaves = [x for x in paths.nodes if not x.rule]
-        names = [x.label for x in leaves if x.label][:3]
-        among = f", {', '.join(names)} among them" if names else ""
-        twin = node.label and any(x.label == node.label for x in paths.nodes)
-        number = count(len(leaves), "leaf", "leaves") if leaves else "no leaf"
-        because = [
-            f"{name_of(output)} was not computed from it",
-            f"It was computed from {number}{among}" if output.rule
-            else "It is a leaf: it was computed from nothing",
-            f"Another Value is labelled {node.label}, which may be the one to ask about" if twin
-            else "To connect the two, compute with this Value itself, not with its .data",
-        ]  # fmt: skip
-        return Finding("disconnected", because=because)
-    leads = {node}
-    cuts = []
-    for x in _inputs_first(output):
-        sources = [source for source in cut_off(x) if source in leads]
-        cuts += [(source, x) for source in sources]
-        if sources or not leads.isdisjoint(x.inputs):
-            leads.add(x)
-    because = ["Every path to the output runs through a detach()"]
-    because += [f"It is cut off between {name_of(a)} and {name_of(b)}{made_at(b)}" for a, b in cuts]
-    because.append("To let the gradient through, use the Value itself where its detach() is used")
-    return Finding("detached", because=because)
-
-
-def _inputs_first(output: Value) -> list[Value]:
-    """All that the output was computed from, detached or not, inputs before consumers."""
-    nodes = with_cut_off(output)
-    left = {node: len({*node.inputs, *cut_off(node)}) for node in nodes}
-    readers: dict[Value, list[Value]] = {}
-    for node in nodes:
-        for source in {*node.inputs, *cut_off(node)}:
-            readers.setdefault(source, []).append(node)
-    ready = [node for node in nodes if not left[node]]
-    for node in ready:  # which grows meanwhile
-        for reader in readers.get(node, []):
-            left[reader] -= 1
-            if not left[reader]:
-                ready.append(reader)
-    return ready
+            return Reference(self.limits.reference)
+        return reference(self.paths, self.index, lambda: self.forward)
 
 
 def verdict_on(case: Case) -> Finding:
@@ -188,11 +117,15 @@ def _not_finite(case: Case) -> Finding | None:
     leads = {case.node}
     leads.update(x for x in reversed(paths.nodes) if not leads.isdisjoint(x.inputs))
     found = origins(paths.nodes, paths.g, leads)
+    told = [(_labels(origin.edges[0]) if origin.edges else None, origin) for origin in found]
+    because = _told([((key, each.cause), [each.sentence]) for key, each in told])
+    if not isfinite(row.g) and isfinite(row.wide.mantissa):
+        because.insert(0, f"As a float it is {row.g}; the product itself is {show(row.wide)}")
     return Finding(
         "not finite",
         causes=_ranked([origin.cause for origin in found]),
         where=list(dict.fromkeys(e for origin in found for e in origin.edges)),
-        because=[origin.sentence for origin in found],
+        because=because,
         repairable=[],
     )
 
@@ -212,10 +145,10 @@ def _stopped(case: Case) -> Finding | None:
             f"{len(blamed)} gates stand in series on the path with the fewest: opening one of them "
             "is not enough"
         ]
-    alone = _ranked([cause_of_zero(edge, paths) for edge in culprits])
-    causes = [*alone, *_ranked([cause_of_zero(edge, paths) for edge in where])]
-    causes = list(dict.fromkeys(causes))
-    because += _grouped(blamed, paths)
+    why = {edge: cause_of_zero(edge, paths) for edge in dict.fromkeys(where + blamed)}
+    alone, every = _ranked([why[edge] for edge in culprits]), _ranked([why[e] for e in where])
+    causes = list(dict.fromkeys(alone + every))
+    because += _told([((_labels(e), why[e]), provenance(e, paths)) for e in blamed])
     if "flat loss" in causes:
         because.append("A flat loss is benign: what lies behind it has nothing left to learn there")
     if "local underflow" in causes:
@@ -225,19 +158,21 @@ def _stopped(case: Case) -> Finding | None:
     return Finding("stopped", causes, where, culprits, because, repairable=cut)
 
 
-def _grouped(edges: list[Edge], paths: Paths) -> list[str]:
-    """Where each zero comes from; samples of the same labels, and of one cause, in one sentence."""
-    groups: dict[object, list[Edge]] = {}
-    for edge in edges:
-        labels = (edge.input.label, edge.node.label)
-        key = (labels, cause_of_zero(edge, paths)) if all(labels) else edge
-        groups.setdefault(key, []).append(edge)
+def _labels(edge: Edge) -> object:
+    """What the edges of one kind in several samples have in common; else the edge itself."""
+    labels = (edge.input.label, edge.node.label)
+    return labels if all(labels) else edge
+
+
+def _told(pairs: list[tuple[object, list[str]]]) -> list[str]:
+    """The sentences of the first of each key, and how many more there are of it."""
+    groups: dict[object, list[list[str]]] = {}
+    for key, sentences in pairs:
+        groups.setdefault(key, []).append(sentences)
     steps: dict[str, None] = {}
-    for group in groups.values():
-        said = provenance(group[0], paths)
-        if len(group) > 1:
-            said[-1] += f", and {len(group) - 1} more like it"
-        steps.update(dict.fromkeys(said))
+    for (*before, last), *others in groups.values():
+        more = f", and {len(others)} more like it" if others else ""
+        steps.update(dict.fromkeys([*before, last + more]))
     return list(steps)
 
 
@@ -267,6 +202,7 @@ def _cancelled(case: Case) -> Finding | None:
         because.append(f"Of what cancels, {share:.0%} does so at {most}, more than anywhere else")
     if between:
         because.append("The samples pull against each other, as they do at an optimum")
+    because.append(_opposition(where, paths))
     exact = forward.exact() if rounded and len(forward.edges) <= EXACT else None
     if exact is not None:
         size = "0" if not exact else f"{float(exact):.3g}"
@@ -274,10 +210,24 @@ def _cancelled(case: Case) -> Finding | None:
     causes = ["opposing samples" if between else "opposing paths"]
     if paths.loss and all(edge.node in paths.loss for edge in where):
         causes.append("loss near its optimum")
-    if row.budget and row.mass.decades - case.reference < -case.limits.small:
-        small = _named(row.budget, SMALL_BECAUSE, -1.0)
+    if row.budget and row.mass.decades - case.reference.decades < -case.limits.small:
+        small = _named(case, SMALL_BECAUSE, -1.0)
         causes += [cause for cause in small if cause != "cancellation"]
     return Finding("cancelled", causes, where, because=because, exact=exact)
+
+
+def _opposition(edges: list[Edge], paths: Paths) -> str:
+    """What the branches bring, those of one kind and sign in several samples together."""
+    groups: dict[object, list[tuple[Edge, Wide]]] = {}
+    for edge in edges:
+        brings = times(edge.partial, *paths.wide(paths.index[edge.node]))
+        groups.setdefault((_labels(edge), brings.mantissa > 0), []).append((edge, brings))
+    parts = []
+    for (edge, brings), *others in groups.values():
+        more = f" and {len(others)} more so" if others else ""
+        parts.append(f"{name_of(edge.node)}{made_at(edge.node)} brings {show(brings)}{more}")
+    more = f", and {len(parts) - 4} others" if len(parts) > 4 else ""
+    return f"Opposing each other: {', '.join(parts[:4])}{more}"
 
 
 def _between_samples(edges: list[Edge], paths: Paths) -> bool:
@@ -291,42 +241,58 @@ def _between_samples(edges: list[Edge], paths: Paths) -> bool:
 
 def _sized(case: Case) -> Finding:
     """Small or large beside the reference, and named by what made it so; else healthy."""
-    limits = case.limits
-    beside = case.row.decades - case.reference
-    whose = "the output layer's" if limits.reference is None and case.reference else "1"
-    if limits.reference:
-        whose = f"10^{limits.reference:g}"
-    said = [f"It is {abs(beside):.1f} decades {'below' if beside < 0 else 'above'} {whose}"]
-    if -limits.small <= beside <= limits.large:
-        loss = case.row.budget.get("loss", 0.0)
-        if loss < -limits.small:
-            said.append(f"The loss is near its optimum: it alone brings {loss:+.1f} decades")
-        if loss > limits.large:
-            said.append(f"The loss is on a large scale: it alone brings {loss:+.1f} decades")
+    limits, budget = case.limits, case.row.budget
+    beside = case.row.decades - case.reference.decades
+    way = "below" if beside < 0 else "above"
+    said = [f"It is {abs(beside):.1f} decades {way} {case.reference}"]
+    if case.node is case.paths.nodes[0]:
         return Finding("healthy", because=said)
-    return _blame("small" if beside < 0 else "large", case, said, shrinking=beside < 0)
+    if not -limits.small <= beside <= limits.large:
+        return _blame("small" if beside < 0 else "large", case, said, shrinking=beside < 0)
+    loss = budget.get("loss", 0.0)
+    if loss + budget.get("fan-out", 0.0) < -limits.small:
+        said.append(f"The loss is near its optimum: it alone brings {loss:+.1f} decades")
+    if loss > limits.large:
+        said.append(f"The loss is on a large scale: it alone brings {loss:+.1f} decades")
+    return Finding("healthy", because=said)
 
 
-def _named(budget: dict[str, float], names: dict[str, str], sign: float) -> list[str]:
+def _named(case: Case, names: dict[str, str], sign: float) -> list[str]:
     """The kinds of factor that made it so, largest first."""
-    terms = sorted(budget.items(), key=lambda term: -sign * term[1])
+    terms = sorted(_beside(case).items(), key=lambda term: -sign * term[1])
     named = [kind for kind, x in terms if sign * x > NAMED] or [kind for kind, _ in terms[:1]]
     return [names.get(kind, kind) for kind in named]
 
 
+def _beside(case: Case) -> dict[str, float]:
+    """The budget without what the reference has from the loss too.
+
+    The 1/n of a mean is made up for by its n paths, which are fan-out: that is taken off a small
+    loss term first.
+    """
+    budget = dict(case.row.budget)
+    if "loss" in budget:
+        budget["loss"] -= case.reference.loss
+        if budget["loss"] < 0:
+            budget["loss"] = min(0.0, budget["loss"] + budget.get("fan-out", 0.0))
+    return budget
+
+
 def _blame(verdict: str, case: Case, because: list[str], shrinking: bool) -> Finding:
     """Name the kinds of factor, and the edges, that made the gradient small or large."""
-    sign = -1.0 if shrinking else 1.0
-    budget = case.row.budget
-    causes = _named(budget, SMALL_BECAUSE if shrinking else LARGE_BECAUSE, sign)
-    blamed = [(sign * credit, e) for credit, e in case.forward.credits() if sign * credit > 0]
-    total = math.fsum([credit for credit, _ in blamed])
-    culprits = []
+    sign, paths, budget = (-1.0 if shrinking else 1.0), case.paths, _beside(case)
+    causes = _named(case, SMALL_BECAUSE if shrinking else LARGE_BECAUSE, sign)
+    credits = [(sign * credit, e) for credit, e in case.forward.credits() if sign * credit > 0]
+    if sign * budget.get("loss", 0.0) < NAMED:  # the reference has as much from it
+        before = set(paths.before_the_loss(e for _, e in credits))
+        credits = [(credit, e) for credit, e in credits if e in before]
+    total = math.fsum([credit for credit, _ in credits])
     most = max(budget, key=lambda kind: sign * budget[kind], default="")
+    culprits = []
     if most not in ("fan-out", "cancellation"):  # which are no edge's doing
-        halves = sorted((x for x in blamed if x[0] >= total / 2), reverse=True)
-        culprits = [case.paths.edge(e) for _, e in halves]
-        effective = total**2 / math.fsum([x * x for x, _ in blamed]) if blamed else 0.0
+        halves = sorted((x for x in credits if x[0] >= total / 2), reverse=True)
+        culprits = [paths.edge(e) for _, e in halves]
+        effective = total**2 / math.fsum([x * x for x, _ in credits]) if credits else 0.0
         if not culprits and effective >= 3:
             because.append(f"No single factor is to blame: it is shared by about {effective:.0f}")
     return Finding(verdict, causes, culprits=culprits, because=because)

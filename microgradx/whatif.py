@@ -12,7 +12,7 @@ from typing import Any
 from microgradx.causes import show
 from microgradx.engine import Value
 from microgradx.explain import Explanation
-from microgradx.flow import why
+from microgradx.flow import Flow
 
 
 class Comparison:
@@ -71,14 +71,11 @@ def compare(build: Callable[[Any], tuple[Value, Value]], choices: Iterable[Any])
     explanations: dict[Any, Explanation] = {}
     for choice in choices:
         built = build(choice)
-        if not (isinstance(built, tuple) and len(built) == 2):
+        if not (isinstance(built, tuple) and len(built) == 2 and isinstance(built[0], Value)):
             raise TypeError(f"build returns (node, output), got {built!r:.60} for {choice!r}")
         node, output = built
-        explanation = why(node, output)
-        if explanation.verdict == "not run":
-            output.backward()
-            explanation = why(node, output)
-        explanations[choice] = explanation
+        flow = Flow(output)
+        explanations[choice] = Explanation(flow.paths, flow.limits, node, compare=False)
     if not explanations:
         raise ValueError("compare needs at least one choice")
     return Comparison(explanations)

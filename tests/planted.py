@@ -127,7 +127,7 @@ def zero_activation(rng, h):
 
 
 def zero_constant(rng, h):
-    y = h * 0.0
+    y = (h * 2.0) * 0.0  # no weight itself: its bare factors are inputs
     return y, y.edges
 
 

@@ -58,7 +58,7 @@ def test_one_hot_inputs_stop_the_weights_of_the_cold_ones():
     score.backward()
     assert why(hot, score).verdict == "healthy"
     it = why(cold, score)
-    assert (it.verdict, it.causes, it.culprits) == ("stopped", ["zero constant"], it.where)
+    assert (it.verdict, it.causes, it.culprits) == ("stopped", ["zero input"], it.where)
     assert [edge.input for edge in it.where] == [cold]
 
 
@@ -463,3 +463,46 @@ def test_where_most_of_it_cancels():
     more = b * 100.0 + b * -100.0
     it = asked(x, less * 0.01 + more)
     assert it.verdict == "cancelled" and {edge.input for edge in it.where} == {b}
+
+
+# --- far from what floats hold --------------------------------------------------------------------
+
+
+def test_a_first_contribution_that_underflows_is_kept():
+    x = Value(1.0, "x")
+    it = asked(x, x * 1e-250 * 1e-90)
+    assert it.verdict == "underflowed" and it.flow.decades == pytest.approx(-340.0)
+    it = asked(x, x * 1e-250 * 1e-90 + x * 1e-250 * 1e-90)
+    assert it.flow.kappa == 1.0 and it.flow.decades == pytest.approx(-340 + math.log10(2))
+
+
+def test_more_paths_than_a_float_can_count():
+    x = y = Value(1.0, "x")
+    for _ in range(1100):
+        y = y * 0.5 + y * 0.5
+    assert "About 10^331 paths share the work" in str(asked(x, y))
+
+
+def test_a_seed_may_lift_what_underflows():
+    x = Value(1.0, "x")
+    y = x * 1e-200 * 1e-200
+    y.backward(2.0**1000)
+    assert why(x, y).verdict == "underflowed"
+
+
+def test_an_overflow_says_what_the_product_is():
+    x = Value(1.0, "x")
+    it = asked(x, x * 1e-200 * x * 1e-300 * 1e300 * 1e300 * 1e300)
+    assert it.verdict == "not finite" and "; the product itself is 2.00e400" in str(it)
+
+
+def test_a_dead_trunk_that_skips_a_layer_is_no_flat_loss():
+    model = mx.nn.MLP(2, [2, 2, 2], activation=None, seed=0)
+    first, second, last = model.layers
+    x = [Value(1.0, "x0"), Value(2.0, "x1")]
+    trunk = [h.relu() for h in first(x)]
+    for neuron in first.neurons:
+        neuron.bias.data = -100.0
+    trunk = [h.relu() for h in first(x)]
+    loss = mx.nn.mse_loss(last([p + q for p, q in zip(second(trunk), trunk)]), [1.0, 0.0])
+    assert asked(x[0], loss).causes == ["relu off"]

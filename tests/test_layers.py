@@ -15,13 +15,14 @@ FLOORS = {
     3: ("rows", "timeline"),
     4: ("modules", "losses", "optim", "check", "bounds", "paths"),
     5: ("nn", "causes", "forward", "nodeflow", "diagram"),
-    6: ("verdicts", "narration"),
-    7: ("explain",),
-    8: ("flow",),
-    9: ("shares", "whatif", "stepper"),
-    10: ("draw",),
-    11: ("page", "screen"),
-    12: ("__main__",),
+    6: ("reference", "connection", "staleness", "narration"),
+    7: ("verdicts",),
+    8: ("explain",),
+    9: ("flow",),
+    10: ("shares", "whatif", "stepper"),
+    11: ("draw",),
+    12: ("page", "screen"),
+    13: ("__main__",),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 FLOOR["__init__"] = max(FLOORS) + 1  # the front door opens on every room, and no room looks out
