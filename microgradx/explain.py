@@ -13,7 +13,7 @@ from microgradx.causes import made_at, name_of, show
 from microgradx.connection import unconnected
 from microgradx.engine import Edge, Value
 from microgradx.forward import Forward
-from microgradx.markup import count
+from microgradx.markup import clip, count
 from microgradx.nodeflow import NodeFlow, Repair, node_flow
 from microgradx.paths import Paths
 from microgradx.staleness import NOT_RUN, staleness
@@ -171,7 +171,7 @@ class Explanation:
     @property
     def sentences(self) -> list[str]:
         """What print shows, before it is wrapped into lines."""
-        of = f"∂{clipped(name_of(self.output))}/∂{clipped(name_of(self.node))}"
+        of = f"∂{clip(name_of(self.output), 32)}/∂{clip(name_of(self.node), 32)}"
         causes = "".join(f"{', ' if i else ' – '}{x}" for i, x in enumerate(self.causes[:4]))
         size = "0" if self.flow is None else self._size(self.flow)
         lines = [f"{of} = {size}: {self.verdict}{causes}", MEANING[self.verdict], *self.because[:4]]
@@ -244,7 +244,7 @@ class Explanation:
         steps = self._steps()
         if steps:
             kind = "Strongest path" if self.flow and self.flow.mass.mantissa else "Path"
-            lines.append(f"{kind}: {clipped(name_of(self.node))} {' '.join(steps)}")
+            lines.append(f"{kind}: {clip(name_of(self.node), 32)} {' '.join(steps)}")
         if self.flow is not None and steps:
             lines += self._count(self.flow)
         return lines
@@ -269,7 +269,7 @@ class Explanation:
         numbers = paths.strongest(self.node)
         ends = numbers if len(numbers) <= 8 else [*numbers[:4], *numbers[-3:]]
         edges = map(paths.edge, ends)
-        steps = [f"×{edge.partial:.3g}→ {clipped(name_of(edge.node), 24)}" for edge in edges]
+        steps = [f"×{edge.partial:.3g}→ {clip(name_of(edge.node), 24)}" for edge in edges]
         if len(ends) < len(numbers):
             steps.insert(4, f"… {len(numbers) - 7:,} more …")
         return steps
@@ -282,7 +282,7 @@ class Explanation:
         found: list[str] = []
         up = paths.up[paths.index[self.node]]
         while up > 0 and len(found) < 4:
-            found.append(clipped(name_of(paths.nodes[up])))
+            found.append(clip(name_of(paths.nodes[up]), 32))
             up = paths.up[up]
         more = " and more" if len(found) > 3 else ""
         return f"; all go through {', '.join(found[:3])}{more}" if found else ""
@@ -295,15 +295,10 @@ def _listed(edges: list[Edge]) -> str:
     """
     groups: dict[str, int] = {}
     for e in edges:
-        text = f"{clipped(name_of(e.input))} ×{e.partial:.3g}→ {clipped(name_of(e.node))}"
+        text = f"{clip(name_of(e.input), 32)} ×{e.partial:.3g}→ {clip(name_of(e.node), 32)}"
         groups[text + made_at(e.node)] = groups.get(text + made_at(e.node), 0) + 1
     shown = [
         text + (f" and {n - 1} more so" if n > 1 else "") for text, n in list(groups.items())[:3]
     ]
     more = f" and {len(groups) - 3} more" if len(groups) > 3 else ""
     return ", ".join(shown) + more
-
-
-def clipped(name: str, width: int = 32) -> str:
-    """A name that leaves room for others."""
-    return name if len(name) <= width else name[: width - 1] + "…"

@@ -16,9 +16,9 @@ def short(x: float) -> str:
     return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{x:.3g}")
 
 
-def clip(text: str) -> str:
-    """One line of text, cut off where a picture ends."""
-    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+def clip(text: str, width: int = WIDTH) -> str:
+    """One line of text, cut off where there is no more room."""
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def escape(text: str) -> str:

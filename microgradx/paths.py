@@ -57,6 +57,7 @@ class Paths:
         self.parameters = None if parameters is None else set(parameters)
         self.loss = loss_part(self.nodes)
         n = len(self.nodes)
+        self._latest: tuple[int, tuple[Edge, ...]] = -1, ()
         self.true: dict[Value, list[Wide]] = {}  # partials without underflow, where asked for
         self.tails: list[int] = []
         self.heads: list[int] = []
@@ -94,7 +95,9 @@ class Paths:
     def edge(self, e: int) -> Edge:
         """Edge e, as everybody knows it."""
         j = self.heads[e]
-        return self.nodes[j].edges[e - self.first[j]]
+        if self._latest[0] != j:
+            self._latest = j, self.nodes[j].edges  # its neighbours are often asked for next
+        return self._latest[1][e - self.first[j]]
 
     def strongest(self, node: Value) -> list[int]:
         """The strongest path from a node to the output, edge by edge."""

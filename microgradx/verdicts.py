@@ -6,10 +6,10 @@ Every function of TABLE looks at a `Case` and returns a `Finding`, or None if it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from math import isfinite
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from microgradx.causes import (
     carried,
@@ -30,6 +30,7 @@ from microgradx.wide import Wide, times
 if TYPE_CHECKING:
     from fractions import Fraction
 
+MANY = 100  # places, or kinds of places, up to which each is explained
 NAMED = 0.3  # decades from which a kind of factor is named as a cause
 EXACT = 2000  # edges up to which a cancelled gradient is also summed in fractions
 
@@ -39,6 +40,9 @@ SMALL_BECAUSE = {
     "loss": "loss near its optimum",
 }  # fmt: skip
 LARGE_BECAUSE = {"weights": "weight product", "loss": "loss scale"}
+
+
+T = TypeVar("T")
 
 
 class Limits(NamedTuple):
@@ -117,8 +121,8 @@ def _not_finite(case: Case) -> Finding | None:
     leads = {case.node}
     leads.update(x for x in reversed(paths.nodes) if not leads.isdisjoint(x.inputs))
     found = origins(paths.nodes, paths.g, leads)
-    told = [(_labels(origin.edges[0]) if origin.edges else None, origin) for origin in found]
-    because = _told([((key, each.cause), [each.sentence]) for key, each in told])
+    origins_by = [((_labels(x.edges[0]) if x.edges else None, x.cause), x) for x in found]
+    because = _told(origins_by, lambda origin: [origin.sentence])
     if not isfinite(row.g) and isfinite(row.wide.mantissa):
         because.insert(0, f"As a float it is {row.g}; the product itself is {show(row.wide)}")
     return Finding(
@@ -140,15 +144,17 @@ def _stopped(case: Case) -> Finding | None:
     culprits = [e for e in where if paths.mass(paths.index[e.node]).mantissa]
     blamed, because = culprits, []
     if not blamed:
-        blamed = [paths.edge(e) for e in paths.strongest(case.node) if not paths.partials[e]]
+        gates = [e for e in paths.strongest(case.node) if not paths.partials[e]]
+        blamed = [paths.edge(e) for e in gates[:MANY]]
         because = [
-            f"{len(blamed)} gates stand in series on the path with the fewest: opening one of them "
+            f"{len(gates)} gates stand in series on the path with the fewest: opening one of them "
             "is not enough"
         ]
     why = {edge: cause_of_zero(edge, paths) for edge in dict.fromkeys(where + blamed)}
     alone, every = _ranked([why[edge] for edge in culprits]), _ranked([why[e] for e in where])
     causes = list(dict.fromkeys(alone + every))
-    because += _told([((_labels(e), why[e]), provenance(e, paths)) for e in blamed])
+    keyed = [((_labels(edge), why[edge]), edge) for edge in blamed]
+    because += _told(keyed, lambda edge: provenance(edge, paths))
     if "flat loss" in causes:
         because.append("A flat loss is benign: what lies behind it has nothing left to learn there")
     if "local underflow" in causes:
@@ -164,13 +170,14 @@ def _labels(edge: Edge) -> object:
     return labels if all(labels) else edge
 
 
-def _told(pairs: list[tuple[object, list[str]]]) -> list[str]:
-    """The sentences of the first of each key, and how many more there are of it."""
-    groups: dict[object, list[list[str]]] = {}
-    for key, sentences in pairs:
-        groups.setdefault(key, []).append(sentences)
+def _told(keyed: Iterable[tuple[object, T]], say: Callable[[T], list[str]]) -> list[str]:
+    """What there is to say of the first of each key, and how many more there are of it."""
+    groups: dict[object, list[T]] = {}
+    for key, item in keyed:
+        groups.setdefault(key, []).append(item)
     steps: dict[str, None] = {}
-    for (*before, last), *others in groups.values():
+    for first, *others in list(groups.values())[:MANY]:
+        *before, last = say(first)
         more = f", and {len(others)} more like it" if others else ""
         steps.update(dict.fromkeys([*before, last + more]))
     return list(steps)
