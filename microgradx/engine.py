@@ -102,12 +102,12 @@ class Value:
     @property
     def inputs(self) -> tuple[Value, ...]:
         """The Values this node was computed from, in argument order, with repeats."""
-        return tuple(edge.input for edge in self.edges)
+        return tuple([x for x, partial in self.arguments if partial is not None])
 
     @property
     def partials(self) -> tuple[float, ...]:
         """∂self/∂input for each of `inputs`, as it was when this node was made."""
-        return tuple(edge.partial for edge in self.edges)
+        return tuple([partial for _, partial in self.arguments if partial is not None])
 
     def __repr__(self) -> str:
         facts = f"Value(data={self.data:.6g}, grad={self.grad:.6g}"

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import accumulate
+from math import isfinite
 from textwrap import wrap
-from typing import Any, NamedTuple
+from typing import Any
 from unicodedata import east_asian_width
 
-from microgradx.causes import name_of
+from microgradx.causes import name_of, show
 from microgradx.engine import Edge, Value
 from microgradx.markup import count, short
 from microgradx.paths import partner
+from microgradx.rules import Rule
 from microgradx.timeline import Moment, Timeline
+from microgradx.wide import Wide
+
+# `w`, `layers.0.weight[2,1]`, `layers.0[2].z`, `mul(-6)`
+PLAIN_NAME = re.compile(r"[\w.]+(\[[\d,]*\][\w.]*)*(\([^()]*\))?")
+ROOM = 24  # columns of a name among numbers
 
 # --- text in a terminal ---------------------------------------------------------------------------
 
@@ -51,16 +59,22 @@ def pad(text: str, room: int) -> str:
     return text + " " * (room - width(text))
 
 
-def wrapped(text: str, columns: int) -> list[str]:
-    """Lines of text, indented as all is beside the tree's mark."""
+def wrapped(text: str, columns: int, indent: int = 2) -> list[str]:
+    """Lines of text, indented: by two columns, as all is beside the tree's mark."""
     spread = "".join(c + "\0" * (width(c) - 1) for c in clean(text))  # two columns count as two
-    lines = wrap(spread, columns - 2, subsequent_indent="    ", break_on_hyphens=False)
-    return ["  " + line.replace("\0", "") for line in lines]
+    lines = wrap(spread, columns - indent, subsequent_indent="    ", break_on_hyphens=False)
+    return [" " * indent + line.replace("\0", "") for line in lines]
 
 
 def digits(x: float) -> str:
     """A number in three digits, -0 as 0."""
     return short(x + 0.0)
+
+
+def reach(x: Wide) -> str:
+    """A product in three digits, also where a float would be 0 or inf."""
+    lost = bool(float(x)) != bool(x.mantissa) or isfinite(float(x)) != isfinite(x.mantissa)
+    return show(x) if lost else digits(float(x))
 
 
 def term(x: float) -> str:
@@ -69,8 +83,9 @@ def term(x: float) -> str:
 
 
 def bracketed(node: Value) -> str:
-    """A name as a part of something longer."""
-    return f"({called(node)})" if " " in called(node) else called(node)
+    """A name as a part of something longer: in brackets, unless it is plainly one name."""
+    name = called(node)
+    return name if PLAIN_NAME.fullmatch(name) else f"({name})"
 
 
 # --- one moment in words --------------------------------------------------------------------------
@@ -96,39 +111,34 @@ def _operand(x: Any) -> str:
     return called(x) if isinstance(x, Value) else digits(x)
 
 
-class Mathematics(NamedTuple):
-    """The rule's own mathematics on an edge: ∂value/∂`by` = `partial`, where …
-
-    partial is as it is written, "" where the rule doesn't say
-    """
-
-    value: str
-    by: str
-    partial: str
-    where: str
-
-
-def mathematics(edge: Edge) -> Mathematics:
-    """How the rule of edge.node makes the edge's local derivative."""
+def derivative(edge: Edge) -> str:
+    """The local derivative as the rule writes it, and the number that is: ∂/∂y = x = 2, where …"""
     node, rule, which = edge.node, edge.node.rule, edge.position
     assert rule is not None
     if rule.rows:
         which = min(which // (len(node.arguments) // rule.rows), len(rule.operands) - 1)
-    written = rule.partials[which] if which < len(rule.partials) else ""
+    by = f"∂/∂{_blackboard(rule, which)}"
+    written, number = (*rule.partials[which : which + 1], "")[0], digits(edge.partial)
+    if " if " in written:
+        return f"{by} = {number} ({written})"
+    said = " = ".join(dict.fromkeys(part for part in (by, written, number) if part))
     where = [f"{x} = {_operand(y)}" for x, (y, _) in zip(rule.operands, node.arguments)]
     if rule.rows:
         other = partner(node.arguments, edge.position) if rule.kind == "product" else None
         where = [f"{written} = {_operand(other)}"] if written and other is not None else []
-    return Mathematics(rule.__doc__ or "", rule.operands[which], written, ", ".join(where))
+    return f"{said}, where {', '.join(where)}" if where else said
+
+
+def _blackboard(rule: Rule, which: int) -> str:
+    """An operand as the formulas write it: `weights` is wᵢ there."""
+    name = rule.operands[which]
+    return f"{name[0]}ᵢ" if which < rule.rows else name
 
 
 def formula(edge: Edge) -> str:
-    """The same in a sentence."""
-    value, by, written, where = mathematics(edge)
-    number = digits(edge.partial)
-    parts = dict.fromkeys(part for part in (f"∂/∂{by}", written, number) if part)
-    said = f"{edge.node.op}: {value}  ⇒  {' = '.join(parts)}"
-    return f"{said}, where {where}" if where else said
+    """The rule's own mathematics on an edge: its value, and its derivative."""
+    assert edge.node.rule is not None
+    return f"{edge.node.op}: {edge.node.rule.__doc__}  ⇒  {derivative(edge)}"
 
 
 def product(moment: Moment) -> str:
@@ -142,31 +152,36 @@ def addition(moment: Moment, final: bool) -> str:
     """What the contribution is added to, and whether the gradient stops."""
     assert moment.edge is not None
     total = f"{digits(moment.before)} + {term(moment.contribution)} = {digits(moment.after)}"
-    said = f"{bracketed(moment.edge.input)}.grad: {total}"
+    said = f"{clip(bracketed(moment.edge.input), ROOM)}.grad: {total}"
     said += ", which is final" if final else ", more to come"
     return said + (". STOP: nothing gets through" if moment.stops else "")
 
 
 def sweep(output: Value, columns: int) -> Iterator[str]:
     """The whole computation, a few lines an edge, for where there is nobody to ask."""
-    timeline = Timeline(output)
+    timeline, columns = Timeline(output), max(columns, ROOM)
     nodes, edges = timeline.turn, len(timeline.moments) - timeline.turn - 1
     title = f"{count(nodes, 'value')}, then {count(edges, 'edge')}"
-    yield clip(f"Backpropagation through {called(output)}: {title}", columns)
+    yield from wrapped(f"Backpropagation through {_brief(output)}: {title}", columns, 0)
     for i, moment in enumerate(timeline.moments):
         if i in (0, timeline.turn):
             yield ""
-        for line in _told(moment, i < timeline.turn, timeline):
-            yield clip(line, columns)
+        for indent, line in zip((0, 4), _told(moment, i < timeline.turn, timeline)):
+            yield from wrapped(line, columns, indent)
 
 
 def _told(moment: Moment, forward: bool, timeline: Timeline) -> list[str]:
     node, edge = moment.node, moment.edge
     if forward:
         equation = " ".join(text for text, _ in made(node))
-        return [f"{called(node)}: {equation}" if node.rule else f"{called(node)} = {equation}"]
+        return [f"{_brief(node)}{':' if node.rule else ' ='} {equation}"]
     if edge is None:
-        return [f"{bracketed(node)}.grad = 1, where the sweep starts"]
+        return [f"{clip(bracketed(node), ROOM)}.grad = 1, where the sweep starts"]
     final = timeline.moments[timeline.final[edge.input]] is moment
-    arrow = f"{called(node)} → {called(edge.input)}"
-    return [f"{arrow}: {product(moment)}", f"    {addition(moment, final)}"]
+    arrow = f"{_brief(node)} → {_brief(edge.input)}"
+    return [f"{arrow}: {product(moment)}", addition(moment, final)]
+
+
+def _brief(node: Value) -> str:
+    """A node's name, cut where it would leave no room for numbers."""
+    return clip(called(node), ROOM)

@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING, Any
 from microgradx.causes import made_at, name_of
 from microgradx.diagram import Arrow, Box, Diagram
 from microgradx.draw import FOLD_ABOVE, Sheet, checked, decade, own_label
-from microgradx.engine import Value
+from microgradx.engine import Edge, Value
 from microgradx.explain import Explanation
 from microgradx.flow import Flow
-from microgradx.markup import bold, escape, font, row, short
-from microgradx.narration import mathematics
+from microgradx.markup import bold, count, escape, font, row, short
+from microgradx.narration import bracketed, derivative, reach
 from microgradx.render import render, write_whole
+from microgradx.stepper import path_products
 from microgradx.timeline import Moment, Timeline
+from microgradx.wide import times
 
 if TYPE_CHECKING:
     import graphviz
@@ -70,12 +72,11 @@ def page(
     """
     without = checked(output, label=label, without=without, fold_above=fold_above,
                       direction=direction, renderer=renderer)  # fmt: skip
-    sheet = _Sheet(Diagram(output, without, fold_above), label or own_label, Timeline(output))
-    svg = render(sheet.source("", direction), "svg", renderer).decode()
-    svg = svg[svg.index("<svg") :].replace(' xml:space="preserve"', "")
-    svg = re.sub(r"<!--.*?-->\n?| font-family=\"[^\"]*\"", "", svg, flags=re.DOTALL)
+    timeline = Timeline(output)
+    sheet = _Sheet(Diagram(output, without, fold_above), label or own_label, timeline)
+    svg = sheet.svg(direction, renderer)
     title = title or f"Backpropagation through {name_of(output)}"
-    return _filled(title, svg, _Story(sheet, output).data())
+    return _filled(title, svg, _Story(sheet, output, timeline).data())
 
 
 def _filled(title: str, svg: str, data: dict[str, Any]) -> str:
@@ -105,14 +106,27 @@ class _Sheet(Sheet):
 
     def __init__(self, diagram: Diagram, label: Callable[[Value], str], story: Timeline) -> None:
         super().__init__(diagram, label, None, None)
-        self.timeline = story
+        self.grads = story.grads
+        self.along: dict[Any, Moment] = {m.edge: m for m in story.moments if m.edge}
         self.numbers = {id(arrow): i for i, arrow in enumerate(diagram.arrows)}
-        widest: dict[Value, str] = {node: short(x) for node, x in story.grads.items()}
-        for moment in story.moments:
-            if moment.edge is not None:
-                text = short(moment.after)
-                widest[moment.edge.input] = max(widest[moment.edge.input], text, key=len)
-        self.widest = widest
+        self.widest = {node: short(x) for node, x in story.grads.items()}
+        for edge, moment in self.along.items():
+            texts = self.widest[edge.input], short(moment.after)
+            self.widest[edge.input] = max(texts, key=len)
+
+    def svg(self, direction: str, renderer: str | None) -> str:
+        """The picture, laid out for the widest gradient of each node, with its final one."""
+        text = render(self.source("", direction), "svg", renderer).decode()
+        text = text[text.index("<svg") :].replace(' xml:space="preserve"', "")
+        text = re.sub(r"<!--.*?-->\n?| font-family=\"[^\"]*\"", "", text, flags=re.DOTALL)
+        nodes = {self.ids[id(box)]: box.nodes[0] for box in self.diagram.boxes if not box.name}
+
+        def final(found: re.Match[str]) -> str:
+            node = nodes.get(found[2])
+            return f"{found[1]}grad {short(self.grads[node])}" if node in self.grads else found[0]
+
+        group = r'(<g id="(n\d+)" class="node">(?:(?!</g>).)*>)grad [^<]*(?=</text>\s*</g>)'
+        return re.sub(group, final, text, flags=re.DOTALL)
 
     def legend(self, title: str) -> str:
         return ""
@@ -133,10 +147,22 @@ class _Sheet(Sheet):
         return [head, row(font(short(node.data), 11)), row(font(grad, 11))]
 
     def fold_lines(self, box: Box) -> list[str]:
-        size = f"{len(box.nodes):,} nodes"
-        grads = [abs(self.timeline.grads[x]) for x in box.nodes if x in self.timeline.grads]
-        grad = f"|grad| {short(max(grads, key=lambda x: (x != x, x)))}" if grads else "detached"
-        return [row(bold(box.name)), row(font(size, 11)), row(font(grad, 11))]
+        largest = self.largest(box)
+        grad = f"|grad| ≤ {short(abs(self.grads[largest]))}" if largest else "detached"
+        return [row(bold(box.name)), row(font(_size(box), 11)), row(font(grad, 11))]
+
+    def largest(self, box: Box) -> Value | None:
+        """The node of the largest gradient, nan above all; None where there is no gradient."""
+        nodes = [node for node in box.nodes if node in self.grads]
+        sizes = {node: abs(self.grads[node]) for node in nodes}
+        return max(nodes, key=lambda x: (sizes[x] != sizes[x], sizes[x]), default=None)
+
+    def stops(self, edge: Edge) -> bool:
+        """Whether the gradient stops at this edge, as its moment has it."""
+        return edge in self.along and self.along[edge].stops
+
+    def is_bar(self, arrow: Arrow) -> bool:
+        return bool(arrow.edges) and all(map(self.stops, arrow.edges))
 
     def bar(self, arrow: Arrow) -> dict[str, str]:
         return {**super().bar(arrow), "id": f"bar{self.numbers[id(arrow)]}", "class": "bar reached"}
@@ -157,84 +183,97 @@ class _Sheet(Sheet):
 def _badge(arrow: Arrow) -> str:
     if len(arrow.edges) == 1:
         return f"×{short(arrow.edges[0].partial)}"
-    return f"{len(arrow.edges):,} edges"
+    return count(len(arrow.edges), "edge")
+
+
+def _size(box: Box) -> str:
+    return count(len(box.nodes), "node")
 
 
 class _Story:
     """What the page's script is told: boxes, arrows and moments, all by number."""
 
-    def __init__(self, sheet: _Sheet, output: Value) -> None:
-        self.sheet = sheet
-        self.timeline = sheet.timeline
-        self.boxes = sheet.diagram.boxes
+    def __init__(self, sheet: _Sheet, output: Value, timeline: Timeline) -> None:
+        self.sheet, self.timeline = sheet, timeline
         self.arrows = [arrow for arrow in sheet.diagram.arrows if not arrow.detached]
-        self.home = {node: i for i, box in enumerate(self.boxes) for node in box.nodes}
+        self.home = {x: i for i, box in enumerate(sheet.diagram.boxes) for x in box.nodes}
+        self.lines = {edge: i for i, arrow in enumerate(self.arrows) for edge in arrow.edges}
         self.flow = Flow(output)
-        self.along: dict[Any, Moment] = {
-            moment.edge: moment for moment in self.timeline.moments if moment.edge
-        }
-        singles = [arrow.edges[0] for arrow in self.arrows if len(arrow.edges) == 1]
-        drawn = Counter(edge.input for edge in singles if edge in self.along)
-        every = Counter(edge.input for edge in self.along)
-        # The nodes all of whose contributions are lines of their own, so that they add up here.
-        self.whole = {node for node, count in every.items() if drawn[node] == count}
-        sizes = [x for x in self.timeline.grads.values() if x and math.isfinite(x)]
+        self.products = path_products(self.flow.paths)
+        self.whole = self._whole()
+        sizes = [x for x in timeline.grads.values() if x and math.isfinite(x)]
         decades = [*map(decade, sizes), 0]
         self.top = max(decades)
         self.step = (self.top - min(decades)) // SHADES + 1
 
-    def data(self) -> dict[str, Any]:
-        return {
-            "boxes": [self.box(box) for box in self.boxes],
-            "arrows": [self.arrow(arrow) for arrow in self.arrows],
-            "legend": self.legend(),
-        }
+    def _whole(self) -> set[Value]:
+        """The nodes all of whose contributions are lines of their own, and add up as one steps."""
+        every = Counter(edge.input for edge in self.sheet.along)
+        singles = [arrow.edges[0] for arrow in self.arrows if len(arrow.edges) == 1]
+        drawn = Counter(edge.input for edge in singles if edge in self.sheet.along)
+        most = 1 if self.sheet.diagram.folded else math.inf  # folds don't keep the sweep's order
+        return {node for node, n in every.items() if drawn[node] == n <= most}
 
-    def legend(self) -> list[tuple[str, str]]:
+    def data(self) -> dict[str, Any]:
+        boxes = [self.fold(box) if box.name else self.node(box.nodes[0])
+                 for box in self.sheet.diagram.boxes]  # fmt: skip
+        arrows = list(map(self.arrow, self.arrows))
+        return {"boxes": boxes, "arrows": arrows, "legend": self.legend(boxes, arrows)}
+
+    def legend(self, boxes: list[Any], arrows: list[Any]) -> list[tuple[str, str]]:
         """The looks there are on this very page, and what they mean."""
-        looks = {self.shade(x) for x in self.timeline.grads.values()}
+        looks = {box["shade"] for box in boxes if "apart" not in box}
         shades = sorted(look for look in looks if isinstance(look, int))
         floors = [10.0 ** (self.top - (shade + 1) * self.step + 1) for shade in shades]
         found = [(f"s{shade}", f"|grad| ≥ {short(x)}") for shade, x in zip(shades, floors)]
-        if "zero" in looks:
-            found.append(("zero", "grad is 0"))
-        if "odd" in looks:
-            found.append(("odd", "not finite"))
-        if self.sheet.diagram.stops:
+        words = {"zero": "grad is 0", "odd": "not finite"}
+        found += [(look, word) for look, word in words.items() if look in looks]
+        if any("stop" in arrow for arrow in arrows):
             found.append(("halt", "STOP: a local derivative of 0"))
         return found
 
     # --- a box --------------------------------------------------------------------------------
 
-    def box(self, box: Box) -> dict[str, Any]:
-        """A fold, or a node with its value, its gradient, how it was made, and why it is so."""
-        node = box.nodes[0]
-        grads = [self.timeline.grads[x] for x in box.nodes if x in self.timeline.grads]
-        largest = max(grads, key=abs, default=0.0)
-        facts: dict[str, Any] = {"name": box.name or name_of(node)}
-        facts.update(grad=number(largest), shade=self.shade(largest))
-        if box.name:
-            return {**facts, "fold": len(box.nodes), "value": f"{len(box.nodes):,} nodes"}
-        facts.update(value=number(node.data), op=node.op, line=made_at(node).strip(" ()"))
+    def fold(self, box: Box) -> dict[str, Any]:
+        """Many nodes drawn as one: how many, and the largest of their gradients."""
+        facts = {"name": box.name, "fold": len(box.nodes), "value": _size(box)}
+        largest = self.sheet.largest(box)
+        if largest is None:
+            return {**facts, "apart": True, "why": f"{_size(box)} drawn as one, all detached."}
+        grad = abs(self.timeline.grads[largest])
+        why = f"{_size(box)} drawn as one. The largest |grad| is {short(grad)}, "
+        why += f"of {name_of(largest)}."
+        stops = sum(map(self.sheet.stops, box.stops))
+        if stops:
+            why += f" The gradient stops on {count(stops, 'edge')} inside."
+        return {**facts, "grad": number(grad), "shade": self.shade(grad), "why": why}
+
+    def node(self, node: Value) -> dict[str, Any]:
+        """A node with its value, its gradient, how it was made, and why it is so."""
+        facts = self.named(node)
+        facts.update(value=number(node.data), line=made_at(node).strip(" ()"))
         if node.rule:
-            facts["formula"] = node.rule.__doc__ or ""
             facts["made"] = self.made(node)
             facts["sign"] = node.rule.label if node.rule.operator else ""
+        explanation = Explanation(self.flow.paths, self.flow.limits, node, compare=False)
+        facts["why"] = "\n".join(explanation.sentences)
         if node not in self.flow:
-            return {**facts, "apart": True, "why": str(self.explained(node))}
-        return {**facts, **self.why(node)}
-
-    def why(self, node: Value) -> dict[str, Any]:
-        explanation = self.explained(node)
+            return {**facts, "apart": True}
+        grad = self.timeline.grads[node]
+        facts.update(grad=number(grad), shade=self.shade(grad))
+        facts["product"] = reach(self.products[self.flow.paths.index[node]])
         via = self.flow[node].strongest
-        return {
-            "why": str(explanation),
-            "verdict": explanation.verdict,
-            "via": next((i for i, a in enumerate(self.arrows) if via in a.edges), -1),
-        }
+        facts["via"] = self.lines.get(via, -1) if via else -1
+        return facts
 
-    def explained(self, node: Value) -> Explanation:
-        return Explanation(self.flow.paths, self.flow.limits, node, compare=False)
+    def named(self, node: Value) -> dict[str, Any]:
+        """What a node is called, alone and as a part of something longer, and its rule."""
+        facts = {"name": name_of(node), "op": node.op}
+        if bracketed(node) != facts["name"]:
+            facts["part"] = bracketed(node)
+        if node.rule:
+            facts["formula"] = node.rule.__doc__ or ""
+        return facts
 
     def made(self, node: Value) -> list[tuple[str, float | str]]:
         """The operands by name and number; of very many, the first."""
@@ -252,38 +291,50 @@ class _Story:
     # --- an arrow -----------------------------------------------------------------------------
 
     def arrow(self, arrow: Arrow) -> dict[str, Any]:
-        """A line: its ends, and its multiplication; of many edges, the largest contribution."""
+        """A line: its ends, whether the gradient stops there, and its multiplication."""
         sheet = self.sheet
-        moments = [self.along[edge] for edge in arrow.edges if edge in self.along]
-        facts: dict[str, Any] = {
+        moments = [sheet.along[edge] for edge in arrow.edges if edge in sheet.along]
+        facts = {
             "id": f"e{sheet.numbers[id(arrow)]}",
             "tail": self.home[arrow.edges[0].input],
             "head": self.home[arrow.edges[0].node],
-            "partial": number(arrow.edges[0].partial),
         }
-        if sheet.is_bar(arrow):
-            facts["stop"] = f"bar{sheet.numbers[id(arrow)]}"
         if not moments:  # behind a detach
             return {**facts, "apart": True}
-        if len(moments) > 1 or self.boxes[facts["tail"]].name or self.boxes[facts["head"]].name:
-            partials = [edge.partial for edge in arrow.edges]
-            largest = max(moments, key=lambda moment: abs(moment.contribution))
-            span = f"×{short(min(partials))} to ×{short(max(partials))}"
-            return {
-                **facts,
-                "many": len(moments),
-                "span": span,
-                "contribution": number(largest.contribution),
-            }
-        (moment,) = moments
-        facts.update(
-            adjoint=number(moment.adjoint),
-            contribution=number(moment.contribution),
-        )
-        if arrow.edges[0].input in self.whole:
-            facts.update(before=number(moment.before), after=number(moment.after))
-        _, by, partial, where = mathematics(arrow.edges[0])
-        return {**facts, "by": by, "partialOf": partial, "where": where}
+        if sheet.is_bar(arrow):
+            facts["stop"] = f"bar{sheet.numbers[id(arrow)]}"
+        if len(moments) > 1:
+            return {**facts, **self.several(moments)}
+        for end, box, node in (("from", arrow.head, arrow.edges[0].node),
+                               ("to", arrow.tail, arrow.edges[0].input)):  # fmt: skip
+            if box.name:
+                facts[end] = self.named(node)
+        return {**facts, **self.single(moments[0])}
+
+    def several(self, moments: list[Moment]) -> dict[str, Any]:
+        """Edges drawn as one: the range of their local derivatives, the largest contribution."""
+        partials = [moment.edge.partial for moment in moments if moment.edge]
+        ends = dict.fromkeys(f"×{short(x)}" for x in (min(partials), max(partials)))
+        sizes = [moment.contribution for moment in moments]
+        return {
+            "many": count(len(moments), "edge"),
+            "span": "×nan among them" if any(map(math.isnan, partials)) else " to ".join(ends),
+            "contribution": number(max(sizes, key=lambda x: (x != x, abs(x)))),
+        }
+
+    def single(self, moment: Moment) -> dict[str, Any]:
+        """One multiplication, what it is added to, and the strongest path it is on."""
+        edge = moment.edge
+        assert edge is not None
+        facts = {"maths": derivative(edge), "partial": number(edge.partial)}
+        facts.update(adjoint=number(moment.adjoint), contribution=number(moment.contribution))
+        above = self.products[self.flow.paths.index[edge.node]]
+        facts["product"] = reach(times(edge.partial, *above))
+        if edge.input not in self.whole:
+            return {**facts, "total": number(self.timeline.grads[edge.input])}
+        final = self.timeline.moments[self.timeline.final[edge.input]] is moment
+        return {**facts, "before": number(moment.before), "after": number(moment.after),
+                "final": final}  # fmt: skip
 
 
 def _named(x: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from microgradx.causes import made_at, show
+from microgradx.causes import made_at
 from microgradx.engine import Edge
 from microgradx.narration import (
     addition,
@@ -17,6 +17,7 @@ from microgradx.narration import (
     formula,
     made,
     pad,
+    reach,
     width,
     wrapped,
 )
@@ -58,7 +59,7 @@ def screen(stepper: Stepper, columns: int, rows: int, paint: Paint = plain) -> s
 
 def _said(stepper: Stepper, columns: int) -> list[Row]:
     """An explanation, or the help, each of its lines wrapped anew."""
-    lines = stepper.said.replace("\n    ", " ").split("\n")
+    lines = stepper.said.split("\n")
     return [(row, "") for line in lines for row in wrapped(line, columns)] + [("", "")]
 
 
@@ -102,8 +103,8 @@ def _path(stepper: Stepper, edge: Edge) -> str:
     edges, value = stepper.path_through(edge)
     links = " ".join(f"×{digits(e.partial)} {called(e.input)}" for e in edges)
     more = "" if edges[0].node is stepper.output else " …"
-    number = digits(float(value)) if float(value) or not value.mantissa else show(value)
-    return f"strongest path: 1 {called(stepper.output)}{more} {links} = {number}"
+    start = f"strongest path through this edge: 1 {called(stepper.output)}"
+    return f"{start}{more} {links} = {reach(value)}"
 
 
 def _equation(caption: str, cells: list[Any], columns: int) -> list[Row]:

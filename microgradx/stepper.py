@@ -15,6 +15,7 @@ from microgradx.engine import Edge, Value
 from microgradx.explain import Explanation
 from microgradx.flow import Flow
 from microgradx.narration import called, clean
+from microgradx.paths import Paths
 from microgradx.timeline import Moment, Timeline
 from microgradx.wide import Wide, times
 
@@ -49,6 +50,14 @@ def tree(output: Value) -> list[Line]:
         below = [Line(e.input, e, here, line.depth + 1, e is edges[-1], False) for e in edges]
         todo.extend(reversed(below))
     return lines
+
+
+def path_products(paths: Paths) -> list[Wide]:
+    """For each node, in order, the product of the local derivatives on its strongest path."""
+    found = [Wide(1.0, 0)]
+    for e in paths.via[1:]:
+        found.append(times(paths.partials[e], *found[paths.heads[e]]))
+    return found
 
 
 def subject(moment: Moment) -> Value:
@@ -156,7 +165,8 @@ class Stepper:
         found = self._named(label) if label else [self.now]
         if found:
             node = subject(self.moments[found[0]])
-            self.said = str(Explanation(self.flow.paths, self.flow.limits, node, compare=False))
+            explanation = Explanation(self.flow.paths, self.flow.limits, node, compare=False)
+            self.said = "\n".join(explanation.sentences)
 
     def turn(self, _: str = "") -> None:
         """to where the backward sweep starts"""
@@ -188,8 +198,8 @@ class Stepper:
             names = list(dict.fromkeys(map(called, nodes)))
             close = get_close_matches(label, names, 5, 0.4)
             there = ", ".join(close or names[:5]) + ("" if close or len(names) < 6 else ", …")
-            what = f"no node is called {label}" if label else "jump where?"
-            self.notice = f"{what}; {'the closest are' if close else 'there are'} {there}"
+            what = f"no node is called {label}; {'the closest' if close else 'there'} are {there}"
+            self.notice = what if label else f"jump where? There are {there}"
         return found
 
     # --- what takes a flow, which takes a while in a large graph --------------------------------
@@ -202,10 +212,7 @@ class Stepper:
     @cached_property
     def products(self) -> list[Wide]:
         """For each node, in order, the product of the local derivatives on its strongest path."""
-        paths, found = self.flow.paths, [Wide(1.0, 0)]
-        for e in paths.via[1:]:
-            found.append(times(paths.partials[e], *found[paths.heads[e]]))
-        return found
+        return path_products(self.flow.paths)
 
     def path_through(self, edge: Edge) -> tuple[list[Edge], Wide]:
         """The strongest path from the output through `edge`: its last five edges, its product."""
