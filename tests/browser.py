@@ -155,7 +155,8 @@ CONTRASTS = r"""() => {
   };
   for (const element of document.body.querySelectorAll("*")) {
     const own = [...element.childNodes].some((x) => x.nodeType === 3 && x.textContent.trim());
-    if (!own || element.closest("script, noscript, title, .hide, .unborn, [aria-disabled=true]")) continue;
+    if (!own
+      || element.closest("script, noscript, title, .hide, .unborn, [aria-disabled=true]")) continue;
     const style = getComputedStyle(element);
     if (style.visibility === "hidden" || !element.getClientRects().length) continue;
     if (!(element instanceof SVGElement)) { add(element, style.color, behind(element)); continue; }

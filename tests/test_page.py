@@ -84,6 +84,23 @@ def shades():
     return h + (Value(-1.0, "off").relu() * Value(1.0, "w"))
 
 
+def fan_out():
+    """x.grad is 0.123 before it is 1: what was widest is not what is final."""
+    x = Value(2.0, "x")
+    return x * 0.123 + x * 0.877
+
+
+def dead():
+    """A classifier of the flowers, one of whose ReLUs is off."""
+    model = nn.MLP(4, [3, 3], seed=3)
+    model.layers[0].neurons[0].bias.data = -20.0
+    names = ["sepal length", "sepal width", "petal length", "petal width"]
+    inputs = [Value(x, name) for x, name in zip([7.7, 2.6, 6.9, 2.3], names)]
+    loss = nn.cross_entropy(model(inputs), 2)
+    loss.label = "loss"
+    return loss
+
+
 def many():
     """About 300 nodes, each drawn by itself."""
     return mx.sum([Value(0.01 * i, f"a{i}").tanh() for i in range(149)])
@@ -470,7 +487,8 @@ def test_play_and_pause(at, open_page, saved):
 def test_buttons(at):
     it = at("neuron")
     end, stop = last(it), it.told.next_stop(0)
-    disabled = "() => [...document.querySelectorAll('footer button:disabled')].map((x) => x.id)"
+    disabled = ("() => [...document.querySelectorAll('button[aria-disabled=true]')]"
+                ".map((x) => x.id)")  # fmt: skip
     assert it.evaluate(disabled) == ["first", "back"]
     for button, then in [
         ("next", 1), ("back", 0), ("stop", stop), ("back", stop - 1), ("last", end),
@@ -773,6 +791,57 @@ def test_without_a_script(at):
     assert box["width"] > 300 and box["height"] > 100
     picture = it.locator("#picture").inner_text()
     assert "grad -1.5" in picture and "STOP" in picture and "0.881" in picture
+
+
+def picture_of(output):
+    """The texts of the picture as it is without a script."""
+    svg = re.search(r"<svg.*?</svg>", page.page(output), re.DOTALL)[0]
+    return " ".join(re.findall(r">([^<]+)</text>", svg))
+
+
+def test_the_picture_has_the_final_gradients():
+    output = fan_out()
+    grads = [short(grad) for grad in swept(output).values()]
+    assert re.findall(r"grad (\S+)", picture_of(output)) == grads
+
+
+@pytest.mark.parametrize("wide", [320, 390, 1024, 1280])
+def test_the_equation_never_spills(at, wide):
+    it = at("dead", dead, viewport={"width": wide, "height": 800})
+    found = each_moment(it, """() => {
+      const card = document.getElementById("equation"), right = card.getBoundingClientRect().right;
+      const out = [...card.querySelectorAll("b, small, i, p:not(.hide)")].filter((x) =>
+        x.getBoundingClientRect().right > right);
+      const torn = [...document.querySelectorAll(".pair")].filter((x) =>
+        x.lastChild.matches(".sign"));
+      const fits = card.scrollWidth <= card.clientWidth && card.scrollHeight <= card.clientHeight;
+      return [fits && !out.length && !torn.length, card.offsetHeight]; }""")
+    assert [k for k, (fits, _) in enumerate(found) if not fits] == []
+    if wide > 1000:
+        assert len({height for _, height in found}) == 1
+
+
+def test_the_current_row_is_in_sight(at):
+    it = at("dead", dead, viewport=DESK)
+    seen = each_moment(it, """() => {
+      const frame = document.getElementById("grads").getBoundingClientRect();
+      const head = document.querySelector("thead").getBoundingClientRect();
+      return [...document.querySelectorAll("tr.now")].map((x) => x.getBoundingClientRect()).some(
+        (x) => x.top >= head.bottom - 1 && x.bottom <= frame.bottom + 1); }""")
+    assert all(seen)
+
+
+def test_a_product_too_small_for_a_float():
+    x = Value(1e-200, "x")
+    boxes = data_of(page.page(Value(1e-200, "u") * (Value(1e-200, "v") * x)))["boxes"]
+    assert {box["name"]: box["product"] for box in boxes}["x"] == "1.00e-400"
+
+
+def test_a_fold_is_told():
+    data = data_of(page.page(network()))
+    folds = [box for box in data["boxes"] if "fold" in box]
+    assert all("drawn as one. The largest |grad| is" in box["why"] for box in folds)
+    assert any(re.fullmatch(r"[\d,]+ edges", arrow.get("many", "")) for arrow in data["arrows"])
 
 
 def test_many_nodes_and_folds(at):

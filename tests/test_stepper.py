@@ -57,7 +57,7 @@ AT_W1 = """\
 
   mul: x · y  ⇒  ∂/∂y = x = 2, where x = x1, y = w1
   w1.grad: 0 + 1 = 1, which is final
-  strongest path: 1 o ×0.5 n ×1 add(-6) ×1 mul(-6) ×2 w1 = 1
+  strongest path through this edge: 1 o ×0.5 n ×1 add(-6) ×1 mul(-6) ×2 w1 = 1
 
 n next  b back  s stop  j LABEL  w why  t turn  g first  G last  h help  q quit"""
 HOSTILE = ["\x1b]0;owned\x07\x1b[2J", "a\nb\r\nc\x85d\u2028e", "\u202eabc", "权重" * 30,
@@ -235,7 +235,7 @@ def test_jump_to_one_of_many():
     ("j layers.0.weigth[0,0]", "no node is called layers.0.weigth[0,0]; the closest are"
                                " layers.0.weight[0,0],"),
     ("why layers.0.weight[0,9]", "the closest are layers.0.weight[0,"),
-    ("j §", "there are loss, layers."), ("j", "jump where?; there are loss, layers."),
+    ("j §", "there are loss, layers."), ("j", "jump where? There are loss, layers."),
 ])  # fmt: skip
 def test_an_unknown_label_lists_the_closest(asked, close):
     stepper = at(dead(), "t", asked)
@@ -255,9 +255,8 @@ def test_why_is_what_why_says_without_a_backward():
             each.grad = 0.0
         assert at(output, f"j {label}", "w").said == at(output, f"why {label}").said != ""
     stepper = at(output, "why layers.0.weight[0,1]")
-    assert "\n    " in stepper.said  # a line too long for an explanation's own width
-    whole = stepper.said.replace("\n    ", " ").split("\n")
-    assert {f"  {line}" for line in whole} <= set(seen(stepper, 300, 60))
+    assert "\n    " not in stepper.said  # nothing is wrapped but by the screen
+    assert {f"  {line}" for line in stepper.said.split("\n")} <= set(seen(stepper, 300, 60))
     stepper.ask("n")
     assert not stepper.said and stepper.now == 1
 
@@ -354,10 +353,13 @@ def test_the_mathematics_of_every_op():
         node = ROWS[rule.name](operands) if rule.rows else apply(rule, *few)
         for edge in node.edges:
             assert formula(edge).startswith(f"{rule.name}: {rule.__doc__}  ⇒  ∂/∂")
-            assert not rule.partials or any(f" = {x}" in formula(edge) for x in rule.partials)
+            assert not rule.partials or any(
+                f" = {x}" in formula(edge) or formula(edge).endswith(f" ({x})")
+                for x in rule.partials
+            )
     a, b, c, d = operands
     weight, bias = dot([a, b], [c, d], a).edges[1], dot([a, b], [c, d], a).edges[4]
-    assert formula(weight).endswith("∂/∂weights = xᵢ = 3.5, where xᵢ = v3")
+    assert formula(weight).endswith("∂/∂wᵢ = xᵢ = 3.5, where xᵢ = v3")
     assert formula(bias).endswith("∂/∂bias = 1")
     assert formula((a / 2.0).edges[0]).endswith("∂/∂x = 1 / y = 0.5, where x = v0, y = 2")
     assert formula((a + b).edges[1]).endswith("∂/∂y = 1, where x = v0, y = v1")
@@ -377,8 +379,8 @@ def test_the_product_along_the_strongest_path(build):
 
 def test_a_product_too_small_for_a_float():
     lines = "\n".join(seen(at(chain(4, 1e-100), "j x")))
-    assert "strongest path: 1 loss ×1e-100 " in lines and " x = 1.00e-400" in lines
-    assert "strongest path: 1 loss … ×0.5 " in "\n".join(seen(at(chain(9, 0.5), "j x")))
+    assert "through this edge: 1 loss ×1e-100 " in lines and " x = 1.00e-400" in lines
+    assert " edge: 1 loss … ×0.5 " in "\n".join(seen(at(chain(9, 0.5), "j x")))
 
 
 def test_the_line_that_made_a_node_is_told():
@@ -498,6 +500,18 @@ def test_the_sweep_in_full():
     said = list(sweep(x * x, 80))
     assert "    (x y).grad: 0 + 3 = 3, more to come" in said
     assert "    (x y).grad: 3 + 3 = 6, which is final" in said
+
+
+def test_the_sweep_leaves_no_number_out():
+    x = Value(1.2345e-10, "a very long name " * 9)
+    y = x * x
+    y.label = "another one that is long " * 9
+    for columns in (24, 40, 80):
+        lines = [*sweep(y, columns)]
+        assert max(map(width, lines)) <= columns
+        said = " ".join(" ".join(lines).split())
+        assert "1 × 1.23e-10 = 1.23e-10" in said
+        assert ".grad: 1.23e-10 + 1.23e-10 = 2.47e-10, which is final" in said
 
 
 # --- real sessions --------------------------------------------------------------------------------
