@@ -315,6 +315,7 @@ def order(*outputs: Value) -> list[Value]:
     starts = list(dict.fromkeys(outputs))
     found: list[Any] = [*starts]
     reached: list[Any] = []
+    rows = False
     try:
         for node in starts:
             node._pending = 1  # as if it were read once from outside
@@ -330,6 +331,7 @@ def order(*outputs: Value) -> list[Value]:
                     found.append(input)
                 input._pending += 1
             if node._sources:
+                rows = True
                 for input in node._sources:
                     if not input._pending:
                         found.append(input)
@@ -358,7 +360,7 @@ def order(*outputs: Value) -> list[Value]:
         for node in found:
             node._pending = 0
         raise
-    return [node for node in reached if isinstance(node, Value)]  # without the rows
+    return [node for node in reached if isinstance(node, Value)] if rows else reached
 
 
 def cut_off(node: Value) -> list[Value]:

@@ -289,8 +289,9 @@ def _blame(verdict: str, case: Case, because: list[str], shrinking: bool) -> Fin
     """Name the kinds of factor, and the edges, that made the gradient small or large."""
     sign, paths, budget = (-1.0 if shrinking else 1.0), case.paths, _beside(case)
     causes = _named(case, SMALL_BECAUSE if shrinking else LARGE_BECAUSE, sign)
-    credits = [(sign * credit, e) for credit, e in case.forward.credits() if sign * credit > 0]
-    if sign * budget.get("loss", 0.0) < NAMED:  # the reference has as much from it
+    found = case.forward.credits()
+    credits = [(abs(credit), e) for credit, e in found if (credit < 0) == shrinking]
+    if paths.loss and sign * budget.get("loss", 0.0) < NAMED:  # the reference has as much of it
         before = set(paths.before_the_loss(e for _, e in credits))
         credits = [(credit, e) for credit, e in credits if e in before]
     total = math.fsum([credit for credit, _ in credits])
