@@ -42,33 +42,32 @@ class Forward:
         self._to, self._to_e = [0.0] * (start + 1), [0] * (start + 1)  # as m · 2^e
         self._size, self._size_e = [0.0] * (start + 1), [0] * (start + 1)
         self._to[start] = self._size[start] = 1.0
-        for j in range(start - 1, -1, -1):
-            self._arrive(j, start)
+        self._sum_from(start)
 
-    def _arrive(self, j: int, start: int) -> None:
-        """Sum what comes to node j from its inputs."""
-        paths = self.paths
+    def _sum_from(self, start: int) -> None:
+        """Sum what comes to each node from its inputs, inputs first. Nothing runs more often."""
+        paths, found = self.paths, self.edges
         size, size_e, to, to_e = self._size, self._size_e, self._to, self._to_e
-        tails, partials = paths.tails, paths.partials
-        for e in range(paths.first[j], paths.first[j + 1]):
-            i = tails[e]
-            if i > start or not size[i]:
-                continue
-            self.edges.append(e)
-            d = partials[e]
-            if not d:
-                continue
-            if not size[j]:  # the first to arrive, and often the only one
-                size_e[j], to_e[j] = size_e[i], to_e[i]
-            moved, part = size[i] * d, to[i] * d
-            moved = moved if moved > 0 else -moved
-            alike = size_e[i] == size_e[j] and to_e[i] == to_e[j]
-            if alike and SMALL < moved < LARGE and SMALL < abs(part):
-                size[j] += moved
-                to[j] += part
-            else:
-                size[j], size_e[j] = plus(self.size(j), times(abs(d), size[i], size_e[i]))
-                to[j], to_e[j] = plus(self.to(j), times(d, to[i], to_e[i]))
+        tails, partials, first = paths.tails, paths.partials, paths.first
+        for j in range(start - 1, -1, -1):
+            for e in range(first[j], first[j + 1]):
+                i = tails[e]
+                if i > start or not size[i]:
+                    continue
+                found.append(e)
+                d = partials[e]
+                if not d:
+                    continue
+                if not size[j]:  # the first to arrive, and often the only one
+                    size_e[j], to_e[j] = size_e[i], to_e[i]
+                moved, part = abs(size[i] * d), to[i] * d
+                alike = size_e[i] == size_e[j] and to_e[i] == to_e[j]
+                if alike and SMALL < moved < LARGE and SMALL < abs(part):
+                    size[j] += moved
+                    to[j] += part
+                else:
+                    size[j], size_e[j] = plus(self.size(j), times(abs(d), size[i], size_e[i]))
+                    to[j], to_e[j] = plus(self.to(j), times(d, to[i], to_e[i]))
 
     def to(self, i: int) -> Wide:
         """∂a/∂u for the node a with index i."""
@@ -131,12 +130,20 @@ class Forward:
 
     def credits(self) -> list[tuple[float, int]]:
         """φ · log₁₀|d| of every edge whose factor is neither 0 nor ±1, with the edge."""
-        partials = self.paths.partials
-        found = []
+        paths, size, size_e, found = self.paths, self._size, self._size_e, []
+        tails, heads, partials = paths.tails, paths.heads, paths.partials
+        am, ae = paths.am, paths.ae
+        whole, whole_e = self.mass
         for e in self.edges:
             d = abs(partials[e])
             if d and d != 1.0:
-                found.append((self.share(e) * log10(d), e))
+                i, j = tails[e], heads[e]
+                m = d * am[j]
+                if SMALL < m < LARGE:  # twin of share
+                    share = ldexp(size[i] * m / whole, size_e[i] + ae[j] - whole_e)
+                else:
+                    share = self.share(e)
+                found.append((share * log10(d), e))
         return found
 
     def repairs(self, edges: Iterable[int]) -> list[tuple[Wide, int]]:

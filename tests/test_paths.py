@@ -384,3 +384,17 @@ def test_the_loss_is_what_comes_after_the_layers():
     part = loss_part(order(loss))
     assert loss in part and score not in part and len(part) == 2
     assert loss_part(order(score)) == set() == loss_part(order(Value(1.0) * 2.0))
+
+
+def test_credits_are_shares_times_decades():
+    for graph in filter(None, map(few_paths, range(50))):
+        sums = Paths(graph[0])
+        for i, node in enumerate(sums.nodes):
+            if not i or not sums.mass(i).mantissa:
+                continue
+            forward = Forward(sums, node)
+            factors = {e: abs(sums.partials[e]) for e in forward.edges}
+            expected = [
+                (forward.share(e) * math.log10(d), e) for e, d in factors.items() if d not in (0, 1)
+            ]
+            assert forward.credits() == expected
