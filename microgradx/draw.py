@@ -135,6 +135,7 @@ def _values(without: Any) -> set[Value]:
 
 
 def own_label(node: Value) -> str:
+    """What a node is called where the reader says nothing else."""
     return node.label
 
 
@@ -374,6 +375,7 @@ def _width(partial: float) -> float:
 
 
 def decade(size: float) -> int:
+    """The whole power of ten at or below a size, or a number of that size."""
     return math.floor(math.log10(abs(size)) + 1e-9)  # 0.99999999999 is drawn as 1
 
 
