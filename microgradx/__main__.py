@@ -99,11 +99,17 @@ def _step(chosen: argparse.Namespace) -> int:
         if sys.stdin.isatty() and sys.stdout.isatty():
             _converse(Stepper(output))
         else:
-            for line in sweep(output, shutil.get_terminal_size().columns):
+            for line in sweep(output, _terminal()[0]):
                 print(line)
     except (KeyboardInterrupt, EOFError):
         print()
     return 0
+
+
+def _terminal() -> tuple[int, int]:
+    """The terminal's columns and lines; 80 by 24 for one that does not know (Python 3.10 says 0)."""
+    columns, lines = shutil.get_terminal_size()
+    return columns or 80, lines or 24
 
 
 def _converse(stepper: Stepper) -> None:
@@ -117,11 +123,11 @@ def _converse(stepper: Stepper) -> None:
     smart = os.environ.get("TERM", "dumb") != "dumb"
     paint = colour if smart and not os.environ.get("NO_COLOR") else plain
     if smart:
-        print("\n" * shutil.get_terminal_size().lines)  # what the script said stays, further up
+        print("\n" * _terminal()[1])  # what the script said stays, further up
     while not stepper.over:
-        size = shutil.get_terminal_size()
+        columns, lines = _terminal()
         clear = "\x1b[H\x1b[2J" if smart else "\n"
-        print(clear + screen(stepper, size.columns, size.lines, paint))
+        print(clear + screen(stepper, columns, lines, paint))
         stepper.ask(input("> "))
 
 
