@@ -107,7 +107,7 @@ def _step(chosen: argparse.Namespace) -> int:
 
 
 def _terminal() -> tuple[int, int]:
-    """The terminal's columns and lines; 80 by 24 for one that does not know (Python 3.10 says 0)."""
+    """The terminal's columns and lines; 80 by 24 where it has none (0, says Python 3.10)."""
     columns, lines = shutil.get_terminal_size()
     return columns or 80, lines or 24
 
