@@ -104,9 +104,8 @@ class Explanation:
         """The strongest path, as (edge, product so far from the output)."""
         found: list[tuple[Edge, Wide]] = []
         so_far = Wide(1.0, 0)
-        paths = self._case.paths if self._case else None
-        numbers = paths.strongest(self.node) if paths else []
-        for edge in map(paths.edge, reversed(numbers)) if paths else []:
+        numbers = self.paths.strongest(self.node) if self.flow else []
+        for edge in map(self.paths.edge, reversed(numbers)):
             so_far = times(edge.partial, *so_far)
             found.append((edge, so_far))
         return found
@@ -114,10 +113,8 @@ class Explanation:
     @cached_property
     def choke_points(self) -> list[Value]:
         """The nodes that every path goes through, nearest first."""
-        if not self._case:
-            return []
-        paths, found = self._case.paths, []
-        up = paths.up[paths.index[self.node]]
+        paths, found = self.paths, []
+        up = paths.up[paths.index[self.node]] if self.flow else -1
         while up > 0:
             found.append(paths.nodes[up])
             up = paths.up[up]

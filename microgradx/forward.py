@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 
-EXACT = 2000  # edges up to which sums that have lost digits are done again
+EXACT = 2000  # edges up to which sums that have lost digits are done again, or in fractions
 LOST = 2.0  # digits
 NOTHING = Wide(0.0, 0)
 
@@ -37,7 +37,7 @@ class Forward:
     def __init__(self, paths: Paths, node: Value) -> None:
         self.paths = paths
         start = self._start = paths.index[node]
-        self.g, self.mass, self.rounds = paths.wide(start), paths.mass(start), paths.rounds[start]
+        self.g, self.mass = paths.wide(start), paths.mass(start)
         self.edges: list[int] = []
         self._to, self._to_e = [0.0] * (start + 1), [0] * (start + 1)  # as m · 2^e
         self._size, self._size_e = [0.0] * (start + 1), [0] * (start + 1)

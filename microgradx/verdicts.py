@@ -21,7 +21,7 @@ from microgradx.causes import (
     show,
 )
 from microgradx.engine import Edge, Value
-from microgradx.forward import Forward
+from microgradx.forward import EXACT, Forward
 from microgradx.nodeflow import NodeFlow
 from microgradx.paths import Paths
 from microgradx.reference import Reference, reference
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 MANY = 100  # places, or kinds of places, up to which each is explained
 NAMED = 0.3  # decades from which a kind of factor is named as a cause
-EXACT = 2000  # edges up to which a cancelled gradient is also summed in fractions
 
 SMALL_BECAUSE = {
     "sigmoid ceiling": "sigmoid chain", "weights": "small weights", "inputs": "small inputs",
