@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Any
 
 from microgradx import nn, optim, step
 from microgradx.check import check_gradients
 from microgradx.draw import draw, draw_dot
 from microgradx.engine import Value, maximum, minimum, record_lines
 from microgradx.flow import Flow, why
-from microgradx.rows import dot, logsumexp, mean, sum
+from microgradx.rows import dot, logsumexp, mean, sum, where
 from microgradx.whatif import compare
 
 __all__ = [
-    "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum",
+    "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum", "where",
     "nn", "optim", "step", "bounds", "page", "check_gradients", "draw", "draw_dot", "Flow", "why",
-    "compare", "record_lines",
+    "compare", "record_lines", "record", "lift", "fit",
 ]  # fmt: skip
 
+_LATE = {"record": "replay", "lift": "replay", "fit": "train", "bounds": "", "page": ""}
 
-def __getattr__(name: str) -> ModuleType:
-    """`bounds` and `page` are loaded when asked for: importing microgradx must stay quick."""
-    if name not in ("bounds", "page"):
+
+def __getattr__(name: str) -> Any:
+    """Some are loaded when asked for: importing microgradx must stay quick."""
+    if name not in _LATE:
         raise AttributeError(f"microgradx has no {name!r}; it offers {', '.join(__all__)}")
     import importlib
 
-    return importlib.import_module(f"microgradx.{name}")
+    room = importlib.import_module(f"microgradx.{_LATE[name] or name}")
+    return getattr(room, name) if _LATE[name] else room

@@ -68,7 +68,7 @@ class Value:
         self.label = label
         self.rule = None
         if _recording_lines:
-            self._line = _callers_line()
+            self._line = callers_line()
         self._a = self._b = self._da = self._db = None
         self._pending = 0
 
@@ -429,11 +429,11 @@ def record_lines() -> Iterator[None]:
 
 def _new_with_line(kind: type[Value]) -> Value:
     node: Value = object.__new__(kind)
-    node._line = _callers_line()
+    node._line = callers_line()
     return node
 
 
-def _callers_line() -> tuple[str, int]:
+def callers_line() -> tuple[str, int]:
     """The innermost line that runs outside of this package."""
     frame = sys._getframe(1)
     while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back:

@@ -73,17 +73,17 @@ def sign(x: float) -> float:
 
 
 def maximum(x: float, y: float) -> float:
-    """The larger; nan if either is."""
+    """The larger, y if they are equal; nan if either is."""
     if x != x or y != y:
         return nan
-    return x if x >= y else y
+    return x if x > y else y
 
 
 def minimum(x: float, y: float) -> float:
-    """The smaller; nan if either is."""
+    """The smaller, y if they are equal; nan if either is."""
     if x != x or y != y:
         return nan
-    return x if x <= y else y
+    return x if x < y else y
 
 
 def divide(x: float, y: float) -> float:

@@ -1,4 +1,8 @@
-"""What predictions cost: predictions first, then targets; one of each, or lists of them."""
+"""What predictions cost: predictions first, then targets; one of each, or lists of them.
+
+Targets may be Values too, as they are while a loss is recorded: then the formula is the general
+one, whatever their numbers are.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,11 @@ from typing import Any
 from microgradx.engine import Value
 from microgradx.nests import flat, nested, shape, show_shape
 from microgradx.reals import number
-from microgradx.rows import logsumexp, mean
+from microgradx.rows import dot, logsumexp, mean, sum
 
 
 def mse_loss(predictions: Any, targets: Any) -> Value:
-    """The mean of (prediction - target)²; targets are numbers or Values.
+    """The mean of (prediction - target)².
 
     Here and below: predictions of another shape than targets, or none, are a ValueError, and
     predictions that are not Values a TypeError.
@@ -22,14 +26,18 @@ def mse_loss(predictions: Any, targets: Any) -> Value:
 
 
 def hinge_loss(predictions: Any, targets: Any) -> Value:
-    """The mean of relu(1 - target · score) (Cortes and Vapnik 1995); other than ±1: ValueError."""
+    """The mean of relu(1 - target · score) (Cortes and Vapnik 1995).
+
+    A target that is a number other than ±1 is a ValueError.
+    """
     return _mean_of(_hinge, predictions, targets)
 
 
 def binary_cross_entropy_with_logits(predictions: Any, targets: Any) -> Value:
-    """The mean of -t ln σ(z) - (1 - t) ln(1 - σ(z)); a target t outside [0, 1]: ValueError.
+    """The mean of -t ln σ(z) - (1 - t) ln(1 - σ(z)), for targets t.
 
-    As softplus(±z), which neither overflows nor cancels.
+    As softplus(±z), which neither overflows nor cancels. A target that is a number outside [0, 1]
+    is a ValueError.
     """
     return _mean_of(_binary_cross_entropy, predictions, targets)
 
@@ -37,19 +45,24 @@ def binary_cross_entropy_with_logits(predictions: Any, targets: Any) -> Value:
 def cross_entropy(predictions: Any, targets: Any) -> Value:
     """The mean of logsumexp(logits) - logits[class]: one list of logits or many, and as many ints.
 
-    A class that is not there is an IndexError, one that is not whole a TypeError.
+    Targets of the logits' own shape are the probabilities of the classes, one-hot rows for
+    example: Σ t · logsumexp(logits) - Σ t · logits. A class that is not there is an IndexError,
+    one that is not whole, or a Value, a TypeError; a probability that is a number outside [0, 1]
+    is a ValueError.
     """
-    logits, classes = nested(predictions), nested(targets)
+    logits, wanted = nested(predictions), nested(targets)
     _check_values(logits)
     form = shape(logits)
-    if form is None or len(form) not in (1, 2) or form[:-1] != shape(classes):
+    if form is None or len(form) not in (1, 2) or shape(wanted) not in (form, form[:-1]):
         raise ValueError(
             "cross_entropy expected logits of shape (classes,) and one class, or (n, classes) and "
-            f"n classes; got {show_shape(logits)} and {show_shape(classes)}"
+            "n classes, or probabilities of the logits' shape; "
+            f"got {show_shape(logits)} and {show_shape(wanted)}"
         )
+    surprise = _expected_surprise if shape(wanted) == form else _surprise
     if len(form) == 1:
-        return _surprise(logits, classes)
-    return mean([_surprise(row, k) for row, k in zip(logits, classes)])
+        return surprise(logits, wanted)
+    return mean([surprise(row, target) for row, target in zip(logits, wanted)])
 
 
 def _squared_error(prediction: Value, target: Any) -> Value:
@@ -58,17 +71,13 @@ def _squared_error(prediction: Value, target: Any) -> Value:
 
 
 def _hinge(score: Value, target: Any) -> Value:
-    sign = number(target)
-    if sign not in (-1.0, 1.0):
-        raise ValueError(f"hinge_loss takes targets -1 and 1, got {target!r}; for 0 and 1: 2t - 1")
+    sign = target if isinstance(target, Value) else _sign(target)
     return (1.0 + -sign * score).relu()
 
 
 def _binary_cross_entropy(z: Value, target: Any) -> Value:
-    t = number(target)
-    if not 0.0 <= t <= 1.0:
-        raise ValueError(f"a target of binary cross-entropy lies in [0, 1], got {target!r}")
-    if t == 1.0:
+    t = target if isinstance(target, Value) else _probability("binary cross-entropy", target)
+    if t == 1.0:  # never of a Value: == asks whether it is the same object
         return (-z).softplus()
     if t == 0.0:
         return z.softplus()
@@ -77,6 +86,11 @@ def _binary_cross_entropy(z: Value, target: Any) -> Value:
 
 def _surprise(logits: list[Value], target: Any) -> Value:
     """-ln softmax(logits)[target]"""
+    if isinstance(target, Value):
+        raise TypeError(
+            "a class picked by a recorded number would be frozen in; "
+            f"pass one-hot targets, {len(logits)} numbers, got {target!r}"
+        )
     try:
         k = operator.index(target)
     except TypeError:
@@ -85,6 +99,27 @@ def _surprise(logits: list[Value], target: Any) -> Value:
         raise IndexError(f"class {k} of {len(logits)}; they are counted from 0")
     loss: Value = logsumexp(logits) - logits[k]
     return loss
+
+
+def _expected_surprise(logits: list[Value], targets: list[Any]) -> Value:
+    """-Σ tᵢ ln softmax(logits)ᵢ"""
+    ts = [t if isinstance(t, Value) else _probability("cross-entropy", t) for t in targets]
+    total = sum(ts)
+    return logsumexp(logits) * (total if total.inputs else total.data) - dot(ts, logits)
+
+
+def _sign(target: Any) -> float:
+    sign = number(target)
+    if sign not in (-1.0, 1.0):
+        raise ValueError(f"hinge_loss takes targets -1 and 1, got {target!r}; for 0 and 1: 2t - 1")
+    return sign
+
+
+def _probability(loss: str, target: Any) -> float:
+    t = number(target)
+    if not 0.0 <= t <= 1.0:
+        raise ValueError(f"a target of {loss} lies in [0, 1], got {target!r}")
+    return t
 
 
 def _mean_of(loss: Callable[[Value, Any], Value], predictions: Any, targets: Any) -> Value:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from microgradx import weights
 from microgradx.engine import Value
 from microgradx.nests import flat, nested, shape, show_shape
 from microgradx.reals import number
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 class IncompatibleKeys(NamedTuple):
@@ -48,7 +55,7 @@ class Module:
 
     def state_dict(self) -> dict[str, Any]:
         """The numbers of every parameter tensor, as nested lists in PyTorch's shapes."""
-        return {path: _data(tensor) for path, tensor in _tensors(self)}
+        return {path: _data(tensor) for path, tensor in _named_tensors(self).items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Take the numbers of `state`: nested lists, NumPy arrays, torch tensors.
@@ -59,7 +66,7 @@ class Module:
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict takes a dict, got a {type(state).__name__}")
-        tensors = dict(_tensors(self))
+        tensors = _named_tensors(self)
         keys = IncompatibleKeys(
             [name for name in tensors if name not in state],
             [name for name in state if name not in tensors],
@@ -82,6 +89,43 @@ class Module:
         for parameter, x in zip(flat([tensors[name] for name in loaded]), data):
             parameter.data = x
         return keys
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The outputs for every sample in X, computed by NumPy from today's parameters.
+
+        X is an array or nested lists, one entry a sample: (n, inputs) for an `nn.MLP`. The shape is
+        (n,) where a call returns one Value, (n, outputs) where it returns a list. No samples, one
+        of another width or a number that is not finite is a ValueError. The model is recorded
+        anew at each call: keep a `replay.record(model, X[0])` for many small ones.
+        """
+        from microgradx.replay import record
+        from microgradx.samples import outputs, samples
+
+        rows, model = samples("X", X), cast("Callable[[Any], Any]", self)
+        return outputs(record(model, rows[0].tolist()), rows)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the state dict in float64 to a .npz or .safetensors file; returns its Path.
+
+        A file that was there is replaced by the whole new one, or after any error untouched.
+        Another suffix is a ValueError, a missing folder a FileNotFoundError; .safetensors without
+        `pip install 'microgradx[safetensors]'` is an ImportError.
+        """
+        return weights.write(path, self.state_dict())
+
+    def load(self, path: str | os.PathLike[str], strict: bool = True) -> IncompatibleKeys:
+        """Take the numbers of a .npz or .safetensors file, as `load_state_dict` takes a dict's.
+
+        Floats of 16 to 64 bits and ints will do; nothing in the file is run. WeightsError, a
+        ValueError, if it is damaged, of another kind or not this model's; other errors as for
+        `save`. After an error nothing has changed.
+        """
+        tensors = _named_tensors(self)
+        state = weights.read(path, {name: shape(tensor) for name, tensor in tensors.items()})
+        try:
+            return self.load_state_dict(state, strict)
+        except KeyError as error:
+            raise weights.WeightsError(f"{path}: {error.args[0]}") from None
 
     def __setattr__(self, name: str, part: Any) -> None:
         super().__setattr__(name, part)
@@ -149,6 +193,16 @@ def _parts_of(x: Any) -> Iterable[tuple[Any, Any]]:
 def _tensors(module: Module) -> Iterator[tuple[str, Any]]:
     """(path, tensor) for each tensor of parameters, as a state dict lists them."""
     return (found for found in _walk(module, "") if not isinstance(found[1], Module))
+
+
+def _named_tensors(module: Module) -> dict[str, Any]:
+    """The tensors by path; a ValueError if two have the same, such as `a.b` and the b of a."""
+    found: dict[str, Any] = {}
+    for path, tensor in _tensors(module):
+        if path in found:
+            raise ValueError(f"two tensors of the model are named {path}; rename one of them")
+        found[path] = tensor
+    return found
 
 
 def label_parts(part: Any, path: str, *above: Any) -> None:

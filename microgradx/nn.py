@@ -21,10 +21,12 @@ from microgradx.losses import (
     mse_loss,
 )
 from microgradx.modules import Module, join, label_parts
+from microgradx.reals import whole
 from microgradx.rows import Row, dot, dots
+from microgradx.weights import WeightsError
 
 __all__ = [
-    "Module", "Neuron", "Layer", "MLP", "activations", "INITIALISERS",
+    "Module", "Neuron", "Layer", "MLP", "activations", "INITIALISERS", "WeightsError",
     "mse_loss", "hinge_loss", "binary_cross_entropy_with_logits", "cross_entropy",
 ]  # fmt: skip
 
@@ -48,7 +50,7 @@ class Neuron(Module):
         seed: Seed = None,
         nout: int = 1,
     ) -> None:
-        nin, nout = _size("nin", nin), _size("nout", nout)
+        nin, nout = whole("nin", nin), whole("nout", nout)
         activation, draw, rng = _activation(activation), _initialiser(init), _generator(seed)
         self._called("")
         self.weight = Row([Value(draw(nin, nout, rng)) for _ in range(nin)])
@@ -91,7 +93,7 @@ class Layer(Module):
         init: str | Initialiser = "he",
         seed: Seed = None,
     ) -> None:
-        self.nin, nout = _size("nin", nin), _size("nout", nout)
+        self.nin, nout = whole("nin", nin), whole("nout", nout)
         activation, rng = _activation(activation), _generator(seed)
         self.neurons = [Neuron(nin, activation, init, rng, nout) for _ in range(nout)]
         label_parts(self, "")
@@ -145,7 +147,7 @@ class MLP(Module):
     ) -> None:
         if isinstance(nouts, str) or not isinstance(nouts, Iterable):
             raise TypeError(f"nouts is a list of layer sizes such as [16, 16, 1], got {nouts!r}")
-        widths = [_size("nin", nin), *[_size(f"nouts[{i}]", n) for i, n in enumerate(nouts)]]
+        widths = [whole("nin", nin), *[whole(f"nouts[{i}]", n) for i, n in enumerate(nouts)]]
         if len(widths) == 1:
             raise ValueError("nouts is empty; give the number of neurons of at least one layer")
         activation, output = _activation(activation), _activation(output)
@@ -230,16 +232,6 @@ def _generator(seed: Any) -> Any:
         return random.Random(operator.index(seed))
     except TypeError:
         raise TypeError(f"a seed is an int, a random.Random or None, got {seed!r:.60}") from None
-
-
-def _size(what: str, n: Any) -> int:
-    try:
-        size = operator.index(n)
-    except TypeError:
-        raise TypeError(f"{what} must be a whole number, got {n!r}") from None
-    if size < 1:
-        raise ValueError(f"{what} must be at least 1, got {n!r}")
-    return size
 
 
 def _sample(xs: Any, width: int, reader: Module) -> Row:

@@ -3,40 +3,58 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from microgradx.engine import Value
 from microgradx.reals import number
+
+State = dict[str, list[Any]]
 
 
 class Optimizer:
     """What SGD and Adam share: the parameters, the step size `lr`, the L2 penalty `weight_decay`.
 
     `lr` may be changed between steps. No parameters, the same one twice, or one that was computed
-    is a ValueError; something else than Values a TypeError.
+    is a ValueError; something else than Values a TypeError. `state` holds, by name, what the
+    steps leave for the next: a number for each parameter, in the order of `parameters`.
     """
+
+    kept: tuple[str, ...] = ()  # the names in `state`
 
     def __init__(self, parameters: Iterable[Value], lr: float, weight_decay: float) -> None:
         self.parameters = _checked(parameters)
         self.lr = _within("lr", lr)
         self.weight_decay = _within("weight_decay", weight_decay)
+        self.state: State = {name: [0.0] * len(self.parameters) for name in self.kept}
 
     def zero_grad(self) -> None:
         """Set the grad of every parameter to 0."""
         for p in self.parameters:
             p.grad = 0.0
 
-    def _gradients(self) -> list[float]:
+    def step(self) -> None:
+        """Move every parameter once."""
+        self.move(math, self.parameters, self.state)
+
+    def move(self, xp: Any, parameters: Sequence[Any], state: State) -> None:
+        """Move each of `parameters` once, and leave what the next step needs in `state`.
+
+        The formula, for numbers and for arrays alike: with `numpy` for xp, one "parameter" whose
+        data and grad are flat arrays is as many numbers, and its data is changed in place.
+        """
+        raise NotImplementedError
+
+    def _gradients(self, parameters: Sequence[Any]) -> list[Any]:
         """∂loss/∂p + weight_decay · p for each parameter p."""
         decay = self.weight_decay
         if decay:
-            return [p.grad + decay * p.data for p in self.parameters]
-        return [p.grad for p in self.parameters]
+            return [p.grad + decay * p.data for p in parameters]
+        return [p.grad for p in parameters]
 
 
 class SGD(Optimizer):
-    """p ← p - lr · v with v ← momentum · v + g, and v = g at first (torch.optim.SGD).
+    """p ← p - lr · v with v ← momentum · v + g, and v = 0 at first (torch.optim.SGD).
 
     >>> p = Value(1.0)
     >>> optimizer = SGD([p], lr=0.1)
@@ -45,6 +63,8 @@ class SGD(Optimizer):
     >>> p.data
     0.7
     """
+
+    kept = ("velocity",)
 
     def __init__(
         self,
@@ -55,16 +75,13 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
         self.momentum = _within("momentum", momentum)
-        self._velocity: list[float] = []
 
-    def step(self) -> None:
-        """Move every parameter once."""
-        lr, momentum, gradients = number(self.lr), self.momentum, self._gradients()
-        if momentum and self._velocity:
-            gradients = [momentum * v + g for v, g in zip(self._velocity, gradients)]
+    def move(self, xp: Any, parameters: Sequence[Any], state: State) -> None:
+        lr, momentum, velocity = number(self.lr), self.momentum, self._gradients(parameters)
         if momentum:
-            self._velocity = gradients
-        for p, v in zip(self.parameters, gradients):
+            velocity = [momentum * v + g for v, g in zip(state["velocity"], velocity)]
+            state["velocity"] = velocity
+        for p, v in zip(parameters, velocity):
             p.data -= lr * v
 
 
@@ -74,6 +91,8 @@ class Adam(Optimizer):
     m and v are the running means of g and g², with the weights `betas`; the hats divide them by
     1 - betaᵗ at step t. The weight decay is part of g.
     """
+
+    kept = ("means", "squares")
 
     def __init__(
         self,
@@ -92,21 +111,24 @@ class Adam(Optimizer):
         if not self.eps:
             raise ValueError("eps must be above 0, or a parameter without gradient divides by 0")
         self._steps = 0
-        self._means = [0.0] * len(self.parameters)
-        self._squares = [0.0] * len(self.parameters)
 
-    def step(self) -> None:
-        """Move every parameter once."""
+    def move(self, xp: Any, parameters: Sequence[Any], state: State) -> None:
         lr, (beta1, beta2), eps = number(self.lr), self.betas, self.eps
-        gradients = self._gradients()
         self._steps += 1
-        rate = lr / (1.0 - beta1**self._steps)
         root = math.sqrt(1.0 - beta2**self._steps)
-        sqrt, fresh1, fresh2 = math.sqrt, 1.0 - beta1, 1.0 - beta2
-        self._means = [m + fresh1 * (g - m) for m, g in zip(self._means, gradients)]
-        self._squares = [beta2 * v + fresh2 * g * g for v, g in zip(self._squares, gradients)]
-        for p, m, v in zip(self.parameters, self._means, self._squares):
-            p.data -= rate * m / (sqrt(v) / root + eps)
+        rate, least = lr * root / (1.0 - beta1**self._steps), eps * root
+        sqrt, fresh1, fresh2 = xp.sqrt, 1.0 - beta1, 1.0 - beta2
+        means, squares = [], []
+        for p, g, m, v in zip(
+            parameters, self._gradients(parameters), state["means"], state["squares"]
+        ):
+            m += fresh1 * (g - m)
+            v *= beta2
+            v += fresh2 * g * g
+            p.data -= rate * m / (sqrt(v) + least)
+            means.append(m)
+            squares.append(v)
+        state["means"], state["squares"] = means, squares
 
 
 def _checked(parameters: Any) -> list[Value]:

@@ -12,6 +12,18 @@ PLACE = re.compile(r"(?P<layer>.+?)(\.weight|\.bias)?\[(?P<neuron>\d+)(,\d+)*\](
 PARAMETER = re.compile(r"(.+\.)?(weight|bias|[wWbB])_?\d*(\[\d+(,\d+)*\])?")
 
 
+# `layers.0.weight[2,1]`
+ELEMENT = re.compile(r"(?P<path>.+?)(\[(?P<index>\d+(,\d+)*)\])?")
+
+
+def element(label: str) -> tuple[str, tuple[int, ...]]:
+    """The tensor that a parameter's label names, and the place in it; "" for no label."""
+    match = ELEMENT.fullmatch(label)
+    if match is None:
+        return "", ()
+    return match["path"], tuple(map(int, match["index"].split(","))) if match["index"] else ()
+
+
 def place(label: str) -> Place:
     """The layer and the neuron that a label names."""
     match = PLACE.fullmatch(label) if label else None

@@ -1,7 +1,8 @@
-"""What a Value holds: one real number, as a Python float."""
+"""What a Value holds: one real number, as a Python float; and whole numbers, for sizes."""
 
 from __future__ import annotations
 
+import operator
 from numbers import Real
 from typing import Any
 
@@ -20,6 +21,17 @@ def number(x: Any) -> float:
         except OverflowError:
             raise OverflowError(f"{kind.__name__} too large for a float, 1.8e308 at most") from None
     raise TypeError(f"a Value holds one float, got {_describe(x)}")
+
+
+def whole(what: str, n: Any) -> int:
+    """n as an int, if it is a whole number and at least 1; else an error that names `what`."""
+    try:
+        found = operator.index(n)
+    except TypeError:
+        raise TypeError(f"{what} must be a whole number, got {n!r}") from None
+    if found < 1:
+        raise ValueError(f"{what} must be at least 1, got {n!r}")
+    return found
 
 
 def _is_numpy_number(x: Any) -> bool:

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from microgradx import floats, rules
-from microgradx.engine import Value, data_of, record
+from microgradx.engine import Value, data_of, maximum, minimum, record
 from microgradx.reals import number
 from microgradx.rules import Rule
 
@@ -189,3 +189,16 @@ def mean(xs: Iterable[Any]) -> Value:
 def logsumexp(xs: Iterable[Any]) -> Value:
     """ln Σ exp(xs) as one node, stable at any size; no xs at all is a ValueError."""
     return apply_to_rows(rules.logsumexp, xs)
+
+
+def where(condition: Any, x: Any, y: Any) -> Value:
+    """x if the condition is above 0, else y; Values or numbers. For a > b: `where(a - b, x, y)`.
+
+    A branch of Python's own is taken once, when the graph is made; this one is taken anew for each
+    sample of a replay. No gradient goes to the condition. As it multiplies by 0 and 1, x and y must
+    both be finite.
+    """
+    above = maximum(condition, 0.0).detach()
+    on = minimum(above * 1e308 * 1e308, 1.0)  # any float above 0 is 1 here
+    found: Value = on * x + (1.0 - on) * y
+    return found

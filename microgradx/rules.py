@@ -342,11 +342,11 @@ def logsumexp(xp, xs):
     for x in xs[1:]:
         peak = xp.maximum(peak, x)
     shift = xp.where(xp.abs(peak) == inf, 0.0, peak)
+    parts = [xp.exp(x - shift) for x in xs]
     total = 0.0
-    for x in xs:
-        total = total + xp.exp(x - shift)
-    y = shift + xp.log(total)
-    return y, [xp.exp(x - y) for x in xs]
+    for part in parts:
+        total = total + part
+    return shift + xp.log(total), [xp.divide(part, total) for part in parts]
 
 
 # --- the one that carries no gradient ------------------------------------------------------------

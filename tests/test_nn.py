@@ -432,9 +432,10 @@ def test_init_may_be_a_callable_of_widths_and_generator():
 def test_seeds_reproduce_and_differ():
     assert MLP(2, [3, 1], seed=1).state_dict() == MLP(2, [3, 1], seed=1).state_dict()
     assert MLP(2, [3, 1], seed=1).state_dict() != MLP(2, [3, 1], seed=2).state_dict()
-    assert MLP(2, [2, 2], seed=1).layers[0].state_dict() != MLP(
-        2, [2, 2], seed=1
-    ).layers[1].state_dict()
+    assert (
+        MLP(2, [2, 2], seed=1).layers[0].state_dict()
+        != MLP(2, [2, 2], seed=1).layers[1].state_dict()
+    )
     by_hand = random.Random(1)
     assert Layer(2, 3, seed=by_hand).state_dict() == Layer(2, 3, seed=1).state_dict()
 
@@ -620,6 +621,65 @@ def test_cross_entropy_of_a_batch_is_the_mean():
     assert [x.grad for row in rows for x in row] == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
+# logits, probabilities, value, gradients
+EXPECTED_CROSS_ENTROPIES = [
+    ([0.0, 0.0], [0.25, 0.75], math.log(2), [0.25, -0.25]),
+    ([math.log(1), math.log(2), math.log(5)], [0, 0, 1], math.log(8 / 5), [1 / 8, 2 / 8, -3 / 8]),
+    ([0.0, math.log(3)], [0.5, 0.5], math.log(4) - 0.5 * math.log(3), [-0.25, 0.25]),
+    ([1000.0, 0.0, -1000.0], [0.5, 0.0, 0.5], 1000.0, [0.5, 0.0, -0.5]),
+    ([0.0, 0.0], [0.5, 0.25], 0.75 * math.log(2), [-0.125, 0.125]),
+]
+
+
+@pytest.mark.parametrize("logits, target, value, gradients", EXPECTED_CROSS_ENTROPIES)
+@pytest.mark.parametrize("of", [float, Value])
+def test_cross_entropy_takes_the_probabilities_of_the_classes(logits, target, value, gradients, of):
+    loss, grads = loss_and_gradients(nn.cross_entropy, logits, [of(t) for t in target])
+    assert loss == pytest.approx(value, rel=1e-12)
+    assert grads == pytest.approx(gradients, rel=1e-12, abs=1e-12)
+
+
+def test_cross_entropy_of_probabilities_has_few_nodes_and_takes_batches():
+    zs, ts = values(3), values(3)
+    loss = nn.cross_entropy(zs, ts)
+    assert sorted(n.op for n in order(loss) if n.op) == [
+        "add",
+        "dot",
+        "logsumexp",
+        "mul",
+        "neg",
+        "sum",
+    ]
+    loss = nn.cross_entropy(zs, [0, 1, 0])
+    assert sorted(n.op for n in order(loss) if n.op) == ["add", "dot", "logsumexp", "mul", "neg"]
+    rows = [[Value(z) for z in row] for row, *_ in EXPECTED_CROSS_ENTROPIES[::2][:1] * 2]
+    assert nn.cross_entropy(rows, np.array([[0.25, 0.75]] * 2)).data == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("z", [-40.0, -0.5, 0.0, 2.0, 700.0])
+def test_a_target_that_is_a_value_is_in_the_general_formula(z, t):
+    for loss, target in (
+        (nn.binary_cross_entropy_with_logits, t),
+        (nn.hinge_loss, 2 * round(t) - 1),
+    ):
+        x, y, node = Value(z), Value(z), Value(target)
+        expected, found = loss(x, target), loss(y, node)
+        expected.backward()
+        found.backward()
+        assert node in order(found)
+        assert found.data == pytest.approx(expected.data, rel=1e-14)
+        assert y.grad == pytest.approx(x.grad, rel=1e-14)
+
+
+def test_targets_that_are_values_are_not_looked_at():
+    assert nn.hinge_loss(Value(0.5), Value(3.0)).data == 0.0
+    assert nn.binary_cross_entropy_with_logits(Value(0.0), Value(2.0)).data == pytest.approx(
+        math.log(2)
+    )
+    assert nn.cross_entropy(values(2), [Value(2.0), 0.0]).data == pytest.approx(2 * math.log(2))
+
+
 def values(*shape):
     return Value(0.5) if not shape else [values(*shape[1:]) for _ in range(shape[0])]
 
@@ -642,6 +702,18 @@ bce = nn.binary_cross_entropy_with_logits
         (nn.cross_entropy, values(3), 3, IndexError, "class 3 of 3; they are counted from 0"),
         (nn.cross_entropy, values(3), -1, IndexError, "class -1 of 3"),
         (nn.cross_entropy, values(3), 1.0, TypeError, "a class is a whole number, got 1.0"),
+        (nn.cross_entropy, values(3), Value(1), TypeError, "pass one-hot targets, 3 numbers"),
+        (nn.cross_entropy, values(2, 3), [1, Value(1)], TypeError, "would be frozen in"),
+        (
+            nn.cross_entropy,
+            values(2),
+            [1.5, 0],
+            ValueError,
+            "cross-entropy lies in [0, 1], got 1.5",
+        ),
+        (nn.cross_entropy, values(2), [math.nan, 0], ValueError, "lies in [0, 1], got nan"),
+        (nn.cross_entropy, values(2), ["x", 0], TypeError, "got the str 'x'"),
+        (nn.cross_entropy, values(2, 3), [[0, 1]] * 2, ValueError, "got (2, 3) and (2, 2)"),
         (nn.cross_entropy, values(2, 3), [1], ValueError, "got (2, 3) and (1,)"),
         (nn.cross_entropy, values(2, 3), 1, ValueError, "got (2, 3) and ()"),
         (nn.cross_entropy, values(), 0, ValueError, "got () and ()"),
@@ -662,12 +734,18 @@ def test_a_loss_of_what_does_not_fit_says_so(loss, predictions, targets, error, 
         ("mse_loss", [[1.0, -2.0], [0.5, 3.0]], [[0.0, 1.0], [0.5, -3.0]]),
         ("binary_cross_entropy_with_logits", [1000.0, -1000.0, 0.3, -3.0], [0.2, 1.0, 0.0, 0.7]),
         ("cross_entropy", [[1000.0, -1000.0, 3.0], [0.1, 0.2, -0.4]], [1, 2]),
+        (
+            "cross_entropy",
+            [[9.0, -1.0, 3.0], [0.1, 0.2, -0.4]],
+            [[0.5, 0.25, 0.25], [0.0, 1.0, 0.5]],
+        ),
     ],
 )
 def test_losses_are_pytorchs(name, predictions, targets):
     torch = pytest.importorskip("torch")
     x = torch.tensor(predictions, dtype=torch.float64, requires_grad=True)
-    y = torch.tensor(targets, dtype=torch.int64 if name == "cross_entropy" else torch.float64)
+    y = torch.tensor(targets) if name == "cross_entropy" else torch.tensor(targets).double()
+    y = y.double() if y.is_floating_point() else y
     expected = getattr(torch.nn.functional, name)(x, y)
     expected.backward()
     nodes = [[Value(v) for v in p] if isinstance(p, list) else Value(p) for p in predictions]

@@ -1,6 +1,7 @@
 """The optimisers against PyTorch's formulas, written in NumPy, and against PyTorch itself."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -105,6 +106,25 @@ def test_a_hundred_steps_are_those_of_the_formula(kind, options, expected):
     options = options | {"lr": options.get("lr", 0.001) / 50}
     reference = in_numpy(kind, options, 100)
     assert run(kind, options, 100) == pytest.approx(reference, rel=0, abs=1e-12)
+
+
+@each_case
+def test_arrays_move_as_numbers_do_and_in_place(kind, options, expected):
+    flat = SimpleNamespace(data=np.array(START), grad=np.zeros(3))
+    optimizer = kind([Value(x) for x in START], **({"lr": 1e-3} | options))
+    state = {name: [np.zeros(3)] for name in optimizer.state}
+    data = flat.data
+    for t in range(5):
+        flat.grad[:] = np.cos(data) + 0.2 * (t + 1) * data
+        optimizer.move(np, [flat], state)
+    assert flat.data is data
+    assert data.tolist() == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind, kept", [(SGD, ["velocity"]), (Adam, ["means", "squares"])])
+def test_the_state_has_a_number_for_each_parameter(kind, kept):
+    optimizer = kind([Value(1.0), Value(2.0)], lr=0.1)
+    assert optimizer.state == {name: [0.0, 0.0] for name in kept}
 
 
 @each_case

@@ -1,0 +1,375 @@
+"""The arrays of a program: where each node lives, and how one statement reads what others made.
+
+What a statement reads is a matrix of ids. If it runs evenly through one array it is a view of
+that; if not, it is gathered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from microgradx.places import element
+from microgradx.replay.names import variable
+from microgradx.replay.symbols import Symbol, Symbols
+from microgradx.replay.tape import Tape
+from microgradx.replay.views import Ids, Shape, has_gaps, is_whole, reshaped, view_text
+
+TURN = 2**20  # more than a node has operands: keys sort by the node, then by the operand
+NUMBER, PARAMETER = -1, -2  # places that are no array; tensors of parameters follow below
+
+
+class Use:
+    """That a statement reads the nodes `ids`, and what it gives back to them.
+
+    give: from the reader's adjoint, the contribution to each of `ids`, in their shape
+    keys: when each is read, in the order of the eager sweep; None where that is not followed
+    tail: what a contribution's shape ends in: ("n",) if there is one for each sample
+    """
+
+    def __init__(
+        self, reader: Array, ids: Ids, give: Callable[[Any], Any], keys: Any, tail: Shape
+    ) -> None:
+        self.reader = reader
+        self.ids = ids
+        self.give = give
+        self.keys = keys
+        self.tail = tail
+
+
+class Array:
+    """Nodes that one statement computes, or that are given.
+
+    ids:     the nodes, in the array's shape but for the samples
+    symbol:  the array as what others read
+    value:   what computes it, None for what is given
+    batched: whether there is one of it for each sample
+    wanted:  whether a parameter's gradient goes through it
+    ones:    the array with a row of ones behind it, None if nothing reads it so
+    label, variable: of an input, what the user calls it, and what holds a batch of it
+    """
+
+    def __init__(self, name: str, ids: Ids, symbol: Symbol, value: Any, batched: bool) -> None:
+        self.name = name
+        self.ids = ids
+        self.symbol = symbol
+        self.value = value
+        self.batched = batched
+        self.label = self.variable = ""
+        self.wanted = False
+        self.ones: Symbol | None = None
+        self.uses: list[Use] = []
+
+
+class Arrays:
+    """The arrays of a tape, in an order in which they can be computed.
+
+    inputs: by name, the ids of each input, in its shape
+    tail:   what every batched array's shape ends in: ("n",), or () where nothing is batched
+
+    p:         all parameters, in the order in which the arrays read them
+    blocks:    of p, the parts that are read as one: name, start, ids
+    products:  the matrix products, as (rows, terms, columns)
+    fallbacks: what had to be gathered
+    """
+
+    def __init__(self, tape: Tape, inputs: dict[str, Ids], tail: Shape) -> None:
+        self.tape = tape
+        self.tail = tail
+        self.table = Symbols()
+        self.all: list[Array] = []
+        self.inputs: list[Array] = []
+        self.constants: dict[str, Any] = {}
+        self.blocks: list[tuple[str, int, Ids]] = []
+        self.products: list[tuple[int, int, Any]] = []
+        self.fallbacks: list[str] = []
+        self.pool: list[Array] = []  # the arrays that are gathered from
+        self.takes: dict[str, list[tuple[Array, int]]] = {}
+        self._pooled: set[str] = set()
+        self._copies: dict[int, Array] = {}  # by array, or by number
+        self._names: dict[str, int] = {}
+        size = len(tape.values) + len(tape.numbers)
+        self.home = np.full(size, NUMBER)  # by id, its array; numbers and unplaced ones have none
+        self.index = np.zeros(size, dtype=np.int64)  # by id, its flat position there
+        self.place = np.full(size, NUMBER)  # by id, its array, or the tensor that it belongs to
+        self.batched = np.zeros(size, dtype=bool)
+        self.one = np.arange(size)  # by id, the first of the nodes that say the same
+        count = tape.parameters
+        self.p = Array("p", np.arange(count), self.table.leaf("p", (count,)), None, False)
+        self.p.wanted = True
+        self.all.append(self.p)
+        self._placed = 0
+        self.place[:count] = PARAMETER
+        for k, ids in enumerate(self._tensors()):
+            self.place[ids] = PARAMETER - 1 - k
+        for label, ids in inputs.items():
+            name = variable(label, {array.variable for array in self.inputs})
+            turned = f"{name}T" if tail and ids.ndim else name
+            leaf = self.table.leaf(turned, ids.shape + tail)
+            array = self.settle(Array(turned, ids, leaf, None, bool(tail)))
+            array.label, array.variable = label, name
+            self.inputs.append(array)
+
+    def _tensors(self) -> list[Ids]:
+        """The ids of the tensors that the parameters' labels tell of."""
+        elements: dict[str, dict[tuple[int, ...], int]] = {}
+        twice = set()
+        for i, value in enumerate(self.tape.values[: self.tape.parameters]):
+            path, index = element(value.label)
+            if index in elements.setdefault(path, {}):
+                twice.add(path)
+            elements[path][index] = i
+        return [
+            np.array(list(found.values()))
+            for path, found in elements.items()
+            if path and path not in twice and len({len(index) for index in found}) == 1
+        ]
+
+    def arrange(self, matrix: Ids) -> tuple[Ids, tuple[int, ...]]:
+        """An order of nodes in which some operand is read straight through, and their dims.
+
+        matrix: the operands, a row for each node
+        """
+        m = len(matrix)
+        if m == 1:
+            return np.arange(1), ()
+        best: tuple[Any, ...] = (0, np.arange(m), (m,))
+        for column in matrix.T:
+            home = self.home[column[0]]
+            if home < 0 or len(np.unique(column)) < m:
+                continue
+            array, index = self.all[home], self.index[column]
+            turn = np.argsort(index)
+            first, inner = index[turn[0]], int(np.prod(array.ids.shape[1:], dtype=int))
+            straight = index[turn[-1]] - first == m - 1
+            dims: tuple[int, ...] = (m,)
+            if array.ids.ndim > 1 and straight and m % inner == 0 and first % inner == 0:
+                dims = (m // inner, *array.ids.shape[1:]) if m > inner else array.ids.shape[1:]
+            score = 1 + 2 * straight + array.batched
+            if score > best[0]:
+                best = score, turn, dims
+        if best[0] == 0:  # every one of a row with every one of another?
+            columns = [self.index[c] for c in matrix.T if self.home[c[0]] >= 0][:2]
+            counts = tuple([len(np.unique(c)) for c in columns])
+            if len(counts) == 2 and min(counts) > 1 and counts[0] * counts[1] == m:
+                if np.unique(np.stack(columns), axis=1).shape[1] == m:
+                    return np.lexsort(columns[::-1]), counts
+        return best[1], best[2]
+
+    # --- making arrays ---------------------------------------------------------------------------
+
+    def name(self, kind: str) -> str:
+        """A name that nothing has yet."""
+        number = self._names.get(kind, 0)
+        self._names[kind] = number + 1
+        return f"{kind}{number}"
+
+    def compute(self, kind: str, ids: Ids, value: Any, batched: bool) -> Array:
+        """A new array of the nodes `ids`."""
+        name = self.name(kind)
+        leaf = self.table.leaf(name, ids.shape + (self.tail if batched else ()))
+        return self.settle(Array(name, ids, leaf, value, batched))
+
+    def settle(self, array: Array) -> Array:
+        """Let the nodes of an array live there."""
+        flat = array.ids.ravel()
+        self.home[flat] = self.place[flat] = len(self.all)
+        self.index[flat] = np.arange(flat.size)
+        self.batched[flat] = array.batched
+        self.all.append(array)
+        return array
+
+    def merged(self, said: dict[Any, list[int]]) -> list[int]:
+        """Of nodes by what they say, those to compute: where all is said several times, one each.
+
+        So it is with -mean, which every sample's difference makes anew.
+        """
+        counts = {len(alike) for alike in said.values()}
+        total = sum(len(alike) for alike in said.values())
+        often = len(counts) == 1 < min(counts) and len(said) > 3 or total >= 4 * len(said)
+        return [i for alike in said.values() for i in (alike[:1] if often else alike)]
+
+    def alias(self, said: dict[Any, list[int]]) -> None:
+        """Let what says the same live in the same place."""
+        for alike in said.values():
+            for by_id in (self.home, self.place, self.index, self.batched, self.one):
+                by_id[alike] = by_id[alike[0]]
+
+    def place_parameters(self, ids: Ids) -> None:
+        """Give parameters that lie nowhere yet the next places in p, in this order."""
+        start = self._placed
+        self.blocks.append((self.name("W" if ids.ndim > 1 else "b"), start, ids))
+        self._placed += ids.size
+        self.home[ids] = 0
+        self.index[ids] = np.arange(start, self._placed).reshape(ids.shape)
+        self.p.ids[start : self._placed] = ids.ravel()
+
+    def use(
+        self, reader: Array, ids: Ids, give: Callable[[Any], Any], keys: Any, summed: bool = False
+    ) -> None:
+        """Note down that `reader` reads ids, with every array that they live in.
+
+        summed: whether a contribution is one for all samples already
+        """
+        homes = self.home[ids.flat[0]] if ids.size == 1 else self.home[ids]
+        for home in np.unique(homes).tolist() if ids.size > 1 else [int(homes)]:
+            if home >= 0 and self.all[home].wanted:
+                tail = self.tail if reader.batched and not summed else ()
+                self.all[home].uses.append(Use(reader, ids, give, keys, tail))
+                reader.wanted = True
+
+    def visits(self, ids: Ids) -> Ids:
+        """When the sweep visits nodes, as the start of their keys."""
+        visits = self.tape.visits
+        return np.array([visits[i] for i in ids.ravel().tolist()]).reshape(ids.shape) * TURN
+
+    def is_batched(self, matrix: Ids, blocks: Iterable[Ids] = ()) -> bool:
+        """Whether a statement that reads `matrix` has a result for each sample.
+
+        The pool is one of samples: what must read any of `blocks` out of it has too.
+        """
+        if not self.tail or self.batched[matrix].any():
+            return True
+        return any(self._is_mixed(block) for block in blocks)
+
+    def _is_mixed(self, ids: Ids) -> bool:
+        """Whether nodes live in several arrays."""
+        flat = ids.ravel()
+        return len(set(np.where(flat < self.tape.parameters, 0, self.home[flat]).tolist())) > 1
+
+    # --- reading arrays --------------------------------------------------------------------------
+
+    def read(self, ids: Ids, batched: bool) -> Any:
+        """The nodes `ids` as a number or an array that broadcasts to their shape."""
+        tail = self.tail if batched else ()
+        for axis in range(ids.ndim):  # the same all along an axis: one of it will do
+            first = ids.take([0], axis=axis)
+            if ids.shape[axis] > 1 and (ids == first).all():
+                ids = first
+        flat = ids.ravel()
+        if flat.size == 1 and self.home[flat[0]] >= 0:
+            return self._view(self.all[self.home[flat[0]]], self.index[ids], tail)
+        numbers = flat >= len(self.tape.values)
+        if numbers.all():
+            return self.constant([self.tape.number(i) for i in flat.tolist()], ids.shape, tail)
+        unplaced = (self.home[flat] == NUMBER) & ~numbers
+        if unplaced.any():
+            fresh = flat[unplaced]
+            once = unplaced.all() and len(np.unique(fresh)) == fresh.size
+            dims = [size for size in ids.shape if size > 1] or [1]
+            self.place_parameters(fresh.reshape(dims) if once else np.unique(fresh))
+        homes = np.unique(self.home[flat])
+        if len(homes) > 1:
+            return self._gathered(ids, tail)
+        return self._view(self.all[homes[0]], self.index[ids], tail)
+
+    def constant(self, numbers: list[float], dims: Shape, tail: Shape) -> Any:
+        """Numbers that never change, as an array; a single one as itself."""
+        if len(numbers) == 1:
+            return numbers[0]
+        name = self.name("c")
+        self.constants[name] = np.array(numbers, dtype=float).reshape(dims)
+        leaf = self.table.leaf(name, dims)
+        return self.table.view(leaf, "[..., None]", (*dims, 1)) if tail else leaf
+
+    def _view(self, array: Array, index: Ids, tail: Shape) -> Any:
+        """Elements of one array: as a view of it if they lie evenly, else gathered."""
+        inner = self.tail if array.batched else ()
+        outer = inner or ((1,) if tail else ())  # the axis of the samples, if the reader has one
+        text = view_text(index, array.ids.shape, inner, outer)
+        if text is not None:
+            return self.table.view(array.symbol, text, index.shape + outer)
+        name = self.name("rows")
+        self.constants[name] = index.ravel()
+        self.fallbacks.append(f"{index.size} elements of {array.name}")
+        flat = self.flatten(array.symbol, (array.ids.size, *inner))
+        taken = self.table.take(flat, name, (index.size, *inner))
+        return self.flatten(taken, index.shape + outer)
+
+    def _gathered(self, ids: Ids, tail: Shape) -> Any:
+        """Nodes from several arrays, out of the pool in which those lie one behind the other."""
+        name = self.name("rows")
+        self.takes[name] = [self._pooled_row(i) for i in ids.ravel().tolist()]
+        homes = {self.all[h].name for h in np.unique(self.home[ids]).tolist() if h >= 0}
+        self.fallbacks.append(f"{ids.size} elements of {len(homes)} arrays")
+        pool = self.table.leaf("v", ("rows", *self.tail))
+        taken = self.table.take(pool, name, (ids.size, *self.tail))
+        return self.flatten(taken, ids.shape + self.tail)
+
+    def _pooled_row(self, i: int) -> tuple[Array, int]:
+        """Where in the pool a node lies; what is not computed for each sample is copied there."""
+        home, at = int(self.home[i]), int(self.index[i])
+        array = self.all[home] if home >= 0 else None
+        if array is None or array.value is None or not (array.batched or not self.tail):
+            key = i if array is None else home
+            copy = self._copies.get(key)
+            if copy is None or at >= copy.ids.size:
+                ids = np.array([i]) if array is None else array.ids.ravel()
+                ids = ids[: self._placed] if array is self.p else ids
+                name = self.name("copy")
+                leaf = self.table.leaf(name, (*ids.shape, *self.tail))
+                copy = self._copies[key] = Array(name, ids, leaf, self.read(ids, True), True)
+                self.all.append(copy)
+            array = copy
+        if array.name not in self._pooled:
+            self._pooled.add(array.name)
+            self.pool.append(array)
+        return array, at
+
+    def with_ones(self, ids: Ids) -> Symbol | None:
+        """The nodes `ids` and a row of ones after them, if they are all of a computed array.
+
+        The ones are the inputs that biases are the weights of.
+        """
+        homes = np.unique(self.home[ids])
+        array = self.all[homes[0]] if len(homes) == 1 and homes[0] > 0 else None
+        if array is None or ids.shape != array.ids.shape or array.ids.ndim == 0:
+            return None
+        if not is_whole(self.index[ids], ids.size) or (array in self.inputs and not self.tail):
+            return None
+        if array in self.inputs and ids.ndim > 1:
+            return None
+        if array.ones is None:
+            rows, *rest = array.symbol.shape
+            array.ones = self.table.leaf(f"{array.name}1", (rows + 1, *rest))
+        found: Symbol = array.ones
+        return found
+
+    def flatten(self, x: Symbol, shape: Shape) -> Symbol:
+        """x in another shape."""
+        if x.shape != shape and x.op == "view" and x.extra.startswith(".reshape"):
+            x = x.args[0]
+        if x.shape == shape:
+            return x
+        if self._has_gaps(x):  # its reshape would be a copy, made only once
+            x = self.table.make("copy", (x,), x.shape)
+        return self.table.view(x, reshaped(shape), shape)
+
+    def _has_gaps(self, x: Symbol) -> bool:
+        while x.op == "view":
+            if has_gaps(x.extra):
+                return True
+            x = x.args[0]
+        return bool(self.tail) and any(x is array.symbol for array in self.inputs)
+
+    def whole(self, x: Any, shape: Shape) -> Symbol:
+        """x in its full shape, where it was to be broadcast."""
+        if isinstance(x, Symbol) and x.shape == shape:
+            return x
+        return self.table.make("copy", (x,), shape)
+
+
+def times(partial: Any) -> Callable[[Any], Any]:
+    """What gives an operand its contribution."""
+
+    def give(d: Any) -> Any:
+        return partial * d
+
+    return give
+
+
+def same(d: Any) -> Any:
+    """The contribution to an operand whose partial is 1."""
+    return d

@@ -1,0 +1,300 @@
+"""Recording a function once, and being sure that the record says all that it does."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from microgradx.engine import Value, callers_line, record_lines
+from microgradx.nests import flat, nested, shape, show_shape
+from microgradx.places import element
+from microgradx.replay.replay import Replay
+from microgradx.replay.tape import Tape
+from microgradx.replay.views import Ids
+
+
+class FrozenBranch(TypeError):
+    """What was recorded depends on its numbers in a way that no replay can repeat."""
+
+
+def record(
+    fn: Callable[..., Any],
+    *example: Any,
+    parameters: Sequence[Value] | None = None,
+    dtype: Any = float,
+) -> Replay:
+    """`fn` of one sample, traced on Values and made ready for whole batches.
+
+    example:    one sample, an argument each: a number, or an array of them
+    parameters: the leaves that get gradients; as a rule all that were there before and are used
+    dtype:      of the arrays, float (64 bits) or "float32"
+
+    Returns a `Replay`: of a batch (n, …) for each argument the mean loss, if `fn` returns one
+    Value, or the outputs, if it returns a nest of them. A branch on a recorded number, or a number
+    that `fn` works out beside the graph, is a `FrozenBranch` that names the line. Ragged or empty
+    examples, and parameters that are not in the graph, are a ValueError.
+
+    >>> w = Value(2.0, "w")
+    >>> replay = record(lambda x, y: (w * x - y) ** 2, 1.0, 3.0)
+    >>> replay([1.0, 2.0], [3.0, 3.0]), replay.gradient
+    (1.0, array([1.]))
+    """
+    names = _names(fn, len(example))
+    arguments = [nested(x) for x in example]
+    for name, x in zip(names, arguments):
+        if shape(x) is None:
+            raise ValueError(f"the example of {name} is {show_shape(x)}; give one full sample")
+        if any(number != number for number in flat(x)):
+            raise ValueError(f"the example of {name} has a nan; give another sample")
+    with _collector_paused():
+        with _refusing_branches(), _births() as born:
+            inputs, found = _traced(fn, arguments)
+        outputs = list(flat(found))
+        if parameters is None:
+            made = {*inputs, *born}
+            reached = Tape(outputs, None, inputs).values
+            parameters = [x for x in reached if x.rule is None and x not in made]
+            parameters.sort(key=lambda x: element(x.label))
+        tape = _tape(outputs, parameters, inputs)
+        _check_that_it_repeats(tape, fn, arguments)
+        ids = _ids(names, arguments, tape)
+        return Replay(tape, ids, shape(found), batched=True, dtype=dtype)
+
+
+def lift(
+    loss: Value,
+    inputs: Any = (),
+    parameters: Sequence[Value] | None = None,
+    dtype: Any = float,
+) -> Replay:
+    """A graph that is already unrolled over its samples, made ready to be run again.
+
+    inputs:     leaves that other numbers take the place of: an array of Values, or a dict of
+                arrays by name; `replay(*arrays)` takes them in their shapes
+    parameters: the leaves that get gradients; as a rule all others
+
+    Errors as for `record`.
+
+    >>> w = Value(2.0, "w")
+    >>> replay = lift((w * 3.0 - 1.0) ** 2)
+    >>> replay(), replay.gradient
+    (25.0, array([30.]))
+    """
+    if not isinstance(loss, Value):
+        raise TypeError(f"lift takes the Value that a graph leads to, got a {_kind(loss)}")
+    given = inputs if isinstance(inputs, Mapping) else {"x": inputs}
+    arrays = {str(name): nested(x) for name, x in given.items() if nested(x) != []}
+    leaves = list(flat(list(arrays.values())))
+    for x in leaves:
+        if not isinstance(x, Value) or x.rule is not None:
+            raise TypeError(f"the inputs of lift are Values that are leaves, got {x!r:.60}")
+    for name, x in arrays.items():
+        if shape(x) is None:
+            raise ValueError(f"the input {name} is {show_shape(x)}; give a full array")
+    with _collector_paused():
+        tape = _tape([loss], parameters, leaves)
+        ids = _ids(arrays, arrays.values(), tape)
+        return Replay(tape, ids, (), batched=False, dtype=dtype)
+
+
+# --- tracing -------------------------------------------------------------------------------------
+
+
+def _names(fn: Callable[..., Any], count: int) -> list[str]:
+    """What the arguments of `fn` are called; the generated source uses the names."""
+    try:
+        bound = inspect.signature(fn).bind(*range(count))
+    except TypeError as error:
+        raise TypeError(f"fn can't be called with {count} arguments: {error}") from None
+    except ValueError:  # a builtin without a signature
+        return [f"x{k}" for k in range(count)]
+    names: list[str] = []
+    for name, given in bound.arguments.items():
+        many = isinstance(given, tuple)
+        names += [f"{name}{k}" for k in range(len(given))] if many else [name]
+    return names
+
+
+def _traced(fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], Any]:
+    """The inputs that a sample becomes, and what `fn` makes of them."""
+    inputs: list[Value] = []
+
+    def values(x: Any) -> Any:
+        if isinstance(x, list):
+            return [values(part) for part in x]
+        inputs.append(Value(x))
+        return inputs[-1]
+
+    found = nested(fn(*[values(x) for x in arguments]))
+    outputs = list(flat(found))
+    if not outputs or not all(isinstance(x, Value) for x in outputs):
+        raise TypeError(f"fn must return a Value or a nest of Values, got {found!r:.60}")
+    if shape(found) is None:
+        raise ValueError(f"fn returned {show_shape(found)} of Values; return a full array of them")
+    return inputs, found
+
+
+def _tape(
+    outputs: list[Value], parameters: Sequence[Value] | None, inputs: list[Value]
+) -> Tape:
+    """The tape of `outputs`, if the parameters are leaves that it leads back to."""
+    if parameters is not None:
+        _check_parameters(parameters, set(inputs))
+    tape = Tape(outputs, parameters, inputs)
+    for k, i in enumerate(tape.outputs):
+        if tape.is_number(i):
+            raise ValueError(f"output {k} is {outputs[k]!r}, which does not depend on anything")
+    if parameters is None:
+        return tape
+    used = set(chain.from_iterable(tape.args)).union(tape.outputs)
+    used.update(*set(chain.from_iterable(tape.rows)))
+    idle = [i for i in range(tape.parameters) if i not in used]
+    if idle:
+        name = tape.values[idle[0]].label or repr(tape.values[idle[0]])
+        raise ValueError(
+            f"{len(idle)} parameters are not in the graph, {name} among them: leave them out"
+        )
+    return tape
+
+
+def _check_parameters(parameters: Any, inputs: set[Value]) -> None:
+    if isinstance(parameters, (str, Value)) or not isinstance(parameters, Iterable):
+        raise TypeError(f"parameters are a list of Values, got {parameters!r:.60}")
+    for k, x in enumerate(parameters):
+        if not isinstance(x, Value):
+            raise TypeError(f"parameter {k} is a {_kind(x)}, not a Value")
+        if x.rule is not None or x in inputs:
+            raise ValueError(f"parameter {x.label or k} is no leaf of its own but {x!r}")
+
+
+def _ids(names: Iterable[str], arrays: Iterable[Any], tape: Tape) -> dict[str, Ids]:
+    """By name, the ids of an input, in its shape."""
+    ids, at = {}, tape.parameters
+    for name, x in zip(names, arrays):
+        stop = at + len(list(flat(x)))
+        ids[name] = np.arange(at, stop).reshape(shape(x) or ())
+        at = stop
+    return ids
+
+
+# --- what would be frozen in ---------------------------------------------------------------------
+
+
+BRANCHES = {
+    "__bool__": "bool()", "__float__": "float()",
+    "__lt__": "<", "__le__": "<=", "__gt__": ">", "__ge__": ">=",
+}  # fmt: skip
+
+
+@contextmanager
+def _refusing_branches() -> Iterator[None]:
+    """Within it, bool(), float() and comparisons of Values are refused."""
+    before = {name: getattr(Value, name) for name in BRANCHES}
+    for name, sign in BRANCHES.items():
+        setattr(Value, name, _refusal(sign))
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Value, name, method)
+
+
+def _refusal(sign: str) -> Callable[..., Any]:
+    def refuse(self: Value, *_: Any) -> Any:
+        file, line = callers_line()
+        raise FrozenBranch(
+            f"{file}:{line} asks for {sign} of {self!r} while it is recorded; the answer would "
+            "stand for all samples. Write the branch with where, maximum, minimum or relu"
+        )
+
+    return refuse
+
+
+@contextmanager
+def _births() -> Iterator[list[Value]]:
+    """The leaves that are made within it."""
+    born: list[Value] = []
+    before = Value.__init__
+
+    def remember(self: Value, data: Any, label: str = "") -> None:
+        before(self, data, label)
+        born.append(self)
+
+    Value.__init__ = remember  # type: ignore[method-assign]
+    try:
+        yield born
+    finally:
+        Value.__init__ = before  # type: ignore[method-assign]
+
+
+def _check_that_it_repeats(tape: Tape, fn: Callable[..., Any], arguments: list[Any]) -> None:
+    """Trace `fn` again at other numbers: only the inputs and parameters may have changed."""
+    parameters = tape.values[: tape.parameters]
+    before = [p.data for p in parameters]
+    try:
+        for p in parameters:
+            p.data = _moved(p.data)
+        with _refusing_branches(), record_lines():
+            inputs, found = _traced(fn, _moved_nest(arguments))
+        again = Tape(list(flat(found)), parameters, inputs)
+    finally:
+        for p, x in zip(parameters, before):
+            p.data = x
+    for i, rule in enumerate(tape.rules[tape.leaves :], tape.leaves):
+        if i >= len(again.values):
+            break
+        if again.rules[i] is not rule or not _same_operands(tape, again, i):
+            node = again.values[i]
+            where = f"{node.line[0]}:{node.line[1]}" if node.line else "fn"
+            raise FrozenBranch(
+                f"{where} makes another node at other numbers: {tape.values[i]!r} became {node!r}. "
+                "A branch, or a number worked out beside the graph, from .data or at random, would "
+                "be the same for all samples; make it of Values, or pass it as an argument"
+            )
+    if len(again.values) != len(tape.values):
+        raise FrozenBranch(
+            f"fn makes a graph of {len(tape.values) - tape.leaves} nodes, and one of "
+            f"{len(again.values) - again.leaves} at other numbers; a replay has only one graph"
+        )
+
+
+def _same_operands(tape: Tape, again: Tape, i: int) -> bool:
+    """Whether a node reads the same nodes and numbers on both tapes."""
+    if tape.args[i] == again.args[i] and tape.rows[i] == again.rows[i]:
+        if tape.numbers == again.numbers:
+            return True
+    one, other = (
+        [repr(t.number(j)) if t.is_number(j) else j for j in t.operands(i)] for t in (tape, again)
+    )
+    return one == other
+
+
+def _moved_nest(x: Any) -> Any:
+    return [_moved_nest(part) for part in x] if isinstance(x, list) else _moved(x)
+
+
+def _moved(x: Any) -> float:
+    """Another number, on the other side of 0."""
+    return float(x) * -1.6875 - 0.3125
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Without the garbage collector, which looks at every list that is made and frees none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _kind(x: Any) -> str:
+    return type(x).__name__

@@ -1,0 +1,372 @@
+"""A replay: the recorded graph as array code, with buffers for batches of any size."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from microgradx.engine import Value
+from microgradx.reals import number
+from microgradx.replay.adjoints import Adjoints
+from microgradx.replay.agreement import check_gradient, check_values
+from microgradx.replay.arrays import Array
+from microgradx.replay.emit import Writer, source
+from microgradx.replay.lifter import lifted
+from microgradx.replay.tape import Tape
+from microgradx.replay.views import Ids
+
+Floats = np.ndarray[Any, np.dtype[Any]]
+NO_LOSS = "what was recorded returns several Values; a loss is one. Use replay.forward"
+_numbers = itertools.count(1)
+
+
+class Bound(NamedTuple):
+    """The generated functions for batches of one size, and the arrays that they fill."""
+
+    forward: Callable[[], Any]
+    backward: Callable[[], None]
+    arrays: dict[str, Any]
+
+
+class Replay:
+    """What `record` and `lift` return; called with a batch it gives the mean loss.
+
+    parameters: the Values that have gradients, in the order of `data` and `gradient`
+    data:       their numbers, one flat array; `replay.data -= lr * replay.gradient` is a step
+    gradient:   that of the mean loss of the latest batch
+    source:     the generated NumPy
+
+    The arrays are the replay's own: `store` writes them to the Values, `refresh` reads these.
+    """
+
+    def __init__(
+        self, tape: Tape, inputs: Mapping[str, Ids], outputs: Any, *, batched: bool, dtype: Any
+    ) -> None:
+        self.dtype = _float_type(dtype)
+        self._tape = tape
+        self._outputs = outputs
+        self._arrays = arrays = lifted(tape, dict(inputs), ("n",) if batched else ())
+        self._adjoints = Adjoints(arrays, tape.outputs[0]) if outputs == () else None
+        self._writer = Writer(arrays, self._adjoints)
+        loss = None if self._adjoints is None else self._loss()
+        self.source = source(self._writer, loss)
+        self._make = _compiled(self.source)
+        self._constants = self._all_constants()
+        self.parameters = [tape.values[i] for i in arrays.p.ids.tolist()]
+        self.data = np.zeros(len(self.parameters), self.dtype)
+        self.gradient = np.zeros_like(self.data)
+        self._bound: dict[int, Bound] = {}
+        self._latest: Bound | None = None
+        self._played: list[Value] = []
+        self._known: list[float] = []
+        self._turn = 0
+        self.refresh()
+        self._check()
+
+    # --- running ---------------------------------------------------------------------------------
+
+    def __call__(self, *batch: Any) -> float:
+        """The mean loss of a batch; `gradient` is that of it.
+
+        batch: an array (n, …) for each argument, of any n; for a lifted graph, one in the shape of
+               each of its inputs
+
+        A wrong number of arrays or something else than numbers is a TypeError, a wrong shape, an
+        empty batch or a nan a ValueError; so is a parameter that was changed behind the replay's
+        back, of which each call looks at some.
+        """
+        if self._adjoints is None:
+            raise TypeError(NO_LOSS)
+        self._check_some_parameters()
+        bound = self._fill(batch)
+        with np.errstate(all="ignore"):
+            loss = float(bound.forward())
+            if loss != loss:
+                self._refuse_nan(bound)
+            bound.backward()
+        return loss
+
+    def forward(self, *batch: Any) -> Floats:
+        """What was recorded, of each sample: (n,), or (n, …) with the shape of the outputs."""
+        self._check_some_parameters()
+        bound = self._fill(batch)
+        with np.errstate(all="ignore"):
+            bound.forward()
+        samples = self._arrays.tail and (len(self._input_arrays(bound)[0]) if batch else 1)
+        size = (samples,) if samples else ()
+        found = np.empty((len(self._tape.outputs), *size), self.dtype)
+        for k, i in enumerate(self._tape.outputs):
+            found[k] = self._element(bound, i)
+        if np.isnan(found).any():
+            self._refuse_nan(bound)
+        return np.moveaxis(found, 0, -1).reshape(*size, *self._outputs)
+
+    def buffers(self, n: int) -> dict[str, Floats]:
+        """The arrays from which `run` takes a batch of n samples, by argument; fill them first."""
+        if not isinstance(n, (int, np.integer)) or n < 1:
+            raise ValueError(f"a batch has at least one sample, got n = {n!r}")
+        bound = self._bind(int(n))
+        return {array.label: bound.arrays[array.variable] for array in self._arrays.inputs}
+
+    def run(self, n: int) -> float:
+        """The mean loss of the batch in `buffers(n)`, and its gradient, without any check."""
+        if self._adjoints is None:
+            raise TypeError(NO_LOSS)
+        bound = self._latest = self._bind(n)
+        loss = bound.forward()
+        bound.backward()
+        return loss  # type: ignore[no-any-return]
+
+    # --- parameters ------------------------------------------------------------------------------
+
+    def store(self) -> None:
+        """Let the parameters have the replay's numbers, and its gradient as their grad.
+
+        A parameter that something else has changed is a ValueError; `refresh` takes it over.
+        """
+        self._check_parameters(0, len(self.parameters))
+        self._known = self.data.tolist()
+        for p, x, d in zip(self.parameters, self._known, self.gradient.tolist()):
+            p.data, p.grad = x, d
+
+    def refresh(self) -> None:
+        """Take over the parameters' numbers as they are now."""
+        self._known = [p.data for p in self.parameters]
+        self.data[:] = self._known
+
+    def _check_some_parameters(self) -> None:
+        """Whether some of the parameters are as they were left; others have their turn later."""
+        start, stop = self._turn, self._turn + 32
+        self._check_parameters(start, stop)
+        self._turn = stop if stop < len(self.parameters) else 0
+
+    def _check_parameters(self, start: int, stop: int) -> None:
+        now = [p.data for p in self.parameters[start:stop]]
+        if now != self._known[start:stop]:  # which is quick, as the floats are the same objects
+            for k, (x, known) in enumerate(zip(now, self._known[start:stop]), start):
+                if x != known and (x == x or known == known):
+                    raise ValueError(self._changed(k))
+
+    def _changed(self, k: int) -> str:
+        p = self.parameters[k]
+        return (
+            f"parameter {p.label or k} is {p.data!r} now and was {self._known[k]!r}: something "
+            "else has changed it. replay.refresh() takes the new numbers over"
+        )
+
+    # --- between scalars and arrays --------------------------------------------------------------
+
+    def scalar(self, sample: int = 0) -> Value:
+        """The scalar graph of one sample of the latest batch, at today's parameters.
+
+        It leads to the parameters themselves, which are stored; call `backward()` on it, and draw
+        or explain it. A nest of outputs gives the first of them.
+        """
+        bound = self._latest
+        if bound is None:
+            raise ValueError("there is no batch yet to take a sample from; call the replay first")
+        sample = operator.index(sample)
+        arrays = self._input_arrays(bound)
+        count = len(arrays[0]) if arrays and self._arrays.tail else 1
+        if not -count <= sample < count:
+            raise IndexError(f"sample {sample} of a batch of {count}")
+        self.store()
+        taken = [x[sample] if self._arrays.tail else x for x in arrays]
+        numbers = [x for part in taken for x in np.ravel(part).tolist()]
+        self._played = self._tape.play(numbers)
+        return self._played[self._tape.outputs[0]]
+
+    def locate(self, node: Value) -> tuple[str, tuple[int, ...]]:
+        """The array of `source`, and the place in it, that a node's data is in.
+
+        node: of the recorded graph, or of the latest `scalar`. In an array of samples the sample is
+        one more index, the last. A number in between that has no array is a KeyError.
+        """
+        i = self._tape.find(node)
+        if i is None and self._played:
+            i = next((k for k, other in enumerate(self._played) if other is node), None)
+        if i is None:
+            raise KeyError(f"{node!r} is in no graph of this replay")
+        if self._arrays.home[i] < 0:
+            raise KeyError(f"{node!r} is a partial sum, added up within an array statement")
+        array = self._arrays.all[self._arrays.home[i]]
+        return array.name, _position(int(self._arrays.index[i]), array)
+
+    def node(self, name: str, index: tuple[int, ...]) -> Value:
+        """The node at a place in an array: of the latest `scalar`, else of the recorded graph."""
+        for array in self._arrays.all:
+            if array.name == name:
+                i = int(array.ids[index])
+                return (self._played or self._tape.values)[i]
+        raise KeyError(f"no array {name!r}; the source names them")
+
+    def array(self, name: str) -> Floats:
+        """An array of `source`, as the latest batch left it."""
+        if self._latest is None or name not in self._latest.arrays:
+            raise KeyError(f"no array {name!r} yet; call the replay first")
+        found: Floats = self._latest.arrays[name]
+        return found
+
+    def __str__(self) -> str:
+        arrays = self._arrays
+        products = [f"  ({r} × {k}) · ({k} × {c})" for r, k, c in arrays.products]
+        lines = [
+            f"nodes recorded: {len(self._tape.values):,}; "
+            f"array statements: {self._writer.statements}; matrix products: {len(products)}",
+            *products,
+            *[f"  gathered: {text}" for text in arrays.fallbacks[:8]],
+        ]
+        if len(arrays.fallbacks) > 8:
+            lines.append(f"  and {len(arrays.fallbacks) - 8} more gathered")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<Replay of {len(self._tape.values)} nodes, {len(self.parameters)} parameters>"
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Whether all is as in the scalar graph: that which was recorded, and one at other inputs.
+
+        Where there are batches it is one of three, or a mistake between samples could hide.
+        """
+        tape = self._tape
+        samples: list[list[Value]] = [tape.values]
+        if self._arrays.tail:
+            inputs = tape.values[tape.parameters : tape.leaves]
+            samples += [tape.play(-1.375 * x.data - 0.25 for x in inputs), tape.values]
+        bound = self._bind(len(samples))
+        for array in self._arrays.inputs:
+            data = [[nodes[i].data for i in array.ids.ravel().tolist()] for nodes in samples]
+            bound.arrays[array.variable].flat = np.ravel(data)
+        with np.errstate(all="ignore"):
+            bound.forward()
+            computed = [array for array in self._arrays.all if array.value is not None]
+            check_values(samples, computed, bound.arrays)
+            if self._adjoints is not None:
+                bound.backward()
+                gradient = np.empty_like(self.gradient)
+                gradient[self._arrays.p.ids] = self.gradient
+                check_gradient(samples, tape.outputs[0], tape.parameters, gradient)
+        self.gradient[:] = 0.0
+
+    def _loss(self) -> str:
+        """The mean loss, in the words of the source."""
+        i = self._tape.outputs[0]
+        array = self._arrays.all[self._arrays.home[i]]
+        at = _position(int(self._arrays.index[i]), array)
+        text = array.name + (f"[{', '.join(map(str, at))}]" if at else "")
+        if not (array.batched and self._arrays.tail):
+            return f"{text}.item()"
+        self._writer.buffers.append("shares = np.full(n, share, dtype)")
+        return f"{text}.dot(shares)"
+
+    def _all_constants(self) -> dict[str, Any]:
+        arrays = self._arrays
+        found = {
+            name: x.astype(self.dtype) if x.dtype == float else x
+            for name, x in arrays.constants.items()
+        }
+        starts, row = {}, 0
+        for array in arrays.pool:
+            starts[array.name] = row
+            row += array.ids.size
+            if array.ones is not None:
+                row += array.ids.size // array.ids.shape[0]
+        for name, rows in arrays.takes.items():
+            found[name] = np.array([starts[array.name] + k for array, k in rows])
+        return found | (self._adjoints.plans if self._adjoints else {})
+
+    def _bind(self, n: int) -> Bound:
+        bound = self._bound.get(n)
+        if bound is None:
+            made = self._make(n, self.data, self.gradient, self._constants, self.dtype)
+            bound = self._bound[n] = Bound(*made)
+        return bound
+
+    def _input_arrays(self, bound: Bound) -> list[Floats]:
+        return [bound.arrays[array.variable] for array in self._arrays.inputs]
+
+    def _fill(self, batch: tuple[Any, ...]) -> Bound:
+        """The functions for this batch, with the batch in their buffers."""
+        inputs = self._arrays.inputs
+        if len(batch) != len(inputs):
+            names = ", ".join(array.label for array in inputs) or "nothing"
+            raise TypeError(f"the replay takes {names}; got {len(batch)} arrays")
+        arrays = [_numbers_of(array.label, x) for array, x in zip(inputs, batch)]
+        n = len(arrays[0]) if arrays and self._arrays.tail and arrays[0].ndim else 1
+        for array, x in zip(inputs, arrays):
+            wanted = (n, *array.ids.shape) if self._arrays.tail else array.ids.shape
+            if x.shape != wanted:
+                wide = ("n", *array.ids.shape) if array is inputs[0] else wanted
+                shown = f"({', '.join(map(str, wide))}{',' * (len(wide) == 1)})"
+                raise ValueError(f"{array.label} expected an array of shape {shown}, got {x.shape}")
+        if n == 0:
+            raise ValueError("the batch is empty; give at least one sample")
+        bound = self._latest = self._bind(n)
+        for array, x in zip(inputs, arrays):
+            bound.arrays[array.variable][...] = x
+        return bound
+
+    def _refuse_nan(self, bound: Bound) -> None:
+        """Say so if a nan came in with the batch."""
+        for array, x in zip(self._arrays.inputs, self._input_arrays(bound)):
+            found = np.argwhere(np.isnan(x))
+            if len(found):
+                names = ("row", "column", "depth")
+                place = ", ".join(f"{what} {k}" for what, k in zip(names, found[0].tolist()))
+                raise ValueError(f"{array.label} has a nan in {place}; leave it out or fill it in")
+
+    def _element(self, bound: Bound, i: int) -> Any:
+        array = self._arrays.all[self._arrays.home[i]]
+        return bound.arrays[array.name][_position(int(self._arrays.index[i]), array)]
+
+
+def _position(at: int, array: Array) -> tuple[int, ...]:
+    return tuple([int(k) for k in np.unravel_index(at, array.ids.shape)])
+
+
+def _numbers_of(name: str, x: Any) -> Floats:
+    """x as an array of real numbers."""
+    try:
+        found = np.asarray(x)
+    except ValueError:
+        raise ValueError(f"{name} is ragged; its samples must have one shape") from None
+    if found.dtype == object:
+        found = _floats_of(found)
+    if found.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold numbers, got an array of {found.dtype}")
+    return found
+
+
+def _floats_of(x: Floats) -> Floats:
+    """Objects as floats if they are numbers, such as Fractions; else as they are."""
+    try:
+        return np.array([number(element) for element in x.ravel()]).reshape(x.shape)
+    except TypeError:
+        return x
+
+
+def _float_type(dtype: Any) -> Any:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found not in (np.float64, np.float32):
+        raise ValueError(f"a replay computes in float64 or float32, got dtype {dtype!r}")
+    return found
+
+
+def _compiled(text: str) -> Callable[..., Any]:
+    """The function `bind` of generated source, through which a debugger can step."""
+    name = f"<replay {next(_numbers)}>"
+    linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+    space: dict[str, Any] = {}
+    exec(compile(text, name, "exec"), space)
+    bind: Callable[..., Any] = space["bind"]
+    return bind

@@ -1,0 +1,302 @@
+"""Array expressions: what a rule of the table computes, as a graph of NumPy calls.
+
+A rule is generic over its namespace. Run on `Symbol`s, it says which array functions it is made
+of. Equal expressions are one object, and the rewritings below keep every bit of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from microgradx import floats
+from microgradx.replay.views import Shape
+from microgradx.rules import Rule
+
+EXACT = {
+    "add", "subtract", "multiply", "divide", "negative", "sqrt", "abs", "sign", "maximum",
+    "minimum", "where", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
+    "logical_and", "logical_not", "view", "take", "leaf", "float", "copy", "in_turn",
+}  # fmt: skip
+COMMUTATIVE = {"add", "multiply"}
+TRUTHS = {
+    "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and",
+    "logical_not",
+}  # fmt: skip
+
+
+class Symbol:
+    """An array that some call will compute: `op` is the NumPy function, `args` what it is given.
+
+    extra: what else the call needs: the text of a view, the axis of a reduction, …
+    """
+
+    __slots__ = ("table", "op", "args", "shape", "extra", "depth")
+
+    def __init__(self, table: Symbols, op: str, args: tuple[Any, ...], shape: Shape, extra: Any):
+        self.table = table
+        self.op = op
+        self.args = args
+        self.shape = shape
+        self.extra = extra
+        self.depth: int = 1 + max([x.depth for x in args if isinstance(x, Symbol)], default=0)
+
+    @property
+    def truth(self) -> bool:
+        """Whether its elements are True and False."""
+        return self.op in TRUTHS or (
+            self.op in ("view", "take") and isinstance(self.args[0], Symbol) and self.args[0].truth
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.op}({', '.join(map(repr, self.args))}){self.shape}"
+
+    def __bool__(self) -> bool:
+        raise TypeError("a rule that branches on its operands can't run on arrays; use xp.where")
+
+    __hash__ = object.__hash__
+
+    def __add__(self, other: Any) -> Any:
+        return self.table.call("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return self.table.call("add", other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return self.table.call("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self.table.call("subtract", other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return self.table.call("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self.table.call("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.table.call("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self.table.call("divide", other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return self.table.call("power", self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return self.table.call("power", other, self)
+
+    def __neg__(self) -> Any:
+        return self.table.call("negative", self)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        return self.table.call("abs", self)
+
+    def __lt__(self, other: Any) -> Any:
+        return self.table.call("less", self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return self.table.call("less_equal", self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self.table.call("greater", self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self.table.call("greater_equal", self, other)
+
+    def __eq__(self, other: Any) -> Any:
+        return self.table.call("equal", self, other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self.table.call("not_equal", self, other)
+
+    def __and__(self, other: Any) -> Any:
+        return self.table.call("logical_and", self, other)
+
+    __rand__ = __and__
+
+    def __invert__(self) -> Any:
+        return self.table.call("logical_not", self)
+
+
+class Symbols:
+    """The table of a program's expressions, and the namespace that its rules are run with."""
+
+    def __init__(self) -> None:
+        self.known: dict[Any, Symbol] = {}
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *args: self.call(name, *args)
+
+    def make(self, op: str, args: tuple[Any, ...], shape: Shape, extra: Any = None) -> Symbol:
+        """The one symbol of this description."""
+        names = [_identity(x) for x in args]
+        if op in COMMUTATIVE:
+            names.sort(key=repr)
+        key = (op, tuple(names), shape, extra)
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = Symbol(self, op, args, shape, extra)
+        return found
+
+    def call(self, op: str, *args: Any) -> Any:
+        """`op` of symbols and numbers, elementwise."""
+        if not any(isinstance(x, Symbol) for x in args):
+            return _of_numbers(op, *args)
+        rewrite = REWRITE.get(op)
+        if rewrite is not None:
+            better = rewrite(self, *args)
+            if better is not None:
+                return better
+        shape = broadcast(*[x.shape for x in args if isinstance(x, Symbol)])
+        return self.make(op, args, shape)
+
+    # --- what is not elementwise -----------------------------------------------------------------
+
+    def leaf(self, name: str, shape: Shape) -> Symbol:
+        """An array that is there when the program starts."""
+        return self.make("leaf", (), shape, name)
+
+    def view(self, x: Symbol, text: str, shape: Shape) -> Symbol:
+        """x with `text` behind it: an index, a reshape, a transposition."""
+        return self.make("view", (x,), shape, text) if text else x
+
+    def take(self, x: Symbol, rows: str, shape: Shape) -> Symbol:
+        """The rows of x that are listed in the array called `rows`."""
+        return self.make("take", (x,), shape, rows)
+
+    def dot(self, a: Symbol, b: Symbol) -> Symbol:
+        return self.make("dot", (a, b), a.shape[:-1] + b.shape[1:])
+
+    def reduce(self, op: str, x: Any, axis: int) -> Any:
+        """x without `axis`, its elements along it combined by `op`, one after the other."""
+        axis %= len(x.shape)
+        return self.make("reduce", (x,), x.shape[:axis] + x.shape[axis + 1 :], (op, axis))
+
+    def in_turn(self, x: Symbol) -> Symbol:
+        """The sum of x along its first axis, from the first element to the last."""
+        return self.make("in_turn", (x,), x.shape[1:])
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """The shape of an elementwise result: shapes are aligned at their ends."""
+    rank = max(map(len, shapes))
+    padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    result = []
+    for sizes in zip(*padded):
+        wide = {size for size in sizes if size != 1}
+        assert len(wide) < 2, shapes
+        result.append(wide.pop() if wide else 1)
+    return tuple(result)
+
+
+def expand(rule: Rule, table: Symbols, operands: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """The value and the partials of `rule` as expressions; a row's partials are a list."""
+    value, *partials = rule.function(table, *operands)
+    return value, partials
+
+
+# --- rewritings that keep every bit --------------------------------------------------------------
+
+
+def _identity(x: Any) -> Any:
+    return ("symbol", id(x)) if isinstance(x, Symbol) else repr(x)
+
+
+def _of_numbers(op: str, *args: Any) -> Any:
+    """The same of plain numbers, which a rule may compute on the way."""
+    operator = NUMBERS.get(op)
+    return operator(*args) if operator else getattr(floats, op)(*args)
+
+
+NUMBERS: dict[str, Callable[..., Any]] = {
+    "add": lambda x, y: x + y,
+    "subtract": lambda x, y: x - y,
+    "multiply": lambda x, y: x * y,
+    "negative": lambda x: -x,
+    "less": lambda x, y: x < y,
+    "less_equal": lambda x, y: x <= y,
+    "greater": lambda x, y: x > y,
+    "greater_equal": lambda x, y: x >= y,
+    "equal": lambda x, y: x == y,
+    "not_equal": lambda x, y: x != y,
+    "logical_and": lambda x, y: x and y,
+    "logical_not": lambda x: not x,
+}
+
+
+def _is(x: Any, op: str) -> bool:
+    return isinstance(x, Symbol) and x.op == op
+
+
+def _is_number(x: Any, value: float | None = None) -> bool:
+    return not isinstance(x, Symbol) and (value is None or x == value)
+
+
+def _add(table: Symbols, x: Any, y: Any) -> Any:  # x + -y = x - y, a·x + a·x = 2·a · x
+    if x is y:
+        if _is(x, "multiply"):
+            a, b = sorted(x.args, key=lambda arg: len(getattr(arg, "shape", ())))
+            return table.call("multiply", table.call("multiply", 2.0, a), b)
+        return table.call("multiply", 2.0, x)
+    if _is(y, "negative"):
+        return table.call("subtract", x, y.args[0])
+    if _is(x, "negative"):
+        return table.call("subtract", y, x.args[0])
+    return None
+
+
+def _subtract(table: Symbols, x: Any, y: Any) -> Any:  # x - -y = x + y
+    return table.call("add", x, y.args[0]) if _is(y, "negative") else None
+
+
+def _multiply(table: Symbols, x: Any, y: Any) -> Any:  # 1 · y = y, -1 · y = -y, -x · y = -(x · y)
+    for factor, other in ((x, y), (y, x)):
+        if _is_number(factor, 1.0):
+            return other
+        if _is_number(factor, -1.0):
+            return table.call("negative", other)
+        if _is(factor, "negative"):
+            return table.call("negative", table.call("multiply", factor.args[0], other))
+    return None
+
+
+def _negative(table: Symbols, x: Any) -> Any:  # - -x = x
+    return x.args[0] if _is(x, "negative") else None
+
+
+def _power(table: Symbols, x: Any, y: Any) -> Any:
+    if _is_number(y, 0.0):
+        return 1.0
+    if _is_number(y, 1.0):
+        return x
+    return table.make("square", (x,), x.shape) if _is_number(y, 2.0) else None
+
+
+def _where(table: Symbols, condition: Any, x: Any, y: Any) -> Any:
+    if not isinstance(condition, Symbol):
+        return x if condition else y
+    if _is(condition, "less_equal") and _is_number(condition.args[1], 0.0):
+        z = condition.args[0]
+        if _is_number(x, 0.0) and y is z:
+            return table.call("maximum", z, 0.0)  # 0 where z <= 0, and nan where it is nan
+        if _is_number(x, 0.0) and _is_number(y, 1.0):
+            on = table.call("not_equal", table.call("maximum", z, 0.0), 0.0)
+            return table.make("float", (on,), on.shape)
+    if _is_number(x, 0.0) and _is_number(y, 1.0):
+        condition = table.call("logical_not", condition)
+        return table.make("float", (condition,), condition.shape)
+    if _is_number(x, 1.0) and _is_number(y, 0.0):
+        return table.make("float", (condition,), condition.shape)
+    return None
+
+
+REWRITE: dict[str, Callable[..., Any]] = {
+    "add": _add, "subtract": _subtract, "multiply": _multiply, "negative": _negative,
+    "power": _power, "where": _where,
+}  # fmt: skip

@@ -1,0 +1,253 @@
+"""Training: the loss of one sample is recorded once, and its replay takes every step in NumPy."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from microgradx.engine import Value
+from microgradx.history import Epoch, History
+from microgradx.modules import Module
+from microgradx.nests import flat, nested, shape
+from microgradx.objectives import Metric, Objective, objective
+from microgradx.optim import Adam, Optimizer
+from microgradx.progress import Progress, ctrl_c
+from microgradx.reals import whole
+from microgradx.replay import Replay, record
+from microgradx.samples import pair
+from microgradx.watch import Watch, places
+
+if TYPE_CHECKING:
+    import os
+
+    from microgradx.samples import Array
+
+__all__ = ["fit", "Epoch", "History"]
+
+PIECE = 8192  # parameters moved at a time: their temporaries stay in the cache
+
+
+def fit(
+    model: Any,
+    X: Any,
+    y: Any,
+    *,
+    loss: str | Callable[[Any, Any], Value],
+    epochs: int,
+    optimizer: Optimizer | None = None,
+    batch_size: int | None = 32,
+    seed: Any = None,
+    validation: tuple[Any, Any] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    on_epoch: Callable[[Epoch], Any] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> History:
+    """Move the parameters of `model` down the mean loss over the samples X and their targets y.
+
+    X, y:       one entry a sample, of one shape each; y in the shape of the model's output, for
+                "cross_entropy" also one class, counted from 0
+    loss:       a name in `objectives.OBJECTIVES`, or a callable of (prediction, target) for one
+                sample that returns a Value; both are Values, or lists of them
+    optimizer:  an `optim.SGD` or `Adam` of parameters of the model; None is `Adam` of all of them.
+                It goes on from its state, and can go on from here, as if it had taken each step
+    batch_size: samples a step, the last batch of an epoch has what is left; None for all of them.
+                Every epoch has another order, unless all are in one batch
+    seed:       of the order: an int or numpy.random.Generator; None for another one every time
+    validation: (X, y) to measure by after every epoch
+    metrics:    functions of (predictions, targets), two arrays, by name; None is the accuracy
+                where the loss has one
+    on_epoch:   is called with every `Epoch`, the model being up to date; it may change parameters
+                and `optimizer.lr`, and ends the training by returning True
+    checkpoint: where `model.save` writes before the first and after every epoch, all or nothing
+
+    Ctrl-C ends the training after a step that is complete, a second one at once; the history is
+    returned. After any other exception too the parameters are those of the last complete step. A
+    loss of nan or inf ends nothing: the history shows it. Bad arguments are a TypeError or
+    ValueError before anything has changed. A terminal's stderr shows the progress.
+    """
+    epochs, chosen, rng = whole("epochs", epochs), objective(loss), np.random.default_rng(seed)
+    optimizer = _optimizer(optimizer, model)
+    X, y = pair("X", X, "y", y)
+    size = len(X) if batch_size is None else whole("batch_size", batch_size)
+    prediction = nested(model(X[0].tolist()))
+    width = len(prediction) if isinstance(prediction, list) else 1
+    y = chosen.targets("y", y, width)
+    held_out = None if validation is None else _held_out(validation, X, y, chosen, width)
+    metrics = chosen.metrics if metrics is None else dict(metrics)
+    replay, watched = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
+    steps = _Steps(replay, watched, optimizer, (X, y), size, rng)
+    watch = Watch(replay, watched, model, metrics, shape(prediction) or ())
+    if checkpoint is not None:
+        model.save(checkpoint)
+    history = History()
+    with ctrl_c() as pressed, Progress(epochs, len(X)) as progress:
+        try:
+            while len(history) < epochs and not pressed:
+                start = perf_counter()
+                seen, mean = steps.epoch(pressed, progress)
+                if not seen:
+                    break
+                seconds = perf_counter() - start
+                measured = watch.measured((X, y), held_out)
+                interrupted = seen < len(X)
+                history.append(Epoch(mean, *measured, watch.gradients(), seconds, interrupted))
+                progress.ended(history[-1])
+                if checkpoint is not None:
+                    steps.put_back()
+                    model.save(checkpoint)
+                if on_epoch is not None:
+                    steps.put_back()
+                    progress.show("")
+                    stop = on_epoch(history[-1])
+                    steps.take_over()
+                    if stop:
+                        break
+        except KeyboardInterrupt:
+            pressed.append(signal.SIGINT)
+        finally:
+            steps.put_back()
+    history.interrupted = bool(pressed)
+    return history
+
+
+class _Steps:
+    """The optimiser's steps on the flat arrays of a replay."""
+
+    def __init__(
+        self,
+        replay: Replay,
+        watched: Replay,
+        optimizer: Optimizer,
+        train: tuple[Array, Array],
+        size: int,
+        rng: Any,
+    ) -> None:
+        self.replay, self.watched, self.optimizer = replay, watched, optimizer
+        self.train, self.rng = train, rng
+        self.places = places(replay.parameters, optimizer.parameters)
+        self.state = {
+            name: _pieces(np.array(numbers)[self.places])
+            for name, numbers in optimizer.state.items()
+        }
+        self.parameters = [
+            SimpleNamespace(data=data, grad=grad)
+            for data, grad in zip(_pieces(replay.data), _pieces(replay.gradient))
+        ]
+        shuffles = size < len(train[0])
+        self.shuffled = tuple(np.empty_like(x) if shuffles else x for x in train)
+        self.batches = []  # the size of each, and for X and y where to copy it to, and from
+        for start in range(0, len(train[0]), size):
+            x, y = (samples[start : start + size] for samples in self.shuffled)
+            buffers = replay.buffers(len(x))
+            self.batches.append((len(x), buffers["x"], x, buffers["target"], y))
+        self.moved = False  # since `put_back`
+
+    def epoch(self, pressed: list[int], progress: Progress) -> tuple[int, float]:
+        """Take every batch once, or those before Ctrl-C: the samples seen, and their mean loss."""
+        if len(self.batches) > 1:
+            order = self.rng.permutation(len(self.train[0]))
+            for samples, copy in zip(self.train, self.shuffled):
+                samples.take(order, 0, copy, "clip")  # in other modes it would take a buffer
+        run, move, parameters, state = (
+            self.replay.run, self.optimizer.move, self.parameters, self.state,
+        )  # fmt: skip
+        copyto, seen, total, self.moved = np.copyto, 0, 0.0, True
+        try:
+            with np.errstate(all="ignore"):
+                for n, to_x, x, to_y, y in self.batches:
+                    copyto(to_x, x)
+                    copyto(to_y, y)
+                    mean = run(n)
+                    move(np, parameters, state)
+                    seen, total = seen + n, total + mean * n
+                    if pressed:
+                        break
+                    if progress.due < perf_counter():
+                        progress.within(seen, total / seen)
+        except KeyboardInterrupt:
+            pressed.append(signal.SIGINT)
+        return seen, float(total) / max(seen, 1)
+
+    def put_back(self) -> None:
+        """Give the parameters their numbers, and the optimiser its state, if they moved."""
+        if not self.moved:
+            return
+        self.replay.store()
+        self.watched.refresh()
+        for name, pieces in self.state.items():
+            numbers = np.array(self.optimizer.state[name])
+            numbers[self.places] = np.concatenate(pieces)
+            self.optimizer.state[name] = numbers.tolist()
+        self.moved = False
+
+    def take_over(self) -> None:
+        """Go on from the numbers that the parameters have now."""
+        self.replay.refresh()
+        self.watched.refresh()
+
+
+def _recorded(
+    model: Any, loss: Objective, x: Array, y: Array, parameters: list[Value], watched: bool
+) -> tuple[Replay, Replay]:
+    """The loss of a sample; and if it is `watched` another replay, with its outputs beside it."""
+
+    def loss_and_outputs(x: Any, target: Any) -> list[Value]:
+        prediction = model(x)
+        value = loss.function(prediction, target)
+        if not isinstance(value, Value):
+            raise TypeError(f"a loss returns one Value, got a {type(value).__name__}")
+        return [value, *flat(nested(prediction))]
+
+    def loss_alone(x: Any, target: Any) -> Value:
+        return loss_and_outputs(x, target)[0]
+
+    example = x.tolist(), y.tolist()
+    replay = record(loss_alone, *example, parameters=parameters)
+    if not watched:
+        return replay, replay
+    return replay, record(loss_and_outputs, *example, parameters=parameters)
+
+
+# --- arguments ----------------------------------------------------------------------------------
+
+
+def _optimizer(optimizer: Any, model: Any) -> Optimizer:
+    if not isinstance(model, Module):
+        raise TypeError(f"fit takes an nn.Module, got a {type(model).__name__}")
+    if optimizer is None:
+        return Adam(model.parameters())
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer is an optim.SGD or Adam, got {optimizer!r:.60}")
+    own = set(model.parameters())
+    strange = [p for p in optimizer.parameters if p not in own]
+    if strange:
+        raise ValueError(
+            f"the optimiser moves {len(strange)} parameters that are not the model's, such as "
+            f"{strange[0]!r}; make it of model.parameters()"
+        )
+    return optimizer
+
+
+def _held_out(
+    validation: Any, X: Array, y: Array, loss: Objective, width: int
+) -> tuple[Array, Array]:
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise TypeError(f"validation is a pair (X, y), got a {type(validation).__name__}")
+    names = "the validation X", "the validation y"
+    held_X, held_y = pair(names[0], validation[0], names[1], validation[1])
+    held_y = loss.targets(names[1], held_y, width)
+    for name, held, like in zip(names, (held_X, held_y), (X, y)):
+        if held.shape[1:] != like.shape[1:]:
+            raise ValueError(
+                f"a sample of {name} expected the shape {like.shape[1:]}, got {held.shape[1:]}"
+            )
+    return held_X, held_y
+
+
+def _pieces(array: Array) -> list[Array]:
+    return np.split(array, range(PIECE, len(array), PIECE))

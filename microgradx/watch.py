@@ -1,0 +1,76 @@
+"""What is measured at the end of an epoch: a loss and metrics on some samples, and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from microgradx.engine import Value
+from microgradx.modules import Module
+from microgradx.objectives import Metric
+from microgradx.places import element
+from microgradx.replay import Replay
+from microgradx.samples import outputs
+
+if TYPE_CHECKING:
+    from microgradx.samples import Array
+
+    Samples = tuple[Array, Array]  # and their targets
+
+
+class Watch:
+    """A look at a training.
+
+    replay:  what is trained
+    watched: a replay of the loss and of every output, for the metrics; without metrics `replay`
+    form:    the shape of the outputs of a sample
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        watched: Replay,
+        model: Module,
+        metrics: Mapping[str, Metric],
+        form: tuple[int, ...],
+    ) -> None:
+        self.replay, self.watched, self.metrics, self.form = replay, watched, metrics, form
+        self.order = places(watched.parameters, replay.parameters)
+        parameters = dict(zip(replay.parameters, range(len(replay.parameters))))
+        tensors: dict[str, list[int]] = {}
+        for name, p in model.named_parameters():
+            if p in parameters:
+                tensors.setdefault(element(name)[0], []).append(parameters[p])
+        self.tensors, self.by_tensor = list(tensors), np.concatenate(list(tensors.values()))
+        sizes = [len(found) for found in tensors.values()]
+        self.starts, self.roots = np.cumsum([0, *sizes[:-1]]), np.sqrt(sizes)
+
+    def measured(
+        self, train: Samples, held_out: Samples | None
+    ) -> tuple[float | None, dict[str, float]]:
+        """The mean loss of what is held out, and the metrics of it, or else of the rest."""
+        if not (held_out or self.metrics):
+            return None, {}
+        self.watched.data[...] = self.replay.data[self.order]
+        X, y = held_out or train
+        found = outputs(self.watched, X, y).reshape(len(X), -1)
+        loss = float(found[:, 0].mean()) if held_out else None
+        if not self.metrics:
+            return loss, {}
+        predictions = found[:, 1:].reshape(len(X), *self.form)
+        return loss, {name: float(metric(predictions, y)) for name, metric in self.metrics.items()}
+
+    def gradients(self) -> dict[str, float]:
+        """log10 of the root mean square of each tensor's gradient; -inf where it is 0."""
+        sizes = np.abs(self.replay.gradient[self.by_tensor])
+        with np.errstate(all="ignore"):  # hypot, because squares underflow
+            found = np.log10(np.hypot.reduceat(sizes, self.starts) / self.roots)
+        return dict(zip(self.tensors, found.tolist()))
+
+
+def places(parameters: list[Value], among: list[Value]) -> Array:
+    """Where each of `parameters` stands among others."""
+    place = dict(zip(among, range(len(among))))
+    return np.array([place[p] for p in parameters])

@@ -1,0 +1,203 @@
+"""W2 and W5 replayed: a training step of generated NumPy code beside NumPy, PyTorch and JAX.
+
+W2 is micrograd's demo: 100 points of two moons, MLP 2-16-16-1, hinge loss, L2 with alpha 1e-4, SGD,
+f64. W5 is softmax cross-entropy on random data, plain SGD, f64 and f32. `peers` names the exact
+form of each peer's code. All start from the same weights, and the losses, gradients and parameters
+of 20 steps are checked to be the same before anything is timed. In a turn each peer does a block
+of steps of about 20 ms; a ratio is the median over the turns, each ratio from one turn.
+
+`python -m tests.bench.replayed` prints the time of a step of each peer.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from tests.bench import peers  # first: it pins the threads before NumPy is imported
+from tests.bench.peers import Array, Peer, Task, random_task
+from tests.bench.timing import Line, collector, in_turns, speedup
+
+# isort: split
+import numpy as np
+
+from microgradx import dot, nn
+from microgradx.engine import Value
+from microgradx.replay import record
+from tests.bench import moons
+
+TURNS, BLOCK = 9, 0.02
+MOONS = "W2 moons"
+LARGER = {
+    "64-64-64-10": ([64, 64, 64, 10], 256),
+    "784-128-10": ([784, 128, 10], 64),
+    "784-512-512-10": ([784, 512, 512, 10], 64),
+}
+TARGETS = {  # work, dtype, peer: the least ratio, or the largest part of the peer's time
+    (MOONS, "float64", "buffers"): 1.1,
+    (MOONS, "float64", "NumPy"): 0.6,
+    (MOONS, "float64", "torch"): 8,
+    (MOONS, "float64", "torch lean"): 5,
+    (MOONS, "float64", "JAX jit"): 1.5,
+    **{
+        (f"W5 {name}", dtype, peer): target
+        for name in ("64-64-64-10", "784-128-10")
+        for dtype, lean in (("float64", 1.2), ("float32", 1.6))
+        for peer, target in (("torch lean", lean), ("JAX jit", 0.95))
+    },
+}
+
+
+class Ours:
+    """The scalar graph of one sample, recorded; then `run` on buffers, and SGD on the flat arrays.
+
+    The labels are inputs as the points are: -1 or +1, or a row of zeros with a one. The loss, with
+    its penalty, and the whole gradient are there after each step.
+    """
+
+    decays = False
+
+    def __init__(self, task: Task) -> None:
+        sizes = [len(layer) for layer in task.weights]
+        self.model = nn.MLP(task.xs.shape[1], sizes, seed=0)
+        for layer, rows in zip(self.model.layers, task.weights):
+            for neuron, row in zip(layer.neurons, rows.tolist()):
+                for p, x in zip((*neuron.weight, neuron.bias), row):
+                    p.data = x
+        parameters = self.model.parameters()
+
+        def hinge(x: Any, y: Any) -> Value:
+            loss: Value = nn.hinge_loss(self.model(x), y) + task.alpha * dot(parameters, parameters)
+            return loss
+
+        def cross_entropy(x: Any, target: Any) -> Value:
+            return nn.cross_entropy(self.model(x), target)
+
+        is_hinge = task.loss == "hinge"
+        fn = hinge if is_hinge else cross_entropy
+        targets = task.ys if is_hinge else np.eye(sizes[-1])[task.ys]
+        self.size = len(task.xs)
+        self.replay = record(fn, task.xs[0], targets[0], dtype=task.dtype)
+        for buffer, x in zip(self.replay.buffers(self.size).values(), (task.xs, targets)):
+            buffer[...] = x
+        self.rate = np.array(task.rate, task.dtype)
+        self.change = np.empty_like(self.replay.data)
+        neurons = [neuron for layer in self.model.layers for neuron in layer.neurons]
+        order = {p: k for k, p in enumerate(self.replay.parameters)}
+        self.order = [order[p] for neuron in neurons for p in (*neuron.weight, neuron.bias)]
+
+    def step(self) -> None:
+        replay = self.replay
+        self.loss = replay.run(self.size)
+        np.multiply(replay.gradient, self.rate, self.change)
+        np.subtract(replay.data, self.change, replay.data)
+
+    def gradient(self) -> Array:
+        return self.replay.gradient[self.order]
+
+    def parameters(self) -> Array:
+        return self.replay.data[self.order]
+
+
+def moons_task(dtype: str = "float64") -> Task:
+    weights = [np.array(layer) for layer in moons.Ours().weights()]
+    xs, ys = np.array(moons.X), np.array(moons.Y)
+    return Task(xs, ys, weights, "hinge", moons.RATE, moons.ALPHA, dtype)
+
+
+def tasks() -> dict[tuple[str, str], Task]:
+    found = {(MOONS, "float64"): moons_task()}
+    for name, (sizes, batch) in LARGER.items():
+        for dtype in ("float64", "float32"):
+            found[f"W5 {name}", dtype] = random_task(sizes, batch, dtype)
+    return found
+
+
+def made(work: str, task: Task) -> dict[str, Peer]:
+    """The peers of one work, by the names they have in the table."""
+    first = "out" if task.dtype == "float64" else "in"  # the faster, measured
+    found: dict[str, Peer] = {"buffers": peers.Buffers(task, first)}
+    if work == MOONS:
+        found["NumPy"] = peers.Ordinary(task)
+    found |= {"torch": peers.Torch(task), "torch lean": peers.TorchLean(task)}
+    return found | {"JAX jit": peers.Jax(task)}
+
+
+def check(task: Task, works: dict[str, Peer], steps: int = 20) -> None:
+    """Over so many steps all have the same losses, gradients and parameters."""
+    close = 1e-10 if task.dtype == "float64" else 1e-3
+    losses = []
+    for _ in range(steps):
+        found = []
+        for peer in works.values():
+            before = peer.parameters()
+            peer.step()
+            decay = task.alpha * before.dot(before) if peer.decays else 0.0
+            loss = np.array([float(peer.loss) + decay])
+            after, gradient = peer.parameters(), peer.gradient()
+            if gradient is None:
+                gradient = (before - after) / task.rate
+            found.append((loss, gradient, after))
+        first, *others = found
+        losses.append(first[0])
+        for name, other in zip(list(works)[1:], others):
+            for wanted, is_ in zip(first, other, strict=True):
+                widest = np.abs(wanted).max()
+                np.testing.assert_allclose(is_, wanted, close, close * widest, err_msg=name)
+    assert losses[-1] < losses[0], losses
+
+
+def times(works: dict[str, Peer], turns: int = TURNS) -> dict[str, list[float]]:
+    """For each peer the seconds of a step, turn by turn."""
+    counts, blocks = [], []
+    for peer in works.values():
+        peer.step()  # may compile
+        start = perf_counter()
+        repeat(peer.step, 20)
+        counts.append(max(1, round(BLOCK * 20 / (perf_counter() - start))))
+        blocks.append(partial(repeat, peer.step, counts[-1]))
+    with collector("on"):
+        found = in_turns(turns, *blocks)
+    return {name: [t / n for t in ts] for name, ts, n in zip(works, found, counts)}
+
+
+def repeat(step: Callable[[], None], count: int) -> None:
+    for _ in range(count):
+        step()
+
+
+def micro(found: list[float]) -> str:
+    return f"{median(found) * 1e6:.3g} µs"
+
+
+def lines() -> list[Line]:
+    found = []
+    for (work, dtype), task in tasks().items():
+        works = {"ours": Ours(task), **made(work, task)}
+        check(task, works)
+        theirs = times(works)
+        mine = theirs.pop("ours")
+        for peer, time in theirs.items():
+            part = peer in ("buffers", "NumPy")  # of their time; the others are to be slower
+            found.append(
+                Line(
+                    f"{work}, {dtype}, replayed",
+                    "on",
+                    micro(mine),
+                    peer,
+                    micro(time),
+                    speedup(time, mine) if part else speedup(mine, time),
+                    TARGETS.get((work, dtype, peer)),
+                    at_most=part,
+                )
+            )
+    return found
+
+
+if __name__ == "__main__":
+    for (work, dtype), task in tasks().items():
+        works = {"ours": Ours(task), **made(work, task)}
+        check(task, works)
+        for peer, time in times(works).items():
+            print(f"{work:<18} {dtype:<8} {peer:<10} {micro(time):>8}, least {min(time) * 1e6:.3g}")

@@ -1,0 +1,603 @@
+"""fit against the same training by hand on scalars, stopped at every step and fed with mistakes."""
+
+import io
+import math
+import os
+import re
+import signal
+import sys
+import threading
+import warnings
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from microgradx import nn, progress
+from microgradx.engine import Value
+from microgradx.history import Epoch, History
+from microgradx.nests import flat
+from microgradx.nn import MLP
+from microgradx.objectives import OBJECTIVES
+from microgradx.optim import SGD, Adam
+from microgradx.rows import sum as total
+from microgradx.train import fit
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(10, 2))
+SIDE = np.where(X[:, 0] * X[:, 1] > 0, 1, -1)
+TARGETS = {
+    "mse": X[:, 0] - X[:, 1],
+    "hinge": SIDE,
+    "binary_cross_entropy": np.where(SIDE > 0, 0.9, 0.4),
+    "cross_entropy": SIDE + 1,
+}
+OPTIMIZERS = [
+    (SGD, {"lr": 0.1}),
+    (SGD, {"lr": 0.05, "momentum": 0.9}),
+    (SGD, {"lr": 0.1, "weight_decay": 0.1}),
+    (Adam, {"lr": 0.02}),
+    (Adam, {"lr": 0.02, "betas": (0.8, 0.9), "weight_decay": 0.1}),
+]
+
+
+def model_of(loss="mse"):
+    return MLP(2, [4, 3 if loss == "cross_entropy" else 1], "tanh", seed=3)
+
+
+def steps_by_hand(model, optimizer, y, loss, batch_size=4, seed=7):
+    """The scalar training of `fit`: at each step its loss and how many samples it saw."""
+    rng = np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(len(X)) if batch_size < len(X) else np.arange(len(X))
+        for i in range(0, len(X), batch_size):
+            batch = order[i : i + batch_size]
+            value = loss([model(X[k]) for k in batch], [y[k] for k in batch])
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            yield value.data, len(batch)
+
+
+def run(steps, count):
+    """So many steps, and the mean loss over their samples."""
+    losses, sizes = zip(*islice(steps, count))
+    return np.dot(losses, sizes) / sum(sizes)
+
+
+def numbers(model):
+    return [p.data for p in model.parameters()]
+
+
+def same(found, expected, abs=1e-10):
+    assert found == pytest.approx(expected, rel=0, abs=abs)
+
+
+def same_training(model, optimizer, twin, twin_optimizer):
+    """Whether parameters, gradients and what the optimiser keeps agree."""
+    same(numbers(model), numbers(twin))
+    same([p.grad for p in model.parameters()], [p.grad for p in twin.parameters()])
+    assert vars(optimizer).get("_steps") == vars(twin_optimizer).get("_steps")
+    assert list(optimizer.state) == list(twin_optimizer.state)
+    for name, kept in optimizer.state.items():
+        assert type(kept) is list and {type(x) for x in kept} == {float}
+        same(kept, twin_optimizer.state[name])
+
+
+# --- the same as by hand ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind, options", OPTIMIZERS)
+@pytest.mark.parametrize("loss", OBJECTIVES)
+@pytest.mark.parametrize("batch_size", [4, 10, 1])
+def test_fit_is_the_training_by_hand(kind, options, loss, batch_size):
+    model, twin = model_of(loss), model_of(loss)
+    optimizer, by_hand = kind(model.parameters(), **options), kind(twin.parameters(), **options)
+    y, an_epoch = TARGETS[loss], math.ceil(10 / batch_size)
+    history = fit(
+        model, X, y, loss=loss, optimizer=optimizer, epochs=3, batch_size=batch_size, seed=7
+    )
+    steps = steps_by_hand(twin, by_hand, y, OBJECTIVES[loss].function, batch_size)
+    same(history.loss, [run(steps, an_epoch) for _ in range(3)])
+    same_training(model, optimizer, twin, by_hand)
+    assert {type(p.data) for p in model.parameters()} == {float}
+
+
+@pytest.mark.parametrize("kind, options", OPTIMIZERS)
+def test_scalar_steps_and_fit_go_on_from_each_other(kind, options):
+    model, twin, y = model_of(), model_of(), TARGETS["mse"]
+    optimizer = kind(model.parameters()[::-1], **options)  # in another order
+    by_hand = kind(twin.parameters()[::-1], **options)
+    run(steps_by_hand(model, optimizer, y, nn.mse_loss), 2)
+    run(steps_by_hand(twin, by_hand, y, nn.mse_loss), 2)
+    fit(model, X, y, loss="mse", optimizer=optimizer, epochs=2, batch_size=4, seed=1)
+    run(steps_by_hand(twin, by_hand, y, nn.mse_loss, seed=1), 6)
+    same_training(model, optimizer, twin, by_hand)
+    run(steps_by_hand(model, optimizer, y, nn.mse_loss), 2)
+    run(steps_by_hand(twin, by_hand, y, nn.mse_loss), 2)
+    same_training(model, optimizer, twin, by_hand)
+
+
+def test_a_loss_of_ones_own_may_look_at_the_parameters():
+    def loss_of(model):
+        def loss(prediction, target):
+            decay = total([p * p for p in model.parameters()])
+            return (1.0 - target * prediction).relu() + 0.01 * decay
+
+        return loss
+
+    model, twin = model_of(), model_of()
+    by_hand = SGD(twin.parameters(), 0.1)
+    optimizer = SGD(model.parameters(), 0.1)
+    history = fit(model, X, SIDE, loss=loss_of(model), optimizer=optimizer, epochs=2,
+                  batch_size=None)  # fmt: skip
+    for _ in range(2):
+        by_hand.zero_grad()
+        (total([loss_of(twin)(twin(x), t) for x, t in zip(X, SIDE)]) / 10).backward()
+        by_hand.step()
+    same_training(model, optimizer, twin, by_hand)
+    assert history[0].metrics == {}
+
+
+def test_an_optimiser_of_some_parameters_leaves_the_others():
+    model, twin = model_of(), model_of()
+    optimizer, by_hand = (Adam(m.layers[1].parameters(), 0.1) for m in (model, twin))
+    before = model.layers[0].state_dict()
+    history = fit(model, X, TARGETS["mse"], loss="mse", optimizer=optimizer, epochs=1, seed=7)
+    run(steps_by_hand(twin, by_hand, TARGETS["mse"], nn.mse_loss, 32), 1)
+    same(numbers(model), numbers(twin))
+    assert model.layers[0].state_dict() == before
+    assert list(history[0].gradients) == ["layers.1.weight", "layers.1.bias"]
+
+
+def test_large_models_are_moved_in_pieces(monkeypatch):
+    monkeypatch.setattr("microgradx.train.PIECE", 5)
+    test_fit_is_the_training_by_hand(Adam, {"lr": 0.02}, "mse", 4)
+
+
+def test_the_default_optimiser_is_adam_of_all_parameters():
+    model, twin = model_of(), model_of()
+    fit(model, X, SIDE, loss="hinge", epochs=1, seed=7, batch_size=4)
+    run(steps_by_hand(twin, Adam(twin.parameters()), SIDE, nn.hinge_loss), 3)
+    same(numbers(model), numbers(twin))
+
+
+def test_a_seed_gives_the_order_and_none_another_every_time():
+    def trained(seed):
+        model = model_of()
+        fit(model, X, SIDE, loss="hinge", epochs=2, batch_size=1, seed=seed)
+        return numbers(model)
+
+    assert trained(1) == trained(1) == trained(np.random.default_rng(1)) != trained(2)
+    assert trained(None) != trained(None)
+
+
+def test_probabilities_may_be_the_targets_of_cross_entropy():
+    rows = np.eye(3)[SIDE + 1] * 0.7 + 0.1
+    model, twin = model_of("cross_entropy"), model_of("cross_entropy")
+    fit(model, X, rows, loss=nn.cross_entropy, epochs=1, batch_size=4, seed=7)
+    run(steps_by_hand(twin, Adam(twin.parameters()), rows, nn.cross_entropy), 3)
+    same(numbers(model), numbers(twin))
+
+
+def test_samples_may_be_single_numbers():
+    model = MLP(1, [1], seed=0)
+    optimizer = SGD(model.parameters(), 0.5)
+    history = fit(model, X[:, 0], 3 * X[:, 0] + 1, loss="mse", optimizer=optimizer, epochs=200)
+    same(numbers(model), [3.0, 1.0], abs=1e-6)
+    assert history.loss[-1] < 1e-12
+
+
+# --- what is measured ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", OBJECTIVES)
+def test_validation_and_metrics_are_those_by_hand_after_each_epoch(loss):
+    y, model, found = TARGETS[loss], model_of(loss), []
+
+    def by_hand(epoch):
+        predictions = [model(x) for x in X[:3]]
+        value = OBJECTIVES[loss].function(predictions, y[:3]).data
+        if loss == "mse":
+            right = None
+        elif loss == "cross_entropy":
+            right = [np.argmax([v.data for v in z]) == k for z, k in zip(predictions, y)]
+        else:
+            right = [(z > 0) == (t > 0.5) for z, t in zip(predictions, y)]
+        found.append((value, {} if right is None else {"accuracy": np.mean(right)}))
+
+    history = fit(model, X, y, loss=loss, epochs=3, batch_size=4, validation=(X[:3], y[:3]),
+                  on_epoch=by_hand)  # fmt: skip
+    same(history.validation_loss, [value for value, _ in found])
+    assert [epoch.metrics for epoch in history] == [metrics for _, metrics in found]
+
+
+def test_without_a_validation_set_metrics_are_of_the_training_samples():
+    model = model_of()
+    history = fit(model, X, SIDE, loss="hinge", epochs=2)
+    right = [(model(x) > 0) == (t > 0) for x, t in zip(X, SIDE)]
+    assert history.metrics == {"accuracy": [history[0].metrics["accuracy"], np.mean(right)]}
+    assert history.validation_loss == [None, None]
+
+
+def test_metrics_of_ones_own_get_arrays():
+    def widest(predictions, targets):
+        assert predictions.shape == (10, 3) and targets.shape == (10, 3)
+        return np.abs(predictions).max()
+
+    model = model_of("cross_entropy")
+    history = fit(model, X, SIDE + 1, loss="cross_entropy", epochs=1, metrics={"widest": widest})
+    same(history[0].metrics["widest"], np.abs(model.predict(X)).max())
+    assert fit(model, X, SIDE + 1, loss="cross_entropy", epochs=1, metrics={})[0].metrics == {}
+
+
+def test_gradients_are_decades_of_the_last_batch_by_tensor():
+    model = model_of()
+    history = fit(model, X, TARGETS["mse"], loss="mse", epochs=2, batch_size=4)
+    tensors = {}
+    for name, p in model.named_parameters():
+        tensors.setdefault(name.split("[")[0], []).append(p.grad)
+    expected = {name: math.log10(math.hypot(*g) / math.sqrt(len(g))) for name, g in tensors.items()}
+    assert history[1].gradients == pytest.approx(expected, abs=1e-12)
+    assert list(history.gradients) == list(model.state_dict())
+
+
+@pytest.mark.parametrize("scale, decade", [(1e-200, -200), (0.0, -math.inf), (1e200, 200)])
+def test_gradients_too_small_or_large_to_square_have_their_decade(scale, decade):
+    model = MLP(1, [1], init=lambda *_: 1.0)
+    optimizer = SGD(model.parameters(), 0.0)
+    history = fit(model, [[1.0]], [0.0], loss=lambda z, t: scale * z, epochs=1, optimizer=optimizer)
+    assert history[0].gradients == pytest.approx(
+        {"layers.0.weight": decade, "layers.0.bias": decade}
+    )
+
+
+def test_a_loss_that_is_not_finite_ends_nothing_and_shows():
+    model = model_of()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        history = fit(model, X, TARGETS["mse"], loss="mse", epochs=4, batch_size=4,
+                      optimizer=SGD(model.parameters(), 1e200))  # fmt: skip
+    assert len(history) == 4 and math.isnan(history.loss[-1])
+    assert math.isnan(history.gradients["layers.0.weight"][-1])
+    assert "nan" in str(history)
+
+
+def test_a_history_is_a_list_of_epochs_and_a_table():
+    history = History(
+        Epoch(1.0 / (i + 1), 0.5, {"accuracy": 0.25}, {"w": -1.0}, 0.1) for i in range(30)
+    )
+    assert len(history) == 30 and history[-1].loss == history.loss[-1] == 1 / 30
+    assert history.validation_loss == [0.5] * 30 and history.seconds == [0.1] * 30
+    assert history.metrics == {"accuracy": [0.25] * 30} and history.gradients == {"w": [-1.0] * 30}
+    assert repr(history) == "<History of 30 epochs, loss 1 to 0.03333>"
+    lines = str(history).splitlines()
+    assert (
+        lines[1].split("  ")[-2:] == ["accuracy", "seconds"] and len(set(map(len, lines[1:]))) == 1
+    )
+    assert [line.split()[0] for line in lines[2:]] == [*"12345", "...", "27", "28", "29", "30"]
+    assert len(str(History(history[:10])).splitlines()) == 12
+    assert str(History()) == repr(History()) == "<History of 0 epochs>"
+    assert History().metrics == History().gradients == {}
+    assert str(history[0]) == "loss 1, validation loss 0.5, accuracy 0.25, seconds 0.1"
+
+
+# --- stopping -----------------------------------------------------------------------------------
+
+
+def pressing(kind, at, press):
+    """An optimiser that has `press` called just before it moves at its step `at`."""
+
+    class Pressing(kind):
+        taken = 0
+
+        def move(self, *arguments):
+            self.taken += 1
+            if self.taken == at:
+                press()
+            super().move(*arguments)
+
+    return Pressing
+
+
+def ctrl_c():
+    signal.raise_signal(signal.SIGINT)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("press, complete", [(ctrl_c, 0), (interrupt, -1)])
+@pytest.mark.parametrize("at", range(1, 10))
+@pytest.mark.parametrize("kind, options", OPTIMIZERS[1::2])
+def test_ctrl_c_at_any_step_keeps_the_complete_steps(kind, options, at, press, complete):
+    model, twin, y = model_of(), model_of(), TARGETS["mse"]
+    optimizer = pressing(kind, at, press)(model.parameters(), **options)
+    history = fit(model, X, y, loss="mse", optimizer=optimizer, epochs=3, batch_size=4, seed=7)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    done = at + complete
+    by_hand = kind(twin.parameters(), **options)
+    steps = steps_by_hand(twin, by_hand, y, nn.mse_loss)
+    losses = [run(steps, min(3, done - i)) for i in range(0, done, 3)]
+    same(numbers(model), numbers(twin))
+    for name, kept in optimizer.state.items():
+        same(kept, by_hand.state[name])
+    same(history.loss, losses)
+    assert history.interrupted and "interrupted" in repr(history)
+    assert [epoch.interrupted for epoch in history] == [False] * (done // 3) + [True] * (
+        done % 3 > 0
+    )
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_a_second_ctrl_c_interrupts_what_on_epoch_does(presses):
+    seen = []
+
+    def on_epoch(epoch):
+        for _ in range(presses):
+            ctrl_c()
+        seen.append(epoch)
+
+    history = fit(model_of(), X, SIDE, loss="hinge", epochs=3, on_epoch=on_epoch)
+    assert len(history) == 1 and history.interrupted and not history[0].interrupted
+    assert len(seen) == 2 - presses
+
+
+def test_a_handler_of_the_users_own_stays():
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append("mine"))
+    try:
+        history = fit(model_of(), X, SIDE, loss="hinge", epochs=2, on_epoch=lambda _: ctrl_c())
+        assert seen == ["mine"] * 2 and len(history) == 2 and not history.interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_fit_runs_in_a_thread():
+    found = []
+    thread = threading.Thread(
+        target=lambda: found.append(fit(model_of(), X, SIDE, loss="hinge", epochs=2))
+    )
+    thread.start()
+    thread.join(60)
+    assert len(found[0]) == 2
+
+
+def test_after_an_error_the_parameters_are_those_of_the_last_complete_step():
+    model, twin, y = model_of(), model_of(), TARGETS["mse"]
+    optimizer = pressing(Adam, 5, lambda: 1 / 0)(model.parameters(), lr=0.02)
+    with pytest.raises(ZeroDivisionError):
+        fit(model, X, y, loss="mse", optimizer=optimizer, epochs=3, batch_size=4, seed=7)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    by_hand = Adam(twin.parameters(), 0.02)
+    run(steps_by_hand(twin, by_hand, y, nn.mse_loss), 4)
+    same(numbers(model), numbers(twin))
+    same(optimizer.state["means"], by_hand.state["means"])
+
+
+def test_an_error_in_on_epoch_is_the_callers():
+    def on_epoch(epoch):
+        found.append(numbers(model))
+        model.parameters()[0].data = 0.5
+        raise LookupError("mine")
+
+    model, found = model_of(), []
+    before = numbers(model)
+    with pytest.raises(LookupError, match="mine"):
+        fit(model, X, SIDE, loss="hinge", epochs=2, on_epoch=on_epoch)
+    assert numbers(model) == [0.5, *found[0][1:]] and found[0] != before
+
+
+def test_on_epoch_may_stop_and_sees_the_model_as_it_is():
+    seen = []
+
+    def on_epoch(epoch):
+        seen.append((epoch, numbers(model)))
+        return len(seen) == 2
+
+    model = model_of()
+    history = fit(model, X, SIDE, loss="hinge", epochs=5, on_epoch=on_epoch)
+    assert [epoch for epoch, _ in seen] == list(history) and len(history) == 2
+    assert numbers(model) == seen[1][1] != seen[0][1] and not history.interrupted
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_on_epoch_may_change_parameters_and_lr(last):
+    def on_epoch(epoch):
+        for p in model.parameters():
+            p.data = 0.5
+        optimizer.lr = 0.0
+        return last
+
+    model = model_of()
+    optimizer = SGD(model.parameters(), 0.1)
+    fit(model, X, TARGETS["mse"], loss="mse", optimizer=optimizer, epochs=2, on_epoch=on_epoch)
+    assert set(numbers(model)) == {0.5}
+
+
+# --- checkpoints --------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_the_model_after_each_epoch(tmp_path):
+    path = tmp_path / "model.npz"
+
+    def on_epoch(epoch):
+        twin = MLP(2, [4, 1], "tanh")
+        twin.load(path)
+        assert numbers(twin) == numbers(model)
+        seen.append(numbers(twin))
+
+    model, seen = model_of(), []
+    fit(model, X, SIDE, loss="hinge", epochs=3, checkpoint=path, on_epoch=on_epoch)
+    assert len(set(map(tuple, seen))) == 3
+    assert os.listdir(tmp_path) == ["model.npz"]
+
+
+def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
+    path, model, saved = tmp_path / "model.npz", model_of(), []
+
+    def replace(source, target, real=os.replace):
+        if len(saved) == 2:
+            raise OSError("disk full")
+        saved.append(numbers(model))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(OSError, match="disk full"):
+        fit(model, X, SIDE, loss="hinge", epochs=3, checkpoint=path)
+    twin = model_of()
+    twin.load(path)
+    assert numbers(twin) == saved[1] != numbers(model)
+    assert os.listdir(tmp_path) == ["model.npz"]
+
+
+# --- the line on a terminal ---------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def shown(monkeypatch, columns="80", **more):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", columns)
+    history = fit(model_of(), X, SIDE, loss="hinge", batch_size=4, **({"epochs": 30} | more))
+    return sys.stderr.getvalue(), history
+
+
+@pytest.mark.parametrize("columns, width", [("80", 79), ("300", 79), ("30", 29), ("0", 79)])
+def test_the_line_never_wraps_and_covers_the_one_before(monkeypatch, columns, width):
+    monkeypatch.setattr(progress, "REDRAW", 0.0)
+    metrics = {"a metric of a name that is long " * i: lambda p, t: 1.0 for i in (1, 2)}
+    text, history = shown(monkeypatch, columns, metrics=metrics)
+    assert text.startswith("\r") and text.endswith("\n") and text.count("\n") == 1
+    lines = text.strip("\r\n").split("\r")
+    assert max(map(len, lines)) == width
+    assert len(lines) > 60 and len([line for line in lines if "%" in line]) > 30
+    assert all(len(b) >= len(a.rstrip()) for a, b in zip(lines, lines[1:]))
+
+
+def test_the_last_line_says_how_it_ended(monkeypatch):
+    text, history = shown(monkeypatch)
+    assert text.rstrip().split("\r")[-1].rstrip() == f"epoch 30 of 30: {history[-1]}"[:79]
+
+
+def test_the_line_changes_ten_times_a_second_at_most(monkeypatch):
+    clock = iter(range(10**6))
+    monkeypatch.setattr(progress, "perf_counter", lambda: next(clock) / 1000)
+    monkeypatch.setattr("microgradx.train.perf_counter", lambda: next(clock) / 1000)
+    text, _ = shown(monkeypatch, epochs=300)
+    assert next(clock) / 1000 * 10 * 0.5 < text.count("\r") <= next(clock) / 1000 * 10 + 2
+
+
+def test_on_epoch_prints_on_an_empty_line(monkeypatch):
+    text, _ = shown(monkeypatch, epochs=2, on_epoch=lambda _: sys.stderr.write("hello\n") and None)
+    found = text.split("hello\n")
+    assert len(found) == 3
+    assert all(not part or re.search(r"(^|\r) *\r$", part) for part in found[:2])
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), None])
+def test_elsewhere_there_is_no_line(monkeypatch, stream, capfd):
+    monkeypatch.setattr(sys, "stderr", stream)
+    fit(model_of(), X, SIDE, loss="hinge", epochs=2)
+    assert stream is None or stream.getvalue() == ""
+    assert capfd.readouterr() == ("", "")
+
+
+# --- mistakes -----------------------------------------------------------------------------------
+
+NAN, INF = X.copy(), X.copy()
+NAN[3, 1], INF[4, 0] = math.nan, math.inf
+
+MISTAKES = [
+    ({"X": X[:9]}, ValueError, "X has 9 samples, but y has 10"),
+    ({"X": [], "y": []}, ValueError, "X is empty"),
+    ({"X": NAN}, ValueError, "X[3, 1] is nan"),
+    ({"X": -INF}, ValueError, "X[4, 0] is -inf; drop such rows"),
+    ({"y": [*SIDE[:9], math.nan]}, ValueError, "y[9] is nan; drop such rows"),
+    ({"X": X[:, :1]}, ValueError, "Layer layers.0 expected 2 inputs, got 1"),
+    ({"X": X[:, 0]}, ValueError, "Layer layers.0 expected 2 inputs, got 1"),
+    ({"X": [[1.0, 2.0]] * 9 + [[1.0]]}, ValueError, "X is ragged: row 0 has the shape (2,), row 9"),
+    ({"X": [["a", "b"]] * 10}, TypeError, "X[0, 0]: a Value holds one float, got the str 'a'"),
+    ({"X": 3.0}, ValueError, "X is the single number 3.0"),
+    ({"y": None}, TypeError, "y: a Value holds one float, got a NoneType"),
+    ({"y": SIDE[:, None]}, ValueError, "must agree in shape, got () and (1,)"),
+    ({"y": np.stack([SIDE, SIDE], 1)}, ValueError, "must agree in shape, got () and (2,)"),
+    ({"y": SIDE * 2}, ValueError, "hinge takes targets -1 and 1; for 0 and 1: 2y - 1"),
+    ({"y": SIDE, "loss": "binary_cross_entropy"}, ValueError, "a probability lies in [0, 1]"),
+    ({"loss": "cross_entropy", "y": SIDE + 2}, ValueError, "a class is a whole number from 0 to 2"),
+    ({"loss": "cross_entropy", "y": SIDE}, ValueError, "but a class is a whole number"),
+    ({"loss": "cross_entropy", "y": SIDE + 1.5}, ValueError, "but a class is a whole number"),
+    ({"loss": "cross_entropy", "y": np.eye(2)[SIDE]}, ValueError, "got (3,) and (2,)"),
+    ({"loss": "l2"}, ValueError, "loss 'l2' is not known; use mse, hinge, binary_cross_entropy"),
+    ({"loss": None}, TypeError, "loss None is not known"),
+    ({"loss": lambda p, t: 0.0}, TypeError, "a loss returns one Value, got a float"),
+    ({"loss": lambda p, t: [p, p]}, TypeError, "a loss returns one Value, got a list"),
+    ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+    ({"epochs": 1.5}, TypeError, "epochs must be a whole number, got 1.5"),
+    ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
+    ({"batch_size": "all"}, TypeError, "batch_size must be a whole number, got 'all'"),
+    ({"seed": "x"}, TypeError, "x"),
+    ({"optimizer": "adam"}, TypeError, "optimizer is an optim.SGD or Adam, got 'adam'"),
+    ({"optimizer": SGD([Value(1.0)], 0.1)}, ValueError, "1 parameters that are not the model's"),
+    ({"model": lambda x: x}, TypeError, "fit takes an nn.Module, got a function"),
+    ({"validation": X}, TypeError, "validation is a pair (X, y), got a ndarray"),
+    ({"validation": (X, SIDE[:2])}, ValueError, "the validation X has 10 samples, but the valida"),
+    ({"validation": (NAN, SIDE)}, ValueError, "the validation X[3, 1] is nan"),
+    ({"validation": (X[:, :1], SIDE)}, ValueError, "expected the shape (2,), got (1,)"),
+    ({"validation": (X, SIDE * 2)}, ValueError, "but hinge takes"),
+    ({"checkpoint": "model.pkl"}, ValueError, "weights are kept as .npz or .safetensors"),
+    ({"checkpoint": "nowhere/model.npz"}, FileNotFoundError, "there is no folder nowhere"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change, error, text", MISTAKES)
+def test_mistakes_are_named_before_anything_has_changed(change, error, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = {"X": X, "y": SIDE, "loss": "hinge", "epochs": 1} | change
+    model = model_of(arguments["loss"])
+    before = numbers(model)
+    with pytest.raises(error) as caught:
+        fit(arguments.pop("model", model), arguments.pop("X"), arguments.pop("y"), **arguments)
+    assert text in str(caught.value)
+    assert numbers(model) == before
+    assert not os.listdir(tmp_path)
+
+
+# --- predict ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nouts, shape", [([4, 1], (10,)), ([4, 3], (10, 3)), ([1], (10,))])
+def test_predict_is_the_model_on_every_row(nouts, shape):
+    model = MLP(2, nouts, "tanh", seed=1)
+    for _ in range(2):
+        found = model.predict(X)
+        expected = [[y.data for y in flat(model(x))] for x in X]
+        assert found.shape == shape
+        assert found.reshape(10, -1) == pytest.approx(np.array(expected), rel=1e-12, abs=1e-14)
+        for p in model.parameters():
+            p.data += 0.25
+    model.layers[-1].neurons[0].activation = Value.sigmoid
+    first = model.predict(X.tolist()).reshape(10, -1)[:, 0]
+    assert 0 <= first.min() and first.max() <= 1
+
+
+def test_predict_takes_any_number_of_rows_and_single_numbers():
+    model = MLP(1, [3, 1], "relu", seed=2)
+    x = np.linspace(-2, 2, 2500)
+    found = model.predict(x)
+    assert found.shape == (2500,)
+    same(found, [model(number).data for number in x])
+
+
+BAD_SAMPLES = [row for row in MISTAKES if list(row[0]) == ["X"] and "y has" not in row[2]]
+
+
+@pytest.mark.parametrize("change, error, text", BAD_SAMPLES)
+def test_predict_refuses_the_samples_that_fit_does(change, error, text):
+    with pytest.raises(error) as caught:
+        model_of().predict(change["X"])
+    assert text in str(caught.value)
