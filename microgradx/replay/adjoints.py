@@ -15,6 +15,8 @@ from microgradx.replay.arrays import Array, Arrays, Use
 from microgradx.replay.symbols import EXACT, Symbol
 from microgradx.replay.views import Ids, Shape, is_whole, joined, view_text
 
+MANY = 100  # contributions that are not written out one by one
+
 
 class Adjoints:
     """∂loss/∂array for every array that leads from a parameter to the loss.
@@ -128,6 +130,8 @@ class Adjoints:
             given.sort(key=_first_key)
             if not all(is_whole(index, size) for index, _, _ in given):
                 return self._pull(array, given)
+        if len(given) > MANY:
+            return self._pull(array, given)
         total: Any = None
         parts: list[tuple[str, Any, Ids]] = []
         uneven: list[Any] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from textwrap import fill
 from typing import Any
 
 from microgradx.replay.adjoints import Adjoints
@@ -18,12 +19,13 @@ ELSEWHERE = {  # these can't write over what they read
 }  # fmt: skip
 NO_GAPS = {"dot"}  # these write into arrays without gaps alone
 KEYWORD = {"maximum", "minimum"}  # these are slow with a number, and with `out` by its position
+SCALING = {"multiply"}
 STRIDED = {"dot", "view"}  # these read what lies sample by sample as fast
 CHANGING = {"take", "row", "assemble", "pull", "in_turn"}
 
 
 class Writer:
-    """The source of `bind`, which makes the buffers and the functions that fill them.
+    """The source of the buffers, and of the functions that fill them.
 
     statements: how many lines compute something
     """
@@ -219,7 +221,7 @@ class Writer:
             found = self._once(x)
         else:
             for arg in sorted(x.args, key=lambda arg: -getattr(arg, "depth", 0)):
-                self.text(arg)
+                self._argument(x, arg)
             found = self._target(x)
             self._compute(x, found)
         self._texts[x] = found
@@ -294,7 +296,7 @@ class Writer:
             for k, arg in enumerate(x.args):
                 if (
                     self._is_open(arg) and arg.shape == x.shape and not arg.truth
-                    and self._uses[id(arg)] == 1
+                    and self._uses[id(arg)] == 1 and arg.op != "float"
                 ):  # fmt: skip
                     others = [self.text(other) for other in x.args[:k] + x.args[k + 1 :]]
                     self._compute(arg, target)
@@ -306,6 +308,9 @@ class Writer:
             return self.text(self.table.make("copy", (arg,), x.shape))  # twice as fast as a number
         if x.op == "copy" and not isinstance(arg, Symbol):
             return repr(arg)
+        if x.op in SCALING and self._is_open(arg) and arg.op == "float":
+            if self._uses[id(arg)] == 1 and all(o is arg or _size(o) == () for o in x.args):
+                return self.text(arg.args[0])  # True and False are numbers enough for a scale
         return self.text(arg)
 
     def _assemble(self, x: Symbol, target: str) -> None:
@@ -361,7 +366,7 @@ class Writer:
             held = self._held.pop(id(x), None)
             if held is not None:
                 self._free.setdefault(held[1], []).append(held[0])
-            if x.op == "view":
+            if x.op == "view" or (x.op == "float" and x not in self._texts):
                 self._done(x.args[0])
 
     def _fresh(self, kind: str) -> str:
@@ -370,19 +375,25 @@ class Writer:
 
 
 def source(writer: Writer, loss: str | None) -> str:
-    """The whole module; `loss` is the expression of the mean loss."""
+    """The whole module, to be run once for each size of batch; `loss` is the mean loss in words.
+
+    It is given n, p, g, constants and dtype.
+    """
     functions = sorted(writer.functions & NUMPY_CALLS | {"copyto"})
     ours = sorted(writer.functions & OUR_CALLS)
-    lines = ["import numpy as np", f"from numpy import {', '.join([*functions, 'inf', 'nan'])}", ""]
+    lines = ["import numpy as np"]
+    lines += fill(
+        ", ".join([*functions, "inf", "nan"]), 98, initial_indent="from numpy import (",
+        subsequent_indent="    ",
+    ).splitlines()  # fmt: skip
+    lines[-1:] = [lines[-1] + ")", ""]
     lines += [f"from microgradx.replay.calls import {', '.join(ours)}", ""] if ours else []
-    lines += ["", "def bind(n, p, g, constants, dtype):"]
-    lines += ["    " + line for line in writer.buffers]
+    lines += writer.buffers
     for name, body in (("forward", writer.forward), ("backward", writer.backward)):
-        lines += ["", f"    def {name}():"] + ["        " + line for line in body or ["pass"]]
+        lines += ["", "", f"def {name}():", *["    " + line for line in body or ["pass"]]]
         if name == "forward" and loss:
-            lines += [f"        return {loss}"]
-    lines += ["", "    return forward, backward, locals()", ""]
-    return "\n".join(lines)
+            lines += [f"    return {loss}"]
+    return "\n".join([*lines, ""])
 
 
 def _reduced(x: Symbol, given: str, target: str) -> str:
@@ -421,6 +432,10 @@ def _expression(x: Symbol, args: list[str]) -> str:
     if x.op == "reduce":
         return f"np.{x.extra[0]}.reduce({given}, axis={x.extra[1]})"
     return f"{x.op if x.op in OUR_CALLS else f'np.{x.op}'}({given})"
+
+
+def _size(x: Any) -> Shape:
+    return x.shape if isinstance(x, Symbol) else ()
 
 
 def _root(x: Any) -> int:

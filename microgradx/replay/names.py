@@ -14,8 +14,8 @@ NUMPY_CALLS = {
 OUR_CALLS = {"erfc", "in_turn", "pull"}
 NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 0.5: "half", -1.0: "minus_one"}
 TAKEN = {
-    *NUMPY_CALLS, *OUR_CALLS, *NUMBERS.values(), "np", "inf", "nan", "bind", "forward", "backward",
-    "locals", "n", "p", "g", "v", "e", "constants", "dtype", "share", "shares",
+    *NUMPY_CALLS, *OUR_CALLS, *NUMBERS.values(), "np", "inf", "nan", "forward", "backward",
+    "n", "p", "g", "v", "e", "constants", "dtype", "share", "shares", "bool",
 }  # fmt: skip
 
 

@@ -49,8 +49,8 @@ class SumLifter:
             w, x = np.where(turned, b, a), np.where(turned, a, b)
             places = self._places(w, x)
             said: dict[Any, list[int]] = {}
-            for i, *row in zip(alike, *(side.tolist() for side in (w, x))):
-                said.setdefault(tuple(map(tuple, row)), []).append(i)
+            for i, row in zip(alike, np.concatenate([w, x], axis=1)):
+                said.setdefault(row.tobytes(), []).append(i)
             once = set(self.arrays.merged(said)) if len(said) < len(alike) else ()
             if once and len(once) < len(alike):
                 kept = np.array([i in once for i in alike])

@@ -6,6 +6,7 @@ import itertools
 import linecache
 import operator
 from collections.abc import Callable, Mapping
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +56,7 @@ class Replay:
         self._writer = Writer(arrays, self._adjoints)
         loss = None if self._adjoints is None else self._loss()
         self.source = source(self._writer, loss)
-        self._make = _compiled(self.source)
+        self._code = _compiled(self.source)
         self._constants = self._all_constants()
         self.parameters = [tape.values[i] for i in arrays.p.ids.tolist()]
         self.data = np.zeros(len(self.parameters), self.dtype)
@@ -104,7 +105,7 @@ class Replay:
             found[k] = self._element(bound, i)
         if np.isnan(found).any():
             self._refuse_nan(bound)
-        return np.moveaxis(found, 0, -1).reshape(*size, *self._outputs)
+        return np.moveaxis(found, 0, -1).reshape((*size, *self._outputs))
 
     def buffers(self, n: int) -> dict[str, Floats]:
         """The arrays from which `run` takes a batch of n samples, by argument; fill them first."""
@@ -285,8 +286,12 @@ class Replay:
     def _bind(self, n: int) -> Bound:
         bound = self._bound.get(n)
         if bound is None:
-            made = self._make(n, self.data, self.gradient, self._constants, self.dtype)
-            bound = self._bound[n] = Bound(*made)
+            space = {
+                "n": n, "p": self.data, "g": self.gradient, "dtype": self.dtype,
+                "constants": self._constants,
+            }  # fmt: skip
+            exec(self._code, space)
+            bound = self._bound[n] = Bound(space["forward"], space["backward"], space)
         return bound
 
     def _input_arrays(self, bound: Bound) -> list[Floats]:
@@ -297,13 +302,15 @@ class Replay:
         inputs = self._arrays.inputs
         if len(batch) != len(inputs):
             names = ", ".join(array.label for array in inputs) or "nothing"
-            raise TypeError(f"the replay takes {names}; got {len(batch)} arrays")
+            many = "s" * (len(batch) != 1)
+            raise TypeError(f"the replay takes {names}; got {len(batch)} array{many}")
         arrays = [_numbers_of(array.label, x) for array, x in zip(inputs, batch)]
         n = len(arrays[0]) if arrays and self._arrays.tail and arrays[0].ndim else 1
         for array, x in zip(inputs, arrays):
             wanted = (n, *array.ids.shape) if self._arrays.tail else array.ids.shape
             if x.shape != wanted:
-                wide = ("n", *array.ids.shape) if array is inputs[0] else wanted
+                any_size = bool(self._arrays.tail) and array is inputs[0]
+                wide = ("n", *array.ids.shape) if any_size else wanted
                 shown = f"({', '.join(map(str, wide))}{',' * (len(wide) == 1)})"
                 raise ValueError(f"{array.label} expected an array of shape {shown}, got {x.shape}")
         if n == 0:
@@ -362,11 +369,8 @@ def _float_type(dtype: Any) -> Any:
     return found
 
 
-def _compiled(text: str) -> Callable[..., Any]:
-    """The function `bind` of generated source, through which a debugger can step."""
+def _compiled(text: str) -> CodeType:
+    """Generated source as code through which a debugger can step."""
     name = f"<replay {next(_numbers)}>"
     linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
-    space: dict[str, Any] = {}
-    exec(compile(text, name, "exec"), space)
-    bind: Callable[..., Any] = space["bind"]
-    return bind
+    return compile(text, name, "exec")

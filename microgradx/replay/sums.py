@@ -123,7 +123,16 @@ def find_sums(tape: Tape) -> dict[int, Sum]:
                 first.stated = False
                 taken.add(a)
             sums[i] = first
-            take(first, i, b)
+            if b < n and kinds[b] is mul and uses[b] == 1:  # as in `take`, where nearly all goes
+                w, x = args[b]
+                first.absorbed.append(b)
+                first.a.append(w)
+                first.b.append(x)
+                first.adders.append(i)
+                first.factors.append(b)
+                first.products += 1
+            else:
+                take(first, i, b)
         elif rule is dot:
             sums[i] = found = Sum(stated=True)
             for bias in args[i]:

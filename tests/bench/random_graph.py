@@ -52,6 +52,12 @@ ADDED = len(PROGRAM) + len(UNREAD) - 1  # the sum's ops are ops too
 def record(Value: Any) -> list[Any]:
     """The nodes of the graph in the order they were made; the last is the loss."""
     nodes = [Value(x) for x in NUMBERS]
+    loss_of(nodes)
+    return nodes
+
+
+def loss_of(nodes: list[Any]) -> Any:
+    """The loss that is made of the leaves `nodes`; all that is made goes into the list too."""
     for name, i, j in PROGRAM:
         x = nodes[i]
         if name == "add":
@@ -65,7 +71,8 @@ def record(Value: Any) -> list[Any]:
     loss = nodes[UNREAD[0]]
     for n in UNREAD[1:]:
         loss = loss + nodes[n]
-    return [*nodes, loss]
+    nodes.append(loss)
+    return loss
 
 
 def record_and_sweep(Value: Any) -> list[Any]:

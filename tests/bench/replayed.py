@@ -23,9 +23,9 @@ from tests.bench.timing import Line, collector, in_turns, speedup
 import numpy as np
 
 from microgradx import dot, nn
-from microgradx.engine import Value
-from microgradx.replay import record
-from tests.bench import moons
+from microgradx.engine import Value, order
+from microgradx.replay import lift, record
+from tests.bench import moons, random_graph
 
 TURNS, BLOCK = 9, 0.02
 MOONS = "W2 moons"
@@ -171,8 +171,64 @@ def micro(found: list[float]) -> str:
     return f"{median(found) * 1e6:.3g} µs"
 
 
+def irregular() -> Line:
+    """W1's graph, its first leaves as inputs: a batch of 256 beside as many eager runs of it."""
+    split, batch = random_graph.LEAVES // 2, 256
+    weights = [Value(x) for x in random_graph.NUMBERS[split:]]
+
+    def fn(x: list[Value]) -> Value:
+        return random_graph.loss_of([*x, *weights])
+
+    replay = record(fn, random_graph.NUMBERS[:split])
+    xs = np.random.default_rng(0).uniform(-0.5, 0.5, (batch, split))
+    eager = fn([Value(x) for x in xs[0].tolist()])
+    assert np.isclose(replay.forward(xs)[0], eager.data, rtol=1e-12, atol=0)
+    with collector("off"):
+        theirs, mine = in_turns(
+            TURNS, lambda: fn([Value(x) for x in xs[0].tolist()]).backward(), lambda: replay(xs)
+        )
+    mine = [t / batch for t in mine]
+    figures = [micro(mine), "eager", micro(theirs)]
+    return Line("W1 replayed, batch 256, a sample", "off", *figures, speedup(mine, theirs), 20)
+
+
+def unrolled() -> Line:
+    """W2's graph of all 100 points, written in plain loops: recorded and lifted, once."""
+    weights = [[[Value(x) for x in row] for row in layer] for layer in moons.Ours().weights()]
+
+    def neuron(row: list[Value], xs: list[Any]) -> Value:
+        z = row[-1]
+        for w, x in zip(row, xs):
+            z = z + w * x
+        return z
+
+    def loss() -> Value:
+        total = penalty = Value(0.0)
+        for x, y in zip(moons.X, moons.Y):
+            h: list[Any] = x
+            for layer in weights[:-1]:
+                h = [neuron(row, h).relu() for row in layer]
+            total = total + (1.0 + -y * neuron(weights[-1][0], h)).relu()
+        for p in (p for layer in weights for row in layer for p in row):
+            penalty = penalty + p * p
+        return total * (1.0 / len(moons.X)) + moons.ALPHA * penalty
+
+    graph = loss()
+    replay = lift(graph)
+    replay()
+    graph.backward()
+    pairs = zip(replay.parameters, replay.gradient.tolist())
+    worst = max(abs(p.grad - g) for p, g in pairs)
+    assert worst < 1e-15 and len(replay._arrays.products) == 4, worst
+    with collector("on"):
+        [mine] = in_turns(TURNS, lambda: lift(loss()))
+    each, nodes = median(mine), len(order(graph))
+    work = f"W2 record and lift {nodes:,} nodes"
+    return Line(work, "on", f"{each:.2f} s", "", "", each, 0.3, "s", at_most=True)
+
+
 def lines() -> list[Line]:
-    found = []
+    found = [irregular(), unrolled()]
     for (work, dtype), task in tasks().items():
         works = {"ours": Ours(task), **made(work, task)}
         check(task, works)
