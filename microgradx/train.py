@@ -140,11 +140,12 @@ class _Steps:
         ]
         shuffles = size < len(train[0])
         self.shuffled = tuple(np.empty_like(x) if shuffles else x for x in train)
-        self.batches = []  # the size of each, and for X and y where to copy it to, and from
-        for start in range(0, len(train[0]), size):
-            x, y = (samples[start : start + size] for samples in self.shuffled)
-            buffers = replay.buffers(len(x))
-            self.batches.append((len(x), buffers["x"], x, buffers["target"], y))
+        self.batches = [
+            tuple(samples[start : start + size] for samples in self.shuffled)
+            for start in range(0, len(train[0]), size)
+        ]
+        if not shuffles:
+            replay.load(*train)
         self.moved = False  # since `put_back`
 
     def epoch(self, pressed: list[int], progress: Progress) -> tuple[int, float]:
@@ -153,16 +154,16 @@ class _Steps:
             order = self.rng.permutation(len(self.train[0]))
             for samples, copy in zip(self.train, self.shuffled):
                 samples.take(order, 0, copy, "clip")  # in other modes it would take a buffer
-        run, move, parameters, state = (
-            self.replay.run, self.optimizer.move, self.parameters, self.state,
+        load, run, move, parameters, state = (
+            self.replay.load, self.replay.run, self.optimizer.move, self.parameters, self.state,
         )  # fmt: skip
-        copyto, seen, total, self.moved = np.copyto, 0, 0.0, True
+        several, seen, total, self.moved = len(self.batches) > 1, 0, 0.0, True
         try:
             with np.errstate(all="ignore"):
-                for n, to_x, x, to_y, y in self.batches:
-                    copyto(to_x, x)
-                    copyto(to_y, y)
-                    mean = run(n)
+                for x, y in self.batches:
+                    if several:
+                        load(x, y)
+                    mean, n = run(), len(x)
                     move(np, parameters, state)
                     seen, total = seen + n, total + mean * n
                     if pressed:

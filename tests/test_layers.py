@@ -86,6 +86,26 @@ def test_loading_a_room_loads_neither_numpy_nor_graphviz(path):
     assert "numpy" not in loaded or room_of(path) in NUMPY
 
 
+REPLAY = (  # within the room of many files, from the ground up
+    {"views", "names", "calls", "tape"},
+    {"symbols", "sums"},
+    {"folds", "arrays"},
+    {"products", "adjoints", "agreement"},
+    {"lifter", "emit"},
+    {"replay"},
+    {"recording"},
+    {"__init__"},
+)
+
+
+@pytest.mark.parametrize("path", (PACKAGE / "replay").glob("*.py"), ids=lambda path: path.stem)
+def test_imports_run_downwards_within_replay(path):
+    floor = {name: k for k, names in enumerate(REPLAY) for name in names}
+    for name in imported(path.read_text(encoding="utf-8"), "microgradx.replay"):
+        if name.startswith("microgradx.replay."):
+            assert floor[name.split(".")[2]] < floor[path.stem], name
+
+
 def test_the_reading_of_imports_sees_every_form():
     source = "\n".join(
         (

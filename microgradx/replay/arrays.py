@@ -333,7 +333,7 @@ class Arrays:
             return None
         if array.ones is None:
             rows, *rest = array.symbol.shape
-            array.ones = self.table.leaf(f"{array.name}1", (rows + 1, *rest))
+            array.ones = self.table.leaf(f"{array.name}_ones", (rows + 1, *rest))
         found: Symbol = array.ones
         return found
 

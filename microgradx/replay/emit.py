@@ -36,6 +36,7 @@ class Writer:
         self.adjoints = adjoints
         self.buffers: list[str] = []
         self.lines: list[str] = []
+        self.prepared: list[str] = []  # what depends on the batch alone
         self.functions: set[str] = set()
         self.statements = 0
         self._texts: dict[Any, str] = {}
@@ -44,6 +45,8 @@ class Writer:
         self._uses: dict[int, int] = {}
         self._comments: dict[int, str] = {}
         self._static: dict[int, bool] = {}
+        self._of_batch: dict[int, bool] = {}
+        self._given_leaves = {array.symbol.extra for array in arrays.inputs}
         self._elementwise: set[int] = set()  # what calls other than products read
         self._count = 0
         self._count_uses()
@@ -88,9 +91,9 @@ class Writer:
             if array.ones is not None:
                 stop += array.ids.size // array.ids.shape[0]
                 whole = _inside(array.ones.shape)
-                lines.append(f"{array.name}1 = v[{rows}:{stop}].reshape({whole})")
-                text = f"{array.name} = {array.name}1[:-1]"
-                lines.append(f"{array.name}1[-1] = 1.0")
+                lines.append(f"{array.name}_ones = v[{rows}:{stop}].reshape({whole})")
+                text = f"{array.name} = {array.name}_ones[:-1]"
+                lines.append(f"{array.name}_ones[-1] = 1.0")
                 lines.append(text)
             else:
                 lines.append(text + ("" if array.ids.ndim == 1 else f".reshape({_inside(shape)})"))
@@ -112,15 +115,15 @@ class Writer:
             self.buffers.append(f"{name} = {_zeros(('n', *dims))}")
             self.buffers.append(f"{name}T = np.moveaxis({name}, 0, -1)")
         elif id(array.symbol) in self._elementwise:
-            self.buffers.append(f"{name}T{'1' * ones} = np.ones(({dims[0] + ones}, n), dtype)")
+            self.buffers.append(f"{name}T{'_ones' * ones} = np.ones(({dims[0] + ones}, n), dtype)")
             if ones:
-                self.buffers.append(f"{name}T = {name}T1[:-1]")
+                self.buffers.append(f"{name}T = {name}T_ones[:-1]")
             self.buffers.append(f"{name} = {name}T.T  # a row a sample")
         else:
-            self.buffers.append(f"{name}{'1' * ones} = np.ones((n, {dims[0] + ones}), dtype)")
+            self.buffers.append(f"{name}{'_ones' * ones} = np.ones((n, {dims[0] + ones}), dtype)")
             if ones:
-                self.buffers.append(f"{name} = {name}1[:, :-1]")
-                self.buffers.append(f"{name}T1 = {name}1.T")
+                self.buffers.append(f"{name} = {name}_ones[:, :-1]")
+                self.buffers.append(f"{name}T_ones = {name}_ones.T")
             self.buffers.append(f"{name}T = {name}.T  # a column a sample")
 
     def _block(self, name: str, start: int, ids: Any) -> None:
@@ -144,23 +147,27 @@ class Writer:
         for array in self.arrays.all:
             self._texts[array.symbol] = array.name
             if array.ones is not None and array.label == "":
-                self._texts[array.ones] = f"{array.name}1"
+                self._texts[array.ones] = f"{array.name}_ones"
             if array.value is None:
                 continue
             if id(array) not in pooled:
                 self._buffer(array)
-            self.lines, before = lines, len(lines)
+            given = self._is_given(array.value)
+            if given:
+                self._given_leaves.add(array.name)
+            self.lines = self.prepared if given else lines
+            before = len(self.lines)
             self._store(array.value, array.name, array.symbol.shape)
-            if lines[before:]:
-                lines[-1] = _comment(lines[-1], self._label(array))
+            if self.lines[before:]:
+                self.lines[-1] = _comment(self.lines[-1], self._label(array))
         return lines
 
     def _buffer(self, array: Array) -> None:
         if array.ones is None:
             self.buffers.append(f"{array.name} = {_zeros(array.symbol.shape)}")
         else:
-            self.buffers.append(f"{array.name}1 = np.ones({_shape(array.ones.shape)}, dtype)")
-            self.buffers.append(f"{array.name} = {array.name}1[:-1]")
+            self.buffers.append(f"{array.name}_ones = np.ones({_shape(array.ones.shape)}, dtype)")
+            self.buffers.append(f"{array.name} = {array.name}_ones[:-1]")
 
     def _label(self, array: Array) -> str:
         """What the labels of an array's nodes have in common."""
@@ -220,11 +227,27 @@ class Writer:
         elif self._is_static(x):
             found = self._once(x)
         else:
+            lines = self.lines
+            if self._is_given(x):
+                self.lines = self.prepared
             for arg in sorted(x.args, key=lambda arg: -getattr(arg, "depth", 0)):
                 self._argument(x, arg)
             found = self._target(x)
             self._compute(x, found)
+            self.lines = lines
         self._texts[x] = found
+        return found
+
+    def _is_given(self, x: Any) -> bool:
+        """Whether x depends on the batch alone, so that it is computed once for a batch."""
+        if not isinstance(x, Symbol) or self._is_static(x):
+            return True
+        found = self._of_batch.get(id(x))
+        if found is None:
+            if x.op == "leaf":
+                return x.extra in self._given_leaves  # there may be more of them later
+            found = x.op not in CHANGING and all(self._is_given(arg) for arg in x.args)
+            self._of_batch[id(x)] = found
         return found
 
     def _number(self, x: float) -> str:
@@ -252,7 +275,8 @@ class Writer:
 
     def _once(self, x: Symbol) -> str:
         args = [self.text(arg) for arg in x.args]
-        name = self._fresh("k")
+        number = x.args[0] if x.op == "copy" and not isinstance(x.args[0], Symbol) else None
+        name = self._fresh(f"{NUMBERS[number]}s" if number in NUMBERS else "k")
         self.buffers.append(f"{name} = {_expression(x, args)}")
         return name
 
@@ -265,7 +289,8 @@ class Writer:
 
     def _store(self, x: Any, target: str, shape: Shape) -> None:
         """Let `target` hold x."""
-        if self._is_open(x) and x.shape == shape and not x.truth:
+        late = self.lines is not self.prepared and self._is_given(x)
+        if self._is_open(x) and x.shape == shape and not x.truth and not late:
             self._compute(x, target)
         elif isinstance(x, Symbol) and x.op == "view" and self._is_open(x.args[0]) and (
             x.extra.startswith(".reshape") and self._uses[id(x.args[0])] == 1 and x.shape == shape
@@ -277,7 +302,7 @@ class Writer:
         else:
             self._line("copyto", f"copyto({target}, {self.text(x)})")
             self._done(x)
-        if isinstance(x, Symbol) and x.shape == shape:
+        if isinstance(x, Symbol) and x.shape == shape and not late:
             self._texts.setdefault(x, target)
 
     def _compute(self, x: Symbol, target: str) -> None:
@@ -341,6 +366,10 @@ class Writer:
     def _target(self, x: Symbol) -> str:
         """A buffer for x: that of an argument which nothing reads after it, or one that is free."""
         kind = (x.shape, x.truth)
+        if self._is_given(x):  # nothing else is written there
+            name = self._fresh("t")
+            self.buffers.append(f"{name} = {_zeros(x.shape, x.truth)}")
+            return name
         if x.op not in ELSEWHERE:
             for arg in x.args:
                 held = self._held.get(id(arg))
@@ -381,7 +410,11 @@ def source(writer: Writer, loss: str | None) -> str:
     """
     functions = sorted(writer.functions & NUMPY_CALLS | {"copyto"})
     ours = sorted(writer.functions & OUR_CALLS)
-    lines = ["import numpy as np"]
+    lines = [
+        "# A batch of n samples, a column each. p: the parameters; g: their gradient.",
+        "# What a call computes goes into its last argument.",
+        "import numpy as np",
+    ]
     lines += fill(
         ", ".join([*functions, "inf", "nan"]), 98, initial_indent="from numpy import (",
         subsequent_indent="    ",
@@ -389,7 +422,10 @@ def source(writer: Writer, loss: str | None) -> str:
     lines[-1:] = [lines[-1] + ")", ""]
     lines += [f"from microgradx.replay.calls import {', '.join(ours)}", ""] if ours else []
     lines += writer.buffers
-    for name, body in (("forward", writer.forward), ("backward", writer.backward)):
+    parts = (
+        ("prepare", writer.prepared), ("forward", writer.forward), ("backward", writer.backward)
+    )  # fmt: skip
+    for name, body in parts[not writer.prepared :]:
         lines += ["", "", f"def {name}():", *["    " + line for line in body or ["pass"]]]
         if name == "forward" and loss:
             lines += [f"    return {loss}"]

@@ -14,7 +14,8 @@ NUMPY_CALLS = {
 OUR_CALLS = {"erfc", "in_turn", "pull"}
 NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 0.5: "half", -1.0: "minus_one"}
 TAKEN = {
-    *NUMPY_CALLS, *OUR_CALLS, *NUMBERS.values(), "np", "inf", "nan", "forward", "backward",
+    *NUMPY_CALLS, *OUR_CALLS, *NUMBERS.values(), "np", "inf", "nan", "prepare", "forward",
+    "backward",
     "n", "p", "g", "v", "e", "constants", "dtype", "share", "shares", "bool",
 }  # fmt: skip
 
@@ -22,15 +23,15 @@ TAKEN = {
 def variable(name: str, others: set[str]) -> str:
     """A variable for an input called `name`, like no other name in the source.
 
-    Names that the source makes up end in a digit or in T; then, or if it is taken, or no name in
-    Python at all, a _ is put behind.
+    Names that the source makes up end in a digit, in T or in _ones; then, or if it is taken, or no
+    name in Python at all, a _ is put behind.
     """
     found = re.sub(r"\W", "_", name, flags=re.ASCII)
     if not found[:1].isalpha():
         found = f"x{found}"
     while (
         found in TAKEN or found in others or keyword.iskeyword(found)
-        or keyword.issoftkeyword(found) or found[-1].isdigit() or found[-1] == "T"
+        or keyword.issoftkeyword(found) or found[-1].isdigit() or found.endswith(("T", "_ones"))
     ):  # fmt: skip
         found += "_"
     return found

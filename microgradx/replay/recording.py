@@ -62,7 +62,7 @@ def record(
             parameters = [x for x in reached if x.rule is None and x not in made]
             parameters.sort(key=lambda x: element(x.label))
         tape = _tape(outputs, parameters, inputs)
-        _check_that_it_repeats(tape, fn, arguments)
+        _check_that_it_repeats(tape, fn, arguments, shape(found))
         ids = _ids(names, arguments, tape)
         return Replay(tape, ids, shape(found), batched=True, dtype=dtype)
 
@@ -233,7 +233,9 @@ def _births() -> Iterator[list[Value]]:
         Value.__init__ = before  # type: ignore[method-assign]
 
 
-def _check_that_it_repeats(tape: Tape, fn: Callable[..., Any], arguments: list[Any]) -> None:
+def _check_that_it_repeats(
+    tape: Tape, fn: Callable[..., Any], arguments: list[Any], form: Any
+) -> None:
     """Trace `fn` again at other numbers: only the inputs and parameters may have changed."""
     parameters = tape.values[: tape.parameters]
     before = [p.data for p in parameters]
@@ -257,7 +259,7 @@ def _check_that_it_repeats(tape: Tape, fn: Callable[..., Any], arguments: list[A
                 "A branch, or a number worked out beside the graph, from .data or at random, would "
                 "be the same for all samples; make it of Values, or pass it as an argument"
             )
-    if again.outputs != tape.outputs:
+    if again.outputs != tape.outputs or shape(found) != form:
         raise FrozenBranch("fn returns other nodes at other numbers; a replay has only one graph")
     if len(again.values) != len(tape.values):
         raise FrozenBranch(

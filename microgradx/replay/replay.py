@@ -29,6 +29,7 @@ _numbers = itertools.count(1)
 class Bound(NamedTuple):
     """The generated functions for batches of one size, and the arrays that they fill."""
 
+    prepare: Callable[[], None]
     forward: Callable[[], Any]
     backward: Callable[[], None]
     arrays: dict[str, Any]
@@ -107,21 +108,23 @@ class Replay:
             self._refuse_nan(bound)
         return np.moveaxis(found, 0, -1).reshape((*size, *self._outputs))
 
-    def buffers(self, n: int) -> dict[str, Floats]:
-        """The arrays from which `run` takes a batch of n samples, by argument; fill them first."""
-        if not isinstance(n, (int, np.integer)) or n < 1:
-            raise ValueError(f"a batch has at least one sample, got n = {n!r}")
-        bound = self._bind(int(n))
-        return {array.label: bound.arrays[array.variable] for array in self._arrays.inputs}
+    def load(self, *batch: Floats) -> None:
+        """Take in a batch for `run`, without any check: full arrays as `__call__` wants them."""
+        bound = self._bind(len(batch[0]) if batch and self._arrays.tail else 1)
+        for array, x in zip(self._arrays.inputs, batch):
+            bound.arrays[array.variable][...] = x
+        bound.prepare()
+        self._latest = bound
 
-    def run(self, n: int) -> float:
-        """The mean loss of the batch in `buffers(n)`, and its gradient, without any check."""
-        if self._adjoints is None:
-            raise TypeError(NO_LOSS)
-        bound = self._latest = self._bind(n)
-        loss = bound.forward()
-        bound.backward()
-        return loss  # type: ignore[no-any-return]
+    def run(self) -> float:
+        """The mean loss of the batch that was loaded, and its gradient, without any check.
+
+        To be called as often as the parameters change; NumPy warns of what is not finite.
+        """
+        assert self._latest is not None, "load a batch first"
+        loss: float = self._latest.forward()
+        self._latest.backward()
+        return loss
 
     # --- parameters ------------------------------------------------------------------------------
 
@@ -246,6 +249,7 @@ class Replay:
             data = [[nodes[i].data for i in array.ids.ravel().tolist()] for nodes in samples]
             bound.arrays[array.variable].flat = np.ravel(data)
         with np.errstate(all="ignore"):
+            bound.prepare()
             bound.forward()
             computed = [array for array in self._arrays.all if array.value is not None]
             check_values(samples, computed, bound.arrays)
@@ -291,7 +295,9 @@ class Replay:
                 "constants": self._constants,
             }  # fmt: skip
             exec(self._code, space)
-            bound = self._bound[n] = Bound(space["forward"], space["backward"], space)
+            prepare = space.get("prepare", _nothing)
+            bound = Bound(prepare, space["forward"], space["backward"], space)
+            self._bound[n] = bound
         return bound
 
     def _input_arrays(self, bound: Bound) -> list[Floats]:
@@ -315,10 +321,10 @@ class Replay:
                 raise ValueError(f"{array.label} expected an array of shape {shown}, got {x.shape}")
         if n == 0:
             raise ValueError("the batch is empty; give at least one sample")
-        bound = self._latest = self._bind(n)
-        for array, x in zip(inputs, arrays):
-            bound.arrays[array.variable][...] = x
-        return bound
+        with np.errstate(all="ignore"):
+            self.load(*arrays)
+        assert self._latest is not None
+        return self._latest
 
     def _refuse_nan(self, bound: Bound) -> None:
         """Say so if a nan came in with the batch."""
@@ -332,6 +338,10 @@ class Replay:
     def _element(self, bound: Bound, i: int) -> Any:
         array = self._arrays.all[self._arrays.home[i]]
         return bound.arrays[array.name][_position(int(self._arrays.index[i]), array)]
+
+
+def _nothing() -> None:
+    """What there is to prepare where nothing depends on the batch alone."""
 
 
 def _position(at: int, array: Array) -> tuple[int, ...]:

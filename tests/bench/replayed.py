@@ -50,7 +50,7 @@ TARGETS = {  # work, dtype, peer: the least ratio, or the largest part of the pe
 
 
 class Ours:
-    """The scalar graph of one sample, recorded; then `run` on buffers, and SGD on the flat arrays.
+    """The scalar graph of one sample, recorded; a batch loaded, `run`, and SGD on the flat arrays.
 
     The labels are inputs as the points are: -1 or +1, or a row of zeros with a one. The loss, with
     its penalty, and the whole gradient are there after each step.
@@ -77,10 +77,8 @@ class Ours:
         is_hinge = task.loss == "hinge"
         fn = hinge if is_hinge else cross_entropy
         targets = task.ys if is_hinge else np.eye(sizes[-1])[task.ys]
-        self.size = len(task.xs)
         self.replay = record(fn, task.xs[0], targets[0], dtype=task.dtype)
-        for buffer, x in zip(self.replay.buffers(self.size).values(), (task.xs, targets)):
-            buffer[...] = x
+        self.replay.load(task.xs, targets)
         self.rate = np.array(task.rate, task.dtype)
         self.change = np.empty_like(self.replay.data)
         neurons = [neuron for layer in self.model.layers for neuron in layer.neurons]
@@ -89,7 +87,7 @@ class Ours:
 
     def step(self) -> None:
         replay = self.replay
-        self.loss = replay.run(self.size)
+        self.loss = replay.run()
         np.multiply(replay.gradient, self.rate, self.change)
         np.subtract(replay.data, self.change, replay.data)
 

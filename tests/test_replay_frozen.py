@@ -1,0 +1,267 @@
+"""What a replay can't repeat is refused with the line that did it, and nothing stays behind."""
+
+import inspect
+import math
+import random
+
+import pytest
+from replay_nets import gradient, replayed
+
+import microgradx as mx
+from microgradx.engine import Value
+from microgradx.replay import FrozenBranch, record
+
+w = Value(2.0, "w")
+
+
+def line_of(fn, text="# here"):
+    """`file:line` of the one line of fn that has this text."""
+    lines, first = inspect.getsourcelines(fn)
+    (found,) = [first + k for k, line in enumerate(lines) if text in line]
+    return f"{__file__}:{found}"
+
+
+# --- branches on a recorded value ------------------------------------------------------------
+
+
+def by_bool(x):
+    if x:  # here: bool()
+        return x * w
+    return w
+
+
+def by_not(x):
+    return w if not x else x * w  # here: bool()
+
+
+def by_and(x):
+    return x * w and w  # here: bool()
+
+
+def by_float(x):
+    return w * float(x)  # here: float()
+
+
+def by_math(x):
+    return w * math.exp(x)  # here: float()
+
+
+def by_less(x):
+    return x * w if x < 0 else w  # here: <
+
+
+def by_less_or_equal(x):
+    return x * w if x <= w else w  # here: <=
+
+
+def by_greater(x):
+    return x * w if x > 0 else w  # here: >
+
+
+def by_greater_or_equal(x):
+    return x * w if x >= 0.5 else w  # here: >=
+
+
+def by_number_first(x):
+    return x * w if 0 < x else w  # here: >
+
+
+def by_max(x):
+    return max(x, w) * 2.0  # here: >
+
+
+def by_min(x):
+    return min([x, w]) * 2.0  # here: <
+
+
+def by_sorted(x):
+    return sorted([x, w])[0] * w  # here: <
+
+
+def by_abs_if(x):
+    return (-x if x < 0 else x) * w  # here: <
+
+
+def by_any(x):
+    return x * w if any([x, w]) else w  # here: bool()
+
+
+def helper(x):
+    return x.relu() if x > 0 else x  # here: >
+
+
+BRANCHES = {name: fn for name, fn in globals().items() if name.startswith("by_")}
+
+
+def works():
+    """That a Value may be asked for anything again."""
+    a, b = Value(1.0), Value(2.0)
+    assert a < b and a <= b and not a > b and not a >= b and bool(a) and float(b) == 2.0
+    assert max(a, b) is b and w.data == 2.0 and Value.__init__.__qualname__ == "Value.__init__"
+    assert (a * w).line is None
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_a_branch_is_refused_with_its_line(name):
+    fn = BRANCHES[name]
+    sign = inspect.getsource(fn).split("# here: ")[1].split("\n")[0]
+    with pytest.raises(FrozenBranch) as error:
+        record(fn, 1.0)
+    message = str(error.value)
+    assert message.startswith(f"{line_of(fn)} asks for {sign} of Value(")
+    assert "where, maximum, minimum or relu" in message
+    works()
+
+
+def test_the_line_is_that_of_the_function_that_asks():
+    with pytest.raises(FrozenBranch, match=r"asks for > of Value\(data=6") as error:
+        record(lambda x: helper(x * w), 3.0)
+    assert str(error.value).startswith(line_of(helper))
+    works()
+
+
+# --- numbers worked out beside the graph -----------------------------------------------------
+
+
+def of_input(x):
+    return x * w * x.data  # here
+
+
+def of_parameter(x):
+    return x * w + w.data  # here
+
+
+def of_node(x):
+    y = x * w
+    return x * Value(y.data)  # here
+
+
+def of_grad(x):
+    y = x * w
+    y.backward()
+    return y * x.grad  # here
+
+
+def of_random(x):
+    return x * w * random.random()  # here
+
+
+def of_random_leaf(x):
+    noise = Value(random.random())
+    return x * w + noise  # here
+
+
+def of_row(x):
+    return mx.dot([w, x.data, 1.0], [x, x, x])  # here
+
+
+def of_text(x):
+    return w * x * len(repr(x))  # here
+
+
+COUNTS = []
+
+
+def of_count(x):
+    COUNTS.append(x)
+    return w * x * len(COUNTS)  # here
+
+
+NUMBERS = {name: fn for name, fn in globals().items() if name.startswith("of_")}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_worked_out_beside_the_graph_is_refused_with_its_line(name):
+    with pytest.raises(FrozenBranch) as error:
+        record(NUMBERS[name], 1.0)
+    message = str(error.value)
+    assert message.startswith(line_of(NUMBERS[name]))
+    assert "beside the graph, from .data or at random" in message
+    works()
+
+
+def test_a_graph_whose_size_depends_on_data_is_refused():
+    def fn(x):
+        for _ in range(int(x.data * 1000)):
+            x = x * w
+        return x
+
+    with pytest.raises(FrozenBranch, match=r"graph of 1000 nodes|at other numbers"):
+        record(fn, 1.0)
+    works()
+
+
+TURNS = [
+    lambda x, on: (x * w).tanh() if on else (x * w).sin(),
+    lambda x, on: x * w if on else x + w,
+    lambda x, on: w - x if on else x - w,
+    lambda x, on: x * w * w if on else x * w * x,
+    lambda x, on: x * 3.0 * w if on else x * 2.0 * w,
+    lambda x, on: x if on else w,
+    lambda x, on: [x * w, w] if on else [x * w, x],
+    lambda x, on: [x * w] * (2 if on else 3),
+    lambda x, on: [[x * w, w]] if on else [x * w, w],
+]
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_branch_on_data_that_keeps_the_size_of_the_graph_is_refused(turn):
+    for x in (1.0, -1.0):  # at numbers of the other sign it is taken the other way
+        with pytest.raises(FrozenBranch):
+            record(lambda x: turn(x, x.data > 0.0), x)
+    works()
+
+
+def test_numbers_that_stay_are_no_offence():
+    gains = [0.5, 0.25]
+    replay = record(lambda x: w * x * gains[0] + len(gains) + Value(3.0), 1.0)
+    assert replay.forward([1.0, 2.0]).tolist() == [6.0, 7.0]
+
+
+# --- afterwards ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fatal", [KeyError("mine"), KeyboardInterrupt()])
+@pytest.mark.parametrize("trace", [1, 2])
+def test_after_an_exception_in_fn_everything_works(fatal, trace):
+    import gc
+
+    calls = []
+
+    def fn(x):
+        calls.append(x)
+        if len(calls) == trace:
+            raise fatal
+        return x * w
+
+    with pytest.raises(type(fatal)):
+        record(fn, 1.0)
+    assert gc.isenabled()
+    works()
+
+
+# --- how to write it instead -----------------------------------------------------------------
+
+
+def test_where_takes_each_sample_its_own_way():
+    v = Value(3.0)
+    fn = lambda x: mx.where(x - 0.5, x * w, v * v + x)  # noqa: E731
+    replay = record(fn, 1.0)
+    assert replay.forward([1.0, 0.0, 0.5, 2.0]).tolist() == [2.0, 9.0, 9.5, 4.0]
+    loss, grads = replayed(replay, [w, v], [1.0, 0.0, 0.5, 2.0])
+    losses = [fn(Value(x)) for x in (1.0, 0.0, 0.5, 2.0)]
+    expected, wanted = gradient(mx.mean(losses), [w, v])
+    assert loss == expected and grads.tolist() == wanted.tolist() == [0.75, 3.0]
+
+
+@pytest.mark.parametrize("x", [1.0, -1.0, 0.0, 1e-320, -1e-320, 1e300])
+def test_where_on_either_side_of_every_kind_of_zero(x):
+    replay = record(lambda x: mx.where(x, w, 5.0), 1.0)
+    assert replay.forward([x]).tolist() == [2.0 if x > 0 else 5.0]
+    assert replay([x]) == mx.where(Value(x), w, 5.0).data
+    assert replay.gradient.tolist() == [float(x > 0)]
+
+
+def test_a_branch_that_is_written_with_maximum_replays():
+    replay = record(lambda x: mx.maximum(x * w, w) + abs(x) - mx.minimum(x, 0.0), 1.0)
+    assert replay.forward([3.0, -1.0, 1.0]).tolist() == [9.0, 4.0, 3.0]
