@@ -10,7 +10,7 @@ from pathlib import Path
 
 from microgradx.render import RendererNotFound, RenderingFailed
 
-DEMOS = ("lecture_neuron", "micrograd_moons", "vanishing", "dead_relu")
+DEMOS = ("lecture_neuron", "micrograd_moons", "vanishing", "dead_relu", "digits")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,6 +3,8 @@
 import csv
 import importlib
 import math
+import re
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,8 +22,24 @@ PICTURES = {
     "micrograd_moons": ["micrograd_moons"],
     "vanishing": ["vanishing", "vanishing_why"],
     "dead_relu": ["dead_relu", "dead_relu_why"],
+    "digits": ["digits"],
 }
 PAGES = ("lecture_neuron", "dead_relu")
+SAYS = {
+    "micrograd_moons": [
+        r"    def forward\(\):\n(        .+\n)*\s*    def backward\(\):\n(        .+\n)*\n",
+        r"a step takes .+ ms eagerly, .+ ms replayed: \d{2,} times faster",
+        r"holds: their losses differ by at most \S+e-1\d in 100 steps\n",
+        r"(  holds: after 100 steps, 100 of 100 points are on their side\n){2}",
+    ],
+    "digits": [
+        r"60 epochs of 1438 digits in \d+\.\d s\n",
+        r"holds: it reads (9[789]\.\d|100\.0) % of 359 digits that it has never seen\n",
+        r"\n(      [ .:=+*#%@-]{16}      [-+!.]( [-+!.]){7}\n){8}\n",
+        r"∂loss/∂pixel\[\d,\d\] = ",
+        r"holds: what its 64 edges bring adds up to its gradient",
+    ],
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +48,8 @@ def ran(tmp_path_factory):
     results = {}
 
     def run(name):
+        if name == "digits":
+            pytest.importorskip("sklearn")
         if name not in results:
             out = tmp_path_factory.mktemp(name) / "new" / "folder"
             results[name] = main([name, "--out", str(out)]), out
@@ -51,6 +71,8 @@ def test_demo_holds_and_draws(ran, name, capfd):
         assert (out / f"{each}.png").read_bytes().startswith(PNG)
     assert said.startswith(f"\n=== {name} ===")
     assert "  holds: " in said
+    for pattern in SAYS.get(name, []):
+        assert re.search(pattern, said), pattern
     assert "\r" not in said  # no progress line where there is no terminal
 
 
@@ -90,6 +112,24 @@ def test_vanishing_shows_each_factor_and_its_ceiling(ran):
         assert so_far < ceiling == pytest.approx(0.25**n, rel=0.05)
     assert len([text for text in texts if "grad falls below" in text]) == 6
     assert not any("STOP" in text for text in texts)
+
+
+def test_digits_shows_a_pixel_to_the_loss_and_one_bar(ran):
+    _, out = ran("digits")
+    texts = [each.text for each in ElementTree.parse(out / "digits.svg").iter() if each.text]
+    assert texts.count("STOP") == 1
+    assert any(re.fullmatch(r"a \d is read as \d: how pixel\[\d,\d\] speaks .*", x) for x in texts)
+    assert len([x for x in texts if re.fullmatch(r"\d: \d+%", x)]) >= 2  # of the logits
+    assert len([x for x in texts if x == "relu"]) >= 4
+
+
+def test_digits_without_scikit_learn_say_how_to_get_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.delitem(sys.modules, "sklearn.datasets", raising=False)
+    assert main(["digits", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert len(re.findall(r"^  .*pip install 'microgradx\[demos\]'$", said, re.MULTILINE)) == 1
+    assert "holds" not in said and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("names", [["nonsense"], ["vanishing", "nonsense"]])

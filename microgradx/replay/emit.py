@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from textwrap import fill
 from typing import Any
 
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.arrays import Array, Arrays
-from microgradx.replay.names import NUMBERS, NUMPY_CALLS, OUR_CALLS
+from microgradx.replay.names import NUMBERS
+from microgradx.replay.statements import (
+    KEYWORD,
+    comment,
+    expression,
+    inside,
+    module,
+    shape_text,
+    statement,
+    zeros,
+)  # fmt: skip
 from microgradx.replay.symbols import Symbol
 from microgradx.replay.views import Shape
 
@@ -18,7 +26,6 @@ ELSEWHERE = {  # these can't write over what they read
     "dot", "reduce", "in_turn", "take", "pull", "assemble", "leaf", "view", "ones", "row",
 }  # fmt: skip
 NO_GAPS = {"dot"}  # these write into arrays without gaps alone
-KEYWORD = {"maximum", "minimum"}  # these are slow with a number, and with `out` by its position
 SCALING = {"multiply"}
 STRIDED = {"dot", "view"}  # these read what lies sample by sample as fast
 CHANGING = {"take", "row", "assemble", "pull", "in_turn"}
@@ -47,6 +54,7 @@ class Writer:
         self._static: dict[int, bool] = {}
         self._of_batch: dict[int, bool] = {}
         self._given_leaves = {array.symbol.extra for array in arrays.inputs}
+        self._blocks: dict[str, str] = {}  # by their text, parts of p that have a name
         self._elementwise: set[int] = set()  # what calls other than products read
         self._count = 0
         self._count_uses()
@@ -90,16 +98,16 @@ class Writer:
             text = f"{array.name} = v[{rows}:{stop}]"
             if array.ones is not None:
                 stop += array.ids.size // array.ids.shape[0]
-                whole = _inside(array.ones.shape)
+                whole = inside(array.ones.shape)
                 lines.append(f"{array.name}_ones = v[{rows}:{stop}].reshape({whole})")
                 text = f"{array.name} = {array.name}_ones[:-1]"
                 lines.append(f"{array.name}_ones[-1] = 1.0")
                 lines.append(text)
             else:
-                lines.append(text + ("" if array.ids.ndim == 1 else f".reshape({_inside(shape)})"))
+                lines.append(text + ("" if array.ids.ndim == 1 else f".reshape({inside(shape)})"))
             rows = stop
         if rows:
-            self.buffers += [f"v = {_zeros((rows, *arrays.tail))}", *lines]
+            self.buffers += [f"v = {zeros((rows, *arrays.tail))}", *lines]
 
     def _input(self, array: Array, batched: bool) -> None:
         """An input as a batch, and with its samples last, which is how the rest is computed.
@@ -108,11 +116,11 @@ class Writer:
         """
         name, dims = array.variable, array.ids.shape
         if not batched or not dims:
-            self.buffers.append(f"{name} = {_zeros(dims if not batched else ('n',))}")
+            self.buffers.append(f"{name} = {zeros(dims if not batched else ('n',))}")
             return
         ones = array.ones is not None
         if len(dims) > 1:
-            self.buffers.append(f"{name} = {_zeros(('n', *dims))}")
+            self.buffers.append(f"{name} = {zeros(('n', *dims))}")
             self.buffers.append(f"{name}T = np.moveaxis({name}, 0, -1)")
         elif id(array.symbol) in self._elementwise:
             self.buffers.append(f"{name}T{'_ones' * ones} = np.ones(({dims[0] + ones}, n), dtype)")
@@ -121,19 +129,22 @@ class Writer:
             self.buffers.append(f"{name} = {name}T.T  # a row a sample")
         else:
             self.buffers.append(f"{name}{'_ones' * ones} = np.ones((n, {dims[0] + ones}), dtype)")
-            if ones:
+            if array.ones is not None:
                 self.buffers.append(f"{name} = {name}_ones[:, :-1]")
                 self.buffers.append(f"{name}T_ones = {name}_ones.T")
+                rows = self.table.view(array.ones, ".T", array.ones.shape[::-1])
+                self._texts[rows] = f"{name}_ones"
             self.buffers.append(f"{name}T = {name}.T  # a column a sample")
 
     def _block(self, name: str, start: int, ids: Any) -> None:
         """A part of the parameters, under a name."""
         stop, arrays = start + ids.size, self.arrays
         run = "" if ids.size == len(arrays.p.ids) else f"[{start}:{stop}]"
-        shaped = f".reshape({_inside(ids.shape)})" if ids.ndim > 1 else ""
+        shaped = f".reshape({inside(ids.shape)})" if ids.ndim > 1 else ""
         paths = [self._path(i) for i in ids.ravel().tolist()]
         labels = [path for path in dict.fromkeys(paths) if path]
-        self.buffers.append(_comment(f"{name} = p{run}{shaped}", " and ".join(labels[:3])))
+        self.buffers.append(comment(f"{name} = p{run}{shaped}", " and ".join(labels[:3])))
+        self._blocks[f"[{start}:{stop}]{shaped}"] = name
         for text in (run + shaped, f"[{start}:{stop}]{shaped}"):
             view = self.table.make("view", (arrays.p.symbol,), ids.shape, text)
             self._texts[view] = name
@@ -159,14 +170,15 @@ class Writer:
             before = len(self.lines)
             self._store(array.value, array.name, array.symbol.shape)
             if self.lines[before:]:
-                self.lines[-1] = _comment(self.lines[-1], self._label(array))
+                self.lines[-1] = comment(self.lines[-1], self._label(array))
         return lines
 
     def _buffer(self, array: Array) -> None:
         if array.ones is None:
-            self.buffers.append(f"{array.name} = {_zeros(array.symbol.shape)}")
+            self.buffers.append(f"{array.name} = {zeros(array.symbol.shape)}")
         else:
-            self.buffers.append(f"{array.name}_ones = np.ones({_shape(array.ones.shape)}, dtype)")
+            shape = shape_text(array.ones.shape)
+            self.buffers.append(f"{array.name}_ones = np.ones({shape}, dtype)")
             self.buffers.append(f"{array.name} = {array.name}_ones[:-1]")
 
     def _label(self, array: Array) -> str:
@@ -190,7 +202,7 @@ class Writer:
             rows = [symbol.shape[0] for symbol in symbols]
             if symbols:
                 tail = self.arrays.tail if pool == "e" else ()
-                self.buffers.append(f"{pool} = {_zeros((sum(rows), *tail))}")
+                self.buffers.append(f"{pool} = {zeros((sum(rows), *tail))}")
             row = 0
             for symbol in symbols:
                 name = self._fresh("e")
@@ -216,10 +228,10 @@ class Writer:
             found = x.extra
         elif x.op == "ones":
             found = self._fresh("ones")
-            self.buffers.append(f"{found} = np.ones({_shape(x.shape)}, dtype)")
+            self.buffers.append(f"{found} = np.ones({shape_text(x.shape)}, dtype)")
         elif x.op == "view":
             base = self.text(x.args[0])
-            found = self._fresh("a")
+            found = f"{base}T" if x.extra == ".T" and base != "p" else self._fresh("a")
             self.buffers.append(f"{found} = {base}{x.extra}")
         elif x.op == "row":
             found = self._texts["row", id(x)]
@@ -277,7 +289,7 @@ class Writer:
         args = [self.text(arg) for arg in x.args]
         number = x.args[0] if x.op == "copy" and not isinstance(x.args[0], Symbol) else None
         name = self._fresh(f"{NUMBERS[number]}s" if number in NUMBERS else "k")
-        self.buffers.append(f"{name} = {_expression(x, args)}")
+        self.buffers.append(f"{name} = {expression(x, args)}")
         return name
 
     def _is_open(self, x: Any) -> bool:
@@ -297,7 +309,7 @@ class Writer:
         ):  # fmt: skip
             place = self._fresh("a")
             inner = x.args[0]
-            self.buffers.append(f"{place} = {target}.reshape({_inside(inner.shape)})")
+            self.buffers.append(f"{place} = {target}.reshape({inside(inner.shape)})")
             self._compute(inner, place)
         else:
             self._line("copyto", f"copyto({target}, {self.text(x)})")
@@ -311,7 +323,7 @@ class Writer:
             self._assemble(x, target)
             return
         args = self._arguments(x, target)
-        self._line(x.op, _comment(_statement(x, args, target), self._comments.get(id(x), "")))
+        self._line(x.op, comment(statement(x, args, target), self._comments.get(id(x), "")))
         for arg in x.args:
             self._done(arg)
 
@@ -342,8 +354,11 @@ class Writer:
         for text, mode, part in zip(*x.extra, x.args):
             place = target
             if text:
-                place = self._fresh("a")
+                block = self._blocks.pop(text, None) if target == "g" else None
+                place = f"g{block}" if block else self._fresh("a")
                 self.buffers.append(f"{place} = {target}{text}")
+                if block:
+                    self._comments.setdefault(id(part), f"∂loss/∂{block}")
             if mode == "+":
                 self._line("add", f"add({place}, {self.text(part)}, {place})")
                 self._done(part)
@@ -368,7 +383,7 @@ class Writer:
         kind = (x.shape, x.truth)
         if self._is_given(x):  # nothing else is written there
             name = self._fresh("t")
-            self.buffers.append(f"{name} = {_zeros(x.shape, x.truth)}")
+            self.buffers.append(f"{name} = {zeros(x.shape, x.truth)}")
             return name
         if x.op not in ELSEWHERE:
             for arg in x.args:
@@ -382,7 +397,7 @@ class Writer:
             name = free.pop()
         else:
             name = self._fresh("t")
-            self.buffers.append(f"{name} = {_zeros(x.shape, x.truth)}")
+            self.buffers.append(f"{name} = {zeros(x.shape, x.truth)}")
         self._held[id(x)] = name, kind
         return name
 
@@ -402,72 +417,11 @@ class Writer:
         self._count += 1
         return f"{kind}_{self._count}"
 
-
-def source(writer: Writer, loss: str | None) -> str:
-    """The whole module, to be run once for each size of batch; `loss` is the mean loss in words.
-
-    It is given n, p, g, constants and dtype.
-    """
-    functions = sorted(writer.functions & NUMPY_CALLS | {"copyto"})
-    ours = sorted(writer.functions & OUR_CALLS)
-    lines = [
-        "# A batch of n samples, a column each. p: the parameters; g: their gradient.",
-        "# What a call computes goes into its last argument.",
-        "import numpy as np",
-    ]
-    lines += fill(
-        ", ".join([*functions, "inf", "nan"]), 98, initial_indent="from numpy import (",
-        subsequent_indent="    ",
-    ).splitlines()  # fmt: skip
-    lines[-1:] = [lines[-1] + ")", ""]
-    lines += [f"from microgradx.replay.calls import {', '.join(ours)}", ""] if ours else []
-    lines += writer.buffers
-    parts = (
-        ("prepare", writer.prepared), ("forward", writer.forward), ("backward", writer.backward)
-    )  # fmt: skip
-    for name, body in parts[not writer.prepared :]:
-        lines += ["", "", f"def {name}():", *["    " + line for line in body or ["pass"]]]
-        if name == "forward" and loss:
-            lines += [f"    return {loss}"]
-    return "\n".join([*lines, ""])
-
-
-def _reduced(x: Symbol, given: str, target: str) -> str:
-    op, axis = x.extra
-    return f"np.{op}.reduce({given}, axis={axis}, out={target})"
-
-
-STATEMENTS: dict[str, Callable[[Symbol, list[str], str], str]] = {
-    "copy": lambda x, args, target: f"copyto({target}, {args[0]})",
-    "float": lambda x, args, target: f"{target}[...] = {args[0]}",
-    "where": lambda x, args, target: f"{target}[...] = where({', '.join(args)})",
-    "dot": lambda x, args, target: f"{args[0]}.dot({args[1]}, {target})",
-    "reduce": lambda x, args, target: _reduced(x, args[0], target),
-    "take": lambda x, args, target: (
-        f'take({args[0]}, {x.extra}, axis=0, out={target}, mode="clip")'
-    ),
-    "pull": lambda x, args, target: f"pull({', '.join(x.extra)}, {target})",
-}
-
-
-def _statement(x: Symbol, args: list[str], target: str) -> str:
-    if x.op in STATEMENTS:
-        return STATEMENTS[x.op](x, args, target)
-    name = x.op if x.op in NUMPY_CALLS or x.op in OUR_CALLS else f"np.{x.op}"
-    out = f"out={target}" if x.op in KEYWORD else target
-    return f"{name}({', '.join(args)}, {out})"
-
-
-def _expression(x: Symbol, args: list[str]) -> str:
-    """A call that makes a new array."""
-    given = ", ".join(args)
-    if x.op == "copy":
-        return f"np.full({_shape(x.shape)}, {given}, dtype)"
-    if x.op == "float":
-        return f"np.asarray({given}, dtype)"
-    if x.op == "reduce":
-        return f"np.{x.extra[0]}.reduce({given}, axis={x.extra[1]})"
-    return f"{x.op if x.op in OUR_CALLS else f'np.{x.op}'}({given})"
+    def source(self, loss: str | None) -> str:
+        """The whole module; `loss` is the mean loss in words, None if there is none."""
+        functions = {"prepare": self.prepared} if self.prepared else {}
+        functions |= {"forward": self.forward, "backward": self.backward}
+        return module(self.functions, self.buffers, functions, loss)
 
 
 def _size(x: Any) -> Shape:
@@ -479,19 +433,3 @@ def _root(x: Any) -> int:
     while isinstance(x, Symbol) and x.op == "view":
         x = x.args[0]
     return id(x)
-
-
-def _inside(shape: Shape) -> str:
-    return ", ".join(map(str, shape)) or "()"
-
-
-def _shape(shape: Shape) -> str:
-    return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
-
-
-def _zeros(shape: Shape, truth: bool = False) -> str:
-    return f"np.zeros({_shape(shape)}, {'bool' if truth else 'dtype'})"
-
-
-def _comment(line: str, comment: str) -> str:
-    return f"{line}  # {comment}" if comment else line

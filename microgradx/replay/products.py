@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from microgradx.replay.arrays import PARAMETER, Arrays, same, times
+from microgradx.replay.grids import Block, Grid, components, find_grid
 from microgradx.replay.sums import Sum
 from microgradx.replay.symbols import Symbol
 from microgradx.replay.tape import NONE
@@ -141,7 +142,7 @@ class SumLifter:
         """Sums with the same number of terms from each place."""
         turn = np.argsort(places, axis=1, kind="stable")
         ordered = np.take_along_axis(places, turn, axis=1)[0]
-        blocks = []  # by place: weights and inputs, or only the one; (sums, terms)
+        blocks: list[Block] = []  # by place
         starts = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), len(ordered)]
         if len(starts) > 9:  # from here, there and everywhere
             products = np.take_along_axis(x, turn, axis=1)[0] != NONE
@@ -153,11 +154,11 @@ class SumLifter:
             weights, inputs = (np.take_along_axis(side, part, axis=1) for side in (w, x))
             blocks.append((weights, None if (inputs == NONE).any() else inputs))
         stated = all(self.sums[i].stated for i in ids.tolist())
-        grid = self._grid(blocks, stated)
+        grid = find_grid(self.arrays, blocks, stated)
         if grid is not None:
-            self._lift_grid(ids, *grid, blocks)
+            self._lift_grid(ids, grid.sums, grid, blocks)
             return
-        groups = self._components(blocks)
+        groups = components(blocks)
         if 1 < len(groups) <= max(2, len(ids) // 4):
             for group in groups:
                 self._lift_weighted(ids[group], w[group], x[group], places[group])
@@ -166,131 +167,61 @@ class SumLifter:
         else:
             self._lift_grid(ids, np.arange(len(ids)).reshape(-1, 1), None, blocks)
 
-    def _main(self, blocks: Any) -> tuple[Ids, Ids]:
-        """The largest block of products."""
-        weighted = [block for block in blocks if block[1] is not None]
-        weights, inputs = max(weighted, key=lambda block: block[0].shape[1])
-        return weights, inputs
-
-    def _grid(self, blocks: Any, stated: bool) -> tuple[Ids, Any] | None:
-        """The sums as a matrix, if each row of weights meets each row of inputs once.
-
-        With it, the weights (rows, terms) and inputs (columns, terms) of the main block.
-        """
-        main = self._main(blocks)
-        weights, xs = main
-        count, terms = weights.shape
-        if (weights < self.arrays.tape.parameters).all():  # "in any order"
-            turn = np.argsort(weights, axis=1, kind="stable")
-            weights = np.take_along_axis(weights, turn, axis=1)
-            xs = np.take_along_axis(xs, turn, axis=1)
-        row, column = _classes(weights), _classes(np.sort(xs, axis=1))
-        shape = max(row) + 1, max(column) + 1
-        if shape[0] * shape[1] != count or len(set(zip(row, column))) != count:
-            return None
-        if count == 1 and terms < 4 and not stated:
-            return None
-        grid = np.empty(shape, dtype=np.int64)
-        grid[row, column] = np.arange(count)
-        w, x = weights[grid], xs[grid]  # (rows, columns, terms)
-        if not (w == w[:, :1]).all():
-            return None
-        if not (x == x[:1]).all():  # the terms stand in another order in other rows
-            at = max(range(shape[1]), key=lambda s: len(np.unique(x[0, s])))
-            turns = np.argsort(x[:, at], axis=1, kind="stable")
-            turns = turns[:, np.argsort(turns[0])]
-            w = np.take_along_axis(w, turns[:, None], axis=2)
-            x = np.take_along_axis(x, turns[:, None], axis=2)
-            if not (x == x[:1]).all():
-                return None
-        w, x = w[:, 0], x[0]
-        by_row = np.argsort(self._sorting(w), kind="stable")
-        by_column = np.argsort(self._sorting(x), kind="stable")
-        by_term = self._term_order(w[by_row], x[by_column])
-        w, x = w[by_row][:, by_term], x[by_column][:, by_term]
-        return grid[np.ix_(by_row, by_column)], (main[0], w, x)
-
-    def _sorting(self, rows: Ids) -> Ids:
-        """By what to sort rows of operands: their place, or when they were first met."""
-        home, first = self.arrays.home, rows[:, 0]
-        if (home[first] >= 0).all():
-            return np.asarray(home[first] * len(home) + self.arrays.index[first])
-        met = rows.min(axis=1)  # a tape is numbered from the inputs on, the last sample first
-        return np.asarray(met if (met < self.arrays.tape.parameters).all() else -met)
-
-    def _term_order(self, w: Ids, x: Ids) -> Ids:
-        """The order of a product's terms in which both sides are most likely read straight."""
-        home = self.arrays.home
-        placed = [side[0] for side in (w, x) if (home[side[0]] >= 0).all()]
-        if not placed:
-            return np.arange(w.shape[1])
-        return np.argsort(self.arrays.index[placed[0]], kind="stable")
-
-    def _components(self, blocks: Any) -> list[list[int]]:
-        """The sums whose inputs meet the same weights, by themselves."""
-        weights, xs = self._main(blocks)
-        row, column = _classes(np.sort(weights, axis=1)), _classes(np.sort(xs, axis=1))
-        met: dict[int, set[int]] = {}
-        for r, c in zip(row, column):
-            met.setdefault(c, set()).add(r)
-        groups: dict[frozenset[int], list[int]] = {}
-        for m, c in enumerate(column):
-            groups.setdefault(frozenset(met[c]), []).append(m)
-        return list(groups.values())
-
-    def _lift_grid(self, ids: Ids, grid: Ids, main: Any, blocks: Any) -> None:
-        """One array of sums, rows × columns."""
+    def _lift_grid(
+        self, ids: Ids, sums: Ids, grid: Grid | None, blocks: list[Block]
+    ) -> None:
+        """One array of sums, rows × columns; without a grid all of them in one column."""
         arrays = self.arrays
-        dims = tuple([size for size in grid.shape if size > 1])
+        dims = tuple([size for size in sums.shape if size > 1])
         sides = [side for block in blocks for side in block if side is not None]
         batched = any(arrays.is_batched(side, [side]) for side in sides)
-        bias = self._bias(grid, main, blocks)
+        bias = None if grid is None else self._bias(grid, blocks)
         before = len(arrays.products)
         value: Any = None
         uses: list[Given] = []
         for weights, inputs in blocks:
             if bias is not None and weights is bias[0]:
                 continue
-            if main is not None and weights is main[0]:
-                found = self._product(main[1], main[2], dims, batched, bias and bias[1])
+            if grid is not None and weights is grid.block:
+                found = self._product(grid.weights, grid.inputs, dims, batched, bias and bias[1])
             elif inputs is not None:
-                found = self._other_product(weights[grid], inputs[grid], dims, batched)
+                found = self._other_product(weights[sums], inputs[sums], dims, batched)
             else:
-                found = self._singles(weights[grid], dims, batched)
+                found = self._singles(weights[sums], dims, batched)
             value = found[0] if value is None else value + found[0]
             uses += found[1]
         name = "z" if len(arrays.products) > before else "sum"
-        array = arrays.compute(name, ids[grid].reshape(dims), value, batched)
+        array = arrays.compute(name, ids[sums].reshape(dims), value, batched)
         for operands, give, summed in uses:
             arrays.use(array, operands, give, None, summed)
 
-    def _bias(self, grid: Ids, main: Any, blocks: Any) -> tuple[Ids, Ids] | None:
+    def _bias(self, grid: Grid, blocks: list[Block]) -> tuple[Ids, Ids] | None:
         """The block of one parameter for each row, if the main product has a place for it.
 
         It becomes the weight of a row of ones: (the block, weights and biases as one matrix).
         """
         arrays = self.arrays
         count = arrays.tape.parameters
-        if main is None or not (main[1] < count).all() or main[1].shape[1] < 2:
+        if not (grid.weights < count).all() or grid.weights.shape[1] < 2:
             return None
         for weights, inputs in blocks:
             if inputs is not None or weights.shape[1] != 1 or not (weights < count).all():
                 continue
-            found = weights[grid][..., 0]
+            found = weights[grid.sums][..., 0]
             if not (found == found[:, :1]).all() or len(np.unique(found[:, 0])) < len(found):
                 continue
-            matrix = np.vstack([main[1].T, found[None, :, 0]])
+            matrix = np.vstack([grid.weights.T, found[None, :, 0]])
             if len(np.unique(matrix)) < matrix.size:
                 return None
-            if self._is_by_sample(main[2]):
+            if self._is_by_sample(grid.inputs):
                 matrix = np.ascontiguousarray(matrix.T)
             placed = arrays.home[matrix] >= 0
             if placed.any() and not (np.diff(arrays.index[matrix].ravel()) == 1).all():
                 return None
             if placed.any() != placed.all():
                 return None
-            x = main[2].T if len(main[2]) > 1 else main[2][0]
-            numbers = (x >= len(arrays.tape.values)).all() and len(main[2]) > 1
+            x = grid.inputs.T if len(grid.inputs) > 1 else grid.inputs[0]
+            numbers = (x >= len(arrays.tape.values)).all() and len(grid.inputs) > 1
             if not numbers and arrays.with_ones(x) is None:
                 return None
             return weights, matrix
@@ -408,12 +339,6 @@ class SumLifter:
             return read * float(len(terms)), []
         whole = arrays.whole(read, terms.shape + read.shape[terms.ndim :])
         return self.table.reduce("add", whole, 0), [(terms, same, False)]
-
-
-def _classes(rows: Ids) -> list[int]:
-    """By row, the number of its like, in order of appearance."""
-    known: dict[bytes, int] = {}
-    return [known.setdefault(row.tobytes(), len(known)) for row in np.ascontiguousarray(rows)]
 
 
 def _is_taken(x: Symbol) -> bool:

@@ -12,16 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx.engine import Value
-from microgradx.reals import number
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.agreement import check_gradient, check_values
 from microgradx.replay.arrays import Array
-from microgradx.replay.emit import Writer, source
+from microgradx.replay.batches import Floats, float_type, numbers_of, refuse_nan
+from microgradx.replay.emit import Writer
 from microgradx.replay.lifter import lifted
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids
 
-Floats = np.ndarray[Any, np.dtype[Any]]
 NO_LOSS = "what was recorded returns several Values; a loss is one. Use replay.forward"
 _numbers = itertools.count(1)
 
@@ -49,14 +48,14 @@ class Replay:
     def __init__(
         self, tape: Tape, inputs: Mapping[str, Ids], outputs: Any, *, batched: bool, dtype: Any
     ) -> None:
-        self.dtype = _float_type(dtype)
+        self.dtype = float_type(dtype)
         self._tape = tape
         self._outputs = outputs
         self._arrays = arrays = lifted(tape, dict(inputs), ("n",) if batched else ())
         self._adjoints = Adjoints(arrays, tape.outputs[0]) if outputs == () else None
         self._writer = Writer(arrays, self._adjoints)
         loss = None if self._adjoints is None else self._loss()
-        self.source = source(self._writer, loss)
+        self.source = self._writer.source(loss)
         self._code = _compiled(self.source)
         self._constants = self._all_constants()
         self.parameters = [tape.values[i] for i in arrays.p.ids.tolist()]
@@ -89,7 +88,7 @@ class Replay:
         with np.errstate(all="ignore"):
             loss = float(bound.forward())
             if loss != loss:
-                self._refuse_nan(bound)
+                refuse_nan(self._inputs(bound))
             bound.backward()
         return loss
 
@@ -99,13 +98,13 @@ class Replay:
         bound = self._fill(batch)
         with np.errstate(all="ignore"):
             bound.forward()
-        samples = self._arrays.tail and (len(self._input_arrays(bound)[0]) if batch else 1)
+        samples = self._arrays.tail and (len(list(self._inputs(bound).values())[0]) if batch else 1)
         size = (samples,) if samples else ()
         found = np.empty((len(self._tape.outputs), *size), self.dtype)
         for k, i in enumerate(self._tape.outputs):
             found[k] = self._element(bound, i)
         if np.isnan(found).any():
-            self._refuse_nan(bound)
+            refuse_nan(self._inputs(bound))
         return np.moveaxis(found, 0, -1).reshape((*size, *self._outputs))
 
     def load(self, *batch: Floats) -> None:
@@ -175,7 +174,7 @@ class Replay:
         if bound is None:
             raise ValueError("there is no batch yet to take a sample from; call the replay first")
         sample = operator.index(sample)
-        arrays = self._input_arrays(bound)
+        arrays = list(self._inputs(bound).values())
         count = len(arrays[0]) if arrays and self._arrays.tail else 1
         if not -count <= sample < count:
             raise IndexError(f"sample {sample} of a batch of {count}")
@@ -300,8 +299,9 @@ class Replay:
             self._bound[n] = bound
         return bound
 
-    def _input_arrays(self, bound: Bound) -> list[Floats]:
-        return [bound.arrays[array.variable] for array in self._arrays.inputs]
+    def _inputs(self, bound: Bound) -> dict[str, Floats]:
+        """The batch, as the user names its parts."""
+        return {array.label: bound.arrays[array.variable] for array in self._arrays.inputs}
 
     def _fill(self, batch: tuple[Any, ...]) -> Bound:
         """The functions for this batch, with the batch in their buffers."""
@@ -310,7 +310,7 @@ class Replay:
             names = ", ".join(array.label for array in inputs) or "nothing"
             many = "s" * (len(batch) != 1)
             raise TypeError(f"the replay takes {names}; got {len(batch)} array{many}")
-        arrays = [_numbers_of(array.label, x) for array, x in zip(inputs, batch)]
+        arrays = [numbers_of(array.label, x) for array, x in zip(inputs, batch)]
         n = len(arrays[0]) if arrays and self._arrays.tail and arrays[0].ndim else 1
         for array, x in zip(inputs, arrays):
             wanted = (n, *array.ids.shape) if self._arrays.tail else array.ids.shape
@@ -326,15 +326,6 @@ class Replay:
         assert self._latest is not None
         return self._latest
 
-    def _refuse_nan(self, bound: Bound) -> None:
-        """Say so if a nan came in with the batch."""
-        for array, x in zip(self._arrays.inputs, self._input_arrays(bound)):
-            found = np.argwhere(np.isnan(x))
-            if len(found):
-                names = ("row", "column", "depth")
-                place = ", ".join(f"{what} {k}" for what, k in zip(names, found[0].tolist()))
-                raise ValueError(f"{array.label} has a nan in {place}; leave it out or fill it in")
-
     def _element(self, bound: Bound, i: int) -> Any:
         array = self._arrays.all[self._arrays.home[i]]
         return bound.arrays[array.name][_position(int(self._arrays.index[i]), array)]
@@ -346,37 +337,6 @@ def _nothing() -> None:
 
 def _position(at: int, array: Array) -> tuple[int, ...]:
     return tuple([int(k) for k in np.unravel_index(at, array.ids.shape)])
-
-
-def _numbers_of(name: str, x: Any) -> Floats:
-    """x as an array of real numbers."""
-    try:
-        found = np.asarray(x)
-    except ValueError:
-        raise ValueError(f"{name} is ragged; its samples must have one shape") from None
-    if found.dtype == object:
-        found = _floats_of(found)
-    if found.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold numbers, got an array of {found.dtype}")
-    return found
-
-
-def _floats_of(x: Floats) -> Floats:
-    """Objects as floats if they are numbers, such as Fractions; else as they are."""
-    try:
-        return np.array([number(element) for element in x.ravel()]).reshape(x.shape)
-    except TypeError:
-        return x
-
-
-def _float_type(dtype: Any) -> Any:
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = np.dtype(object)
-    if found not in (np.float64, np.float32):
-        raise ValueError(f"a replay computes in float64 or float32, got dtype {dtype!r}")
-    return found
 
 
 def _compiled(text: str) -> CodeType:

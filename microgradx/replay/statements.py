@@ -1,0 +1,96 @@
+"""How one call is written down, and the module of all calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from textwrap import fill
+
+from microgradx.replay.names import NUMPY_CALLS, OUR_CALLS
+from microgradx.replay.symbols import Symbol
+from microgradx.replay.views import Shape
+
+KEYWORD = {"maximum", "minimum"}  # these are slow with a number, and with `out` by its position
+
+
+def module(
+    called: set[str], buffers: list[str], functions: dict[str, list[str]], loss: str | None
+) -> str:
+    """The whole source, to be run once for each size of batch: given n, p, g, constants and dtype.
+
+    called:    the ops that are called
+    buffers:   the lines that make the arrays
+    functions: by name, the lines of each; those of `forward` end in the mean loss, if there is one
+    """
+    imported = sorted(called & NUMPY_CALLS | {"copyto"})
+    ours = sorted(called & OUR_CALLS)
+    lines = [
+        "# A batch of n samples, a column each. p: the parameters; g: their gradient.",
+        "# What a call computes goes into its last argument.",
+        "import numpy as np",
+    ]
+    lines += fill(
+        ", ".join([*imported, "inf", "nan"]), 98, initial_indent="from numpy import (",
+        subsequent_indent="    ",
+    ).splitlines()  # fmt: skip
+    lines[-1:] = [lines[-1] + ")", ""]
+    lines += [f"from microgradx.replay.calls import {', '.join(ours)}", ""] if ours else []
+    lines += buffers
+    for name, body in functions.items():
+        lines += ["", "", f"def {name}():", *["    " + line for line in body or ["pass"]]]
+        if name == "forward" and loss:
+            lines += [f"    return {loss}"]
+    return "\n".join([*lines, ""])
+
+
+def _reduced(x: Symbol, given: str, target: str) -> str:
+    op, axis = x.extra
+    return f"np.{op}.reduce({given}, axis={axis}, out={target})"
+
+
+STATEMENTS: dict[str, Callable[[Symbol, list[str], str], str]] = {
+    "copy": lambda x, args, target: f"copyto({target}, {args[0]})",
+    "float": lambda x, args, target: f"{target}[...] = {args[0]}",
+    "where": lambda x, args, target: f"{target}[...] = where({', '.join(args)})",
+    "dot": lambda x, args, target: f"{args[0]}.dot({args[1]}, {target})",
+    "reduce": lambda x, args, target: _reduced(x, args[0], target),
+    "take": lambda x, args, target: (
+        f'take({args[0]}, {x.extra}, axis=0, out={target}, mode="clip")'
+    ),
+    "pull": lambda x, args, target: f"pull({', '.join(x.extra)}, {target})",
+}
+
+
+def statement(x: Symbol, args: list[str], target: str) -> str:
+    if x.op in STATEMENTS:
+        return STATEMENTS[x.op](x, args, target)
+    name = x.op if x.op in NUMPY_CALLS or x.op in OUR_CALLS else f"np.{x.op}"
+    out = f"out={target}" if x.op in KEYWORD else target
+    return f"{name}({', '.join(args)}, {out})"
+
+
+def expression(x: Symbol, args: list[str]) -> str:
+    """A call that makes a new array."""
+    given = ", ".join(args)
+    if x.op == "copy":
+        return f"np.full({shape_text(x.shape)}, {given}, dtype)"
+    if x.op == "float":
+        return f"np.asarray({given}, dtype)"
+    if x.op == "reduce":
+        return f"np.{x.extra[0]}.reduce({given}, axis={x.extra[1]})"
+    return f"{x.op if x.op in OUR_CALLS else f'np.{x.op}'}({given})"
+
+
+def inside(shape: Shape) -> str:
+    return ", ".join(map(str, shape)) or "()"
+
+
+def shape_text(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+
+
+def zeros(shape: Shape, truth: bool = False) -> str:
+    return f"np.zeros({shape_text(shape)}, {'bool' if truth else 'dtype'})"
+
+
+def comment(line: str, comment: str) -> str:
+    return f"{line}  # {comment}" if comment else line
