@@ -38,6 +38,8 @@ def _one_hot(name: str, y: Array, outputs: int) -> Array:
     """Classes as rows of probabilities; rows as they are."""
     if y.ndim > 1:
         return _probabilities(name, y, outputs)
+    if outputs == 1:
+        raise ValueError("cross_entropy of one output is 0; use binary_cross_entropy, or more")
     wrong = (y % 1 != 0) | (y < 0) | (y >= outputs)
     _refuse(name, wrong, y, f"a class is a whole number from 0 to {outputs - 1}")
     rows: Array = (y[:, None] == range(outputs)).astype(float)

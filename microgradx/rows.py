@@ -199,6 +199,6 @@ def where(condition: Any, x: Any, y: Any) -> Value:
     both be finite.
     """
     above = maximum(condition, 0.0).detach()
-    on = minimum(above * 1e308 * 1e308, 1.0)  # any float above 0 is 1 here
+    on = minimum(above**1e-20, 1.0)  # of any float above 0, which rounds to 1, of 0 it is 0
     found: Value = on * x + (1.0 - on) * y
     return found

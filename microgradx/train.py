@@ -76,9 +76,11 @@ def fit(
     size = len(X) if batch_size is None else whole("batch_size", batch_size)
     prediction = nested(model(X[0].tolist()))
     width = len(prediction) if isinstance(prediction, list) else 1
+    if width == 1 and y.ndim == 2 and y.shape[1] == 1:
+        raise ValueError(f"y has the shape {y.shape}, but the model has one output; use y.ravel()")
     y = chosen.targets("y", y, width)
     held_out = None if validation is None else _held_out(validation, X, y, chosen, width)
-    metrics = chosen.metrics if metrics is None else dict(metrics)
+    metrics = chosen.metrics if metrics is None else _metrics(metrics)
     replay, watched = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
     steps = _Steps(replay, watched, optimizer, (X, y), size, rng)
     watch = Watch(replay, watched, model, metrics, shape(prediction) or ())
@@ -215,6 +217,12 @@ def _recorded(
 
 
 # --- arguments ----------------------------------------------------------------------------------
+
+
+def _metrics(metrics: Any) -> dict[str, Metric]:
+    if not isinstance(metrics, Mapping) or not all(map(callable, metrics.values())):
+        raise TypeError(f"metrics are functions by name, a dict, got {metrics!r:.60}")
+    return dict(metrics)
 
 
 def _optimizer(optimizer: Any, model: Any) -> Optimizer:

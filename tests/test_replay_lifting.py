@@ -167,7 +167,7 @@ def test_the_text_says_what_was_found():
     assert f"nodes recorded: {len(replay._tape.values)}; array statements: " in first
     assert first.endswith("matrix products: 2")
     assert found == ["  (5 × 4) · (4 × n)", "  (3 × 5) · (5 × n)"]
-    assert "  gathered: 18 elements of xT" in str(record_of("convolution"))
+    assert "  gathered, for they lie unevenly: 18 elements of xT" in str(record_of("convolution"))
 
 
 # --- the demo, unrolled by plain loops -------------------------------------------------------

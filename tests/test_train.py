@@ -524,7 +524,7 @@ MISTAKES = [
     ({"X": [["a", "b"]] * 10}, TypeError, "X[0, 0]: a Value holds one float, got the str 'a'"),
     ({"X": 3.0}, ValueError, "X is the single number 3.0"),
     ({"y": None}, TypeError, "y: a Value holds one float, got a NoneType"),
-    ({"y": SIDE[:, None]}, ValueError, "must agree in shape, got () and (1,)"),
+    ({"y": SIDE[:, None]}, ValueError, "the model has one output; use y.ravel()"),
     ({"y": np.stack([SIDE, SIDE], 1)}, ValueError, "must agree in shape, got () and (2,)"),
     ({"y": SIDE * 2}, ValueError, "hinge takes targets -1 and 1; for 0 and 1: 2y - 1"),
     ({"y": SIDE, "loss": "binary_cross_entropy"}, ValueError, "a probability lies in [0, 1]"),

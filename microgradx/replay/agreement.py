@@ -39,6 +39,8 @@ def check_values(
             largest = max(largest, np.abs(data)[np.isfinite(data)].max(initial=0.0))
     if wrong:
         _, number, node = min(wrong, key=lambda found: found[0])
+        if got.dtype == np.float32 and not np.isfinite(number):
+            raise ValueError(f"what leads to {node!r} is beyond float32; record with dtype=float")
         raise Disagreement(f"the replay computes {number!r} for {node!r}; please report this")
 
 

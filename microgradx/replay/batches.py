@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -43,11 +42,11 @@ def float_type(dtype: Any) -> Any:
     return found
 
 
-def refuse_nan(arrays: Mapping[str, Floats]) -> None:
-    """A ValueError with the place of the first nan in the arrays of a batch, if there is one."""
-    for name, x in arrays.items():
-        found = np.argwhere(np.isnan(x))
-        if len(found):
-            axes = ("row", "column", "depth")
-            place = ", ".join(f"{what} {k}" for what, k in zip(axes, found[0].tolist()))
-            raise ValueError(f"{name} has a nan in {place}; leave it out or fill it in")
+def refuse_nan(name: str, x: Floats) -> None:
+    """A ValueError with the place of the first nan, if there is one."""
+    found = np.argwhere(np.isnan(x))
+    if len(found):
+        place = found[0].tolist()
+        names = ("row", "column") if len(place) <= 2 else ("sample", *["then"] * len(place))
+        where = ", ".join(f"{what} {k}" for what, k in zip(names, place))
+        raise ValueError(f"{name} has a nan in {where or 'its place'}; leave it out or fill it in")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from microgradx.engine import Value, callers_line, record_lines
+from microgradx.engine import PACKAGE, Value, callers_line, record_lines
 from microgradx.nests import flat, nested, shape, show_shape
 from microgradx.places import element
 from microgradx.replay.replay import Replay
@@ -32,13 +33,15 @@ def record(
     """`fn` of one sample, traced on Values and made ready for whole batches.
 
     example:    one sample, an argument each: a number, or an array of them
-    parameters: the leaves that get gradients; as a rule all that were there before and are used
+    parameters: the leaves that get gradients; as a rule all that were there before and are used.
+                `replay.parameters` has them in the order of its arrays
     dtype:      of the arrays, float (64 bits) or "float32"
 
     Returns a `Replay`: of a batch (n, …) for each argument the mean loss, if `fn` returns one
     Value, or the outputs, if it returns a nest of them. A branch on a recorded number, or a number
     that `fn` works out beside the graph, is a `FrozenBranch` that names the line. Ragged or empty
-    examples, and parameters that are not in the graph, are a ValueError.
+    examples, and parameters that are not in the graph, are a ValueError. A layer that is exchanged
+    later needs a new record.
 
     >>> w = Value(2.0, "w")
     >>> replay = record(lambda x, y: (w * x - y) ** 2, 1.0, 3.0)
@@ -47,7 +50,9 @@ def record(
     """
     names = _names(fn, len(example))
     arguments = [nested(x) for x in example]
-    for name, x in zip(names, arguments):
+    for name, given, x in zip(names, example, arguments):
+        if isinstance(given, (Mapping, str)):
+            raise TypeError(f"the example of {name} is a {_kind(given)}; pass numbers, or arrays")
         if shape(x) is None:
             raise ValueError(f"the example of {name} is {show_shape(x)}; give one full sample")
         if any(number != number for number in flat(x)):
@@ -97,6 +102,8 @@ def lift(
     for name, x in arrays.items():
         if shape(x) is None:
             raise ValueError(f"the input {name} is {show_shape(x)}; give a full array")
+    if len(set(leaves)) < len(leaves):
+        raise ValueError("a Value stands twice among the inputs; pass its number only once")
     with _collector_paused():
         tape = _tape([loss], parameters, leaves)
         ids = _ids(arrays, arrays.values(), tape)
@@ -131,7 +138,10 @@ def _traced(fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], 
         inputs.append(Value(x))
         return inputs[-1]
 
-    found = nested(fn(*[values(x) for x in arguments]))
+    returned = fn(*[values(x) for x in arguments])
+    if isinstance(returned, Mapping):
+        raise TypeError(f"fn returned a {_kind(returned)}; return a Value or a list of Values")
+    found = nested(returned)
     outputs = list(flat(found))
     if not outputs or not all(isinstance(x, Value) for x in outputs):
         raise TypeError(f"fn must return a Value or a nest of Values, got {found!r:.60}")
@@ -158,7 +168,8 @@ def _tape(
     if idle:
         name = tape.values[idle[0]].label or repr(tape.values[idle[0]])
         raise ValueError(
-            f"{len(idle)} parameters are not in the graph, {name} among them: leave them out"
+            f"not in the graph: {name}, and {len(idle) - 1} more parameters. Leave them out; for "
+            "`fit`, with an optimizer of the others"
         )
     return tape
 
@@ -194,10 +205,22 @@ BRANCHES = {
 
 @contextmanager
 def _refusing_branches() -> Iterator[None]:
-    """Within it, bool(), float() and comparisons of Values are refused."""
-    before = {name: getattr(Value, name) for name in BRANCHES}
+    """Within it, bool(), float(), comparisons and the .data of Values are refused.
+
+    The .data only to lines outside of this package, which computes with it.
+    """
+    before = {name: vars(Value)[name] for name in (*BRANCHES, "data")}
     for name, sign in BRANCHES.items():
         setattr(Value, name, _refusal(sign))
+    slot, refuse = before["data"], _refusal(".data")
+
+    def data(self: Value) -> float:
+        if not sys._getframe(1).f_code.co_filename.startswith(PACKAGE):
+            refuse(self)
+        found: float = slot.__get__(self)
+        return found
+
+    Value.data = property(data, slot.__set__)  # type: ignore[assignment,misc]
     try:
         yield
     finally:
@@ -210,7 +233,7 @@ def _refusal(sign: str) -> Callable[..., Any]:
         file, line = callers_line()
         raise FrozenBranch(
             f"{file}:{line} asks for {sign} of {self!r} while it is recorded; the answer would "
-            "stand for all samples. Write the branch with where, maximum, minimum or relu"
+            "stand for all samples. Write a branch with where, maximum, minimum or relu"
         )
 
     return refuse

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import linecache
 import operator
+import weakref
 from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids
 
 NO_LOSS = "what was recorded returns several Values; a loss is one. Use replay.forward"
+SIZES = 4  # of batches, for which buffers are kept
 _numbers = itertools.count(1)
 
 
@@ -56,16 +58,15 @@ class Replay:
         self._writer = Writer(arrays, self._adjoints)
         loss = None if self._adjoints is None else self._loss()
         self.source = self._writer.source(loss)
-        self._code = _compiled(self.source)
+        self._code, name = _compiled(self.source)
+        weakref.finalize(self, linecache.cache.pop, name, None)
         self._constants = self._all_constants()
         self.parameters = [tape.values[i] for i in arrays.p.ids.tolist()]
-        self.data = np.zeros(len(self.parameters), self.dtype)
-        self.gradient = np.zeros_like(self.data)
+        self._data = np.zeros(len(self.parameters), self.dtype)
+        self._gradient = np.zeros_like(self._data)
         self._bound: dict[int, Bound] = {}
         self._latest: Bound | None = None
         self._played: list[Value] = []
-        self._known: list[float] = []
-        self._turn = 0
         self.refresh()
         self._check()
 
@@ -78,23 +79,21 @@ class Replay:
                each of its inputs
 
         A wrong number of arrays or something else than numbers is a TypeError, a wrong shape, an
-        empty batch or a nan a ValueError; so is a parameter that was changed behind the replay's
-        back, of which each call looks at some.
+        empty batch or a nan a ValueError; so is a parameter that something else has changed since.
+        The checks take a while: see `load` and `run`.
         """
         if self._adjoints is None:
             raise TypeError(NO_LOSS)
-        self._check_some_parameters()
+        self._check_parameters()
         bound = self._fill(batch)
         with np.errstate(all="ignore"):
             loss = float(bound.forward())
-            if loss != loss:
-                refuse_nan(self._inputs(bound))
             bound.backward()
         return loss
 
     def forward(self, *batch: Any) -> Floats:
         """What was recorded, of each sample: (n,), or (n, …) with the shape of the outputs."""
-        self._check_some_parameters()
+        self._check_parameters()
         bound = self._fill(batch)
         with np.errstate(all="ignore"):
             bound.forward()
@@ -103,8 +102,6 @@ class Replay:
         found = np.empty((len(self._tape.outputs), *size), self.dtype)
         for k, i in enumerate(self._tape.outputs):
             found[k] = self._element(bound, i)
-        if np.isnan(found).any():
-            refuse_nan(self._inputs(bound))
         return np.moveaxis(found, 0, -1).reshape((*size, *self._outputs))
 
     def load(self, *batch: Floats) -> None:
@@ -120,38 +117,54 @@ class Replay:
 
         To be called as often as the parameters change; NumPy warns of what is not finite.
         """
-        assert self._latest is not None, "load a batch first"
-        loss: float = self._latest.forward()
-        self._latest.backward()
+        _, forward, backward, _ = self._latest or self._no_batch()
+        loss: float = forward()
+        backward()
         return loss
 
     # --- parameters ------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Floats:
+        """The parameters' numbers, one flat array."""
+        return self._data
+
+    @data.setter
+    def data(self, numbers: Floats) -> None:
+        if numbers is not self._data:
+            self._data[...] = numbers  # the arrays of the source are views of it
+
+    @property
+    def gradient(self) -> Floats:
+        """That of the mean loss of the latest batch, in the order of `data`."""
+        return self._gradient
 
     def store(self) -> None:
         """Let the parameters have the replay's numbers, and its gradient as their grad.
 
         A parameter that something else has changed is a ValueError; `refresh` takes it over.
         """
-        self._check_parameters(0, len(self.parameters))
-        self._known = self.data.tolist()
-        for p, x, d in zip(self.parameters, self._known, self.gradient.tolist()):
-            p.data, p.grad = x, d
+        self._put_data()
+        for p, d in zip(self.parameters, self._gradient.tolist()):
+            p.grad = d
 
     def refresh(self) -> None:
         """Take over the parameters' numbers as they are now."""
         self._known = [p.data for p in self.parameters]
-        self.data[:] = self._known
+        self._data[:] = self._known
+        self._taken = self._data.copy()
 
-    def _check_some_parameters(self) -> None:
-        """Whether some of the parameters are as they were left; others have their turn later."""
-        start, stop = self._turn, self._turn + 32
-        self._check_parameters(start, stop)
-        self._turn = stop if stop < len(self.parameters) else 0
+    def _put_data(self) -> None:
+        """Give the parameters those numbers that have changed here."""
+        self._check_parameters()
+        for k in np.flatnonzero(self._data != self._taken).tolist():
+            self._known[k] = self.parameters[k].data = float(self._data[k])
+        self._taken[:] = self._data
 
-    def _check_parameters(self, start: int, stop: int) -> None:
-        now = [p.data for p in self.parameters[start:stop]]
-        if now != self._known[start:stop]:  # which is quick, as the floats are the same objects
-            for k, (x, known) in enumerate(zip(now, self._known[start:stop]), start):
+    def _check_parameters(self) -> None:
+        now = [p.data for p in self.parameters]
+        if now != self._known:  # which is quick, as the floats are the same objects
+            for k, (x, known) in enumerate(zip(now, self._known)):
                 if x != known and (x == x or known == known):
                     raise ValueError(self._changed(k))
 
@@ -167,18 +180,18 @@ class Replay:
     def scalar(self, sample: int = 0) -> Value:
         """The scalar graph of one sample of the latest batch, at today's parameters.
 
-        It leads to the parameters themselves, which are stored; call `backward()` on it, and draw
-        or explain it. A nest of outputs gives the first of them.
+        It leads to the parameters themselves, which get today's numbers and no gradient: call
+        `backward()` on it, and draw or explain it. A nest of outputs gives the first of them.
         """
-        bound = self._latest
-        if bound is None:
-            raise ValueError("there is no batch yet to take a sample from; call the replay first")
+        bound = self._latest or self._no_batch()
         sample = operator.index(sample)
         arrays = list(self._inputs(bound).values())
         count = len(arrays[0]) if arrays and self._arrays.tail else 1
         if not -count <= sample < count:
             raise IndexError(f"sample {sample} of a batch of {count}")
-        self.store()
+        self._put_data()
+        for p in self.parameters:
+            p.grad = 0.0
         taken = [x[sample] if self._arrays.tail else x for x in arrays]
         numbers = [x for part in taken for x in np.ravel(part).tolist()]
         self._played = self._tape.play(numbers)
@@ -188,13 +201,14 @@ class Replay:
         """The array of `source`, and the place in it, that a node's data is in.
 
         node: of the recorded graph, or of the latest `scalar`. In an array of samples the sample is
-        one more index, the last. A number in between that has no array is a KeyError.
+        one more index, the last. Nodes that say the same share a place. A partial sum that has no
+        array is a KeyError.
         """
         i = self._tape.find(node)
         if i is None and self._played:
             i = next((k for k, other in enumerate(self._played) if other is node), None)
         if i is None:
-            raise KeyError(f"{node!r} is in no graph of this replay")
+            raise KeyError(f"{node!r} is neither recorded nor of the latest scalar()")
         if self._arrays.home[i] < 0:
             raise KeyError(f"{node!r} is a partial sum, added up within an array statement")
         array = self._arrays.all[self._arrays.home[i]]
@@ -210,10 +224,13 @@ class Replay:
 
     def array(self, name: str) -> Floats:
         """An array of `source`, as the latest batch left it."""
-        if self._latest is None or name not in self._latest.arrays:
-            raise KeyError(f"no array {name!r} yet; call the replay first")
-        found: Floats = self._latest.arrays[name]
+        found = (self._latest or self._no_batch()).arrays.get(name)
+        if not isinstance(found, np.ndarray):
+            raise KeyError(f"no array {name!r}; the source names them")
         return found
+
+    def __reduce__(self) -> str:
+        raise TypeError("a replay can't be copied or pickled; record its function again")
 
     def __str__(self) -> str:
         arrays = self._arrays
@@ -222,7 +239,7 @@ class Replay:
             f"nodes recorded: {len(self._tape.values):,}; "
             f"array statements: {self._writer.statements}; matrix products: {len(products)}",
             *products,
-            *[f"  gathered: {text}" for text in arrays.fallbacks[:8]],
+            *[f"  gathered, for they lie unevenly: {text}" for text in arrays.fallbacks[:8]],
         ]
         if len(arrays.fallbacks) > 8:
             lines.append(f"  and {len(arrays.fallbacks) - 8} more gathered")
@@ -254,10 +271,10 @@ class Replay:
             check_values(samples, computed, bound.arrays)
             if self._adjoints is not None:
                 bound.backward()
-                gradient = np.empty_like(self.gradient)
-                gradient[self._arrays.p.ids] = self.gradient
+                gradient = np.empty_like(self._gradient)
+                gradient[self._arrays.p.ids] = self._gradient
                 check_gradient(samples, tape.outputs[0], tape.parameters, gradient)
-        self.gradient[:] = 0.0
+        self._gradient[:] = 0.0
 
     def _loss(self) -> str:
         """The mean loss, in the words of the source."""
@@ -287,17 +304,22 @@ class Replay:
         return found | (self._adjoints.plans if self._adjoints else {})
 
     def _bind(self, n: int) -> Bound:
-        bound = self._bound.get(n)
+        bound = self._bound.pop(n, None)
         if bound is None:
             space = {
-                "n": n, "p": self.data, "g": self.gradient, "dtype": self.dtype,
+                "n": n, "p": self._data, "g": self._gradient, "dtype": self.dtype,
                 "constants": self._constants,
             }  # fmt: skip
             exec(self._code, space)
             prepare = space.get("prepare", _nothing)
             bound = Bound(prepare, space["forward"], space["backward"], space)
-            self._bound[n] = bound
+        self._bound[n] = bound  # the latest last
+        while len(self._bound) > SIZES:
+            del self._bound[next(iter(self._bound))]
         return bound
+
+    def _no_batch(self) -> Bound:
+        raise ValueError("there is no batch yet; call the replay with one first")
 
     def _inputs(self, bound: Bound) -> dict[str, Floats]:
         """The batch, as the user names its parts."""
@@ -314,6 +336,7 @@ class Replay:
         n = len(arrays[0]) if arrays and self._arrays.tail and arrays[0].ndim else 1
         for array, x in zip(inputs, arrays):
             wanted = (n, *array.ids.shape) if self._arrays.tail else array.ids.shape
+            refuse_nan(array.label, x)
             if x.shape != wanted:
                 any_size = bool(self._arrays.tail) and array is inputs[0]
                 wide = ("n", *array.ids.shape) if any_size else wanted
@@ -339,8 +362,8 @@ def _position(at: int, array: Array) -> tuple[int, ...]:
     return tuple([int(k) for k in np.unravel_index(at, array.ids.shape)])
 
 
-def _compiled(text: str) -> CodeType:
-    """Generated source as code through which a debugger can step."""
+def _compiled(text: str) -> tuple[CodeType, str]:
+    """Generated source as code through which a debugger can step, and the name of its file."""
     name = f"<replay {next(_numbers)}>"
     linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
-    return compile(text, name, "exec")
+    return compile(text, name, "exec"), name

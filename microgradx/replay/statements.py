@@ -92,5 +92,7 @@ def zeros(shape: Shape, truth: bool = False) -> str:
     return f"np.zeros({shape_text(shape)}, {'bool' if truth else 'dtype'})"
 
 
-def comment(line: str, comment: str) -> str:
-    return f"{line}  # {comment}" if comment else line
+def comment(line: str, text: str) -> str:
+    """A line with a comment, on one line whatever the text: labels are the user's."""
+    clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return f"{line}  # {clean}" if clean else line

@@ -1,0 +1,73 @@
+"""What a replay keeps, for how long, and what of the user's it takes over."""
+
+import copy
+import gc
+import linecache
+
+import pytest
+
+import microgradx as mx
+from microgradx.engine import Value
+from microgradx.replay import lift, record
+
+w = Value(2.0)
+
+
+def test_data_may_be_assigned_as_well_as_changed():
+    replay = record(lambda x: (w * x - 1.0) ** 2, 1.0, parameters=[w])
+    before = replay([1.0, 2.0])
+    replay.data = replay.data - 0.01 * replay.gradient
+    assert replay([1.0, 2.0]) < before
+    with pytest.raises(AttributeError):
+        replay.gradient = replay.data
+
+
+def test_buffers_are_kept_for_a_few_sizes_only():
+    replay = record(lambda x: w * x, 1.0)
+    for n in range(1, 30):
+        assert replay([1.0] * n) == pytest.approx(w.data)
+    assert len(replay._bound) == 4
+
+
+def test_the_source_goes_with_its_replay():
+    replay = record(lambda x: w * x, 1.0)
+    name = replay._code.co_filename
+    assert name in linecache.cache
+    del replay
+    gc.collect()
+    assert name not in linecache.cache
+
+
+@pytest.mark.parametrize("label", ["a\nraise SystemExit", "a\rb", "a\u2028b", "a # b", "é→"])
+def test_a_label_is_never_more_than_a_comment(label):
+    p = Value(2.0, label)
+    replay = record(lambda x: _labelled(x * p + p, label), 1.0)
+    assert replay([3.0]) == 8.0
+    assert all(line.isprintable() for line in replay.source.splitlines())
+
+
+def _labelled(node, label):
+    node.label = label
+    return node
+
+
+@pytest.mark.parametrize("dtype", [float, "float32"])
+def test_where_in_either_precision(dtype):
+    replay = record(lambda x: mx.where(x, x * w, 5.0), 1.0, dtype=dtype)
+    assert replay.forward([1e-30, 3.0, 0.0, -2.0]).tolist()[1:] == [3.0 * w.data, 5.0, 5.0]
+
+
+def test_a_number_beyond_float32_is_said_to_be_so():
+    with pytest.raises(ValueError, match="beyond float32; record with dtype=float"):
+        record(lambda x: (w * x).exp().log(), 100.0, dtype="float32")
+
+
+def test_a_replay_is_not_copied():
+    with pytest.raises(TypeError, match="record its function again"):
+        copy.deepcopy(record(lambda x: w * x, 1.0))
+
+
+def test_a_value_stands_once_among_the_inputs_of_lift():
+    x = Value(1.0)
+    with pytest.raises(ValueError, match="twice among the inputs"):
+        lift(x * w, inputs={"a": [x], "b": [x]})
