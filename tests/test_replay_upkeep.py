@@ -71,3 +71,34 @@ def test_a_value_stands_once_among_the_inputs_of_lift():
     x = Value(1.0)
     with pytest.raises(ValueError, match="twice among the inputs"):
         lift(x * w, inputs={"a": [x], "b": [x]})
+
+
+def test_a_leaf_that_is_a_constant_must_stay_so():
+    a, c = Value(0.5, "a"), Value(2.0, "c")
+    replay = record(lambda x: a * x + c, 1.0, parameters=[a])
+    c.data = 3.0
+    with pytest.raises(ValueError, match="was 2.0 when it was recorded as a constant"):
+        replay([1.0])
+
+
+def test_weights_from_many_places_are_gathered():
+    ops = "tanh exp sin cos sigmoid gelu softplus relu elu".split()
+    replay = record(lambda x: mx.dot([getattr(w, op)() for op in ops], x), [1.0] * len(ops))
+    expected = mx.dot([getattr(w, op)() for op in ops], [0.25] * len(ops))
+    assert replay.forward([[0.25] * len(ops)] * 3).tolist() == pytest.approx([expected.data] * 3)
+
+
+def test_a_sum_of_this_and_that_is_added_in_its_own_order():
+    parts = [0.1, 1e16, -1e16, 0.3]
+    replay = record(lambda x: mx.sum([x * 0.1 if k == 2 else x * 1.0 + p for k, p in
+                                      enumerate(parts)]), 1.0)  # fmt: skip
+    for x in (1.0, 0.7, -3.1):
+        eager = mx.sum([0.1 * x if k == 2 else x * 1.0 + p for k, p in enumerate(map(Value, parts))])
+        assert replay.forward([x])[0] == eager.data
+
+
+@pytest.mark.parametrize("exponent", [0.5, -0.5, 1.5, 2.0, 3.0, -1.0, 0.0])
+def test_powers_of_numbers_where_numpy_has_shortcuts(exponent):
+    replay = record(lambda x: x**exponent, 1.0)
+    for x in (-0.0, 0.0, 0.3, 4.0, float("inf")):
+        assert replay.forward([x])[0] == pytest.approx((Value(x) ** exponent).data, rel=1e-15)

@@ -9,7 +9,6 @@ from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.arrays import Array, Arrays
 from microgradx.replay.names import NUMBERS
 from microgradx.replay.statements import (
-    KEYWORD,
     comment,
     expression,
     inside,
@@ -27,6 +26,8 @@ ELSEWHERE = {  # these can't write over what they read
 }  # fmt: skip
 NO_GAPS = {"dot"}  # these write into arrays without gaps alone
 SCALING = {"multiply"}
+# With an array in place of a number these are faster, or don't take a square root for ** 0.5.
+FULL = {"maximum", "minimum", "power"}
 STRIDED = {"dot", "view"}  # these read what lies sample by sample as fast
 CHANGING = {"take", "row", "assemble", "pull", "in_turn"}
 
@@ -341,8 +342,8 @@ class Writer:
         return [self._argument(x, arg) for arg in x.args]
 
     def _argument(self, x: Symbol, arg: Any) -> str:
-        if x.op in KEYWORD and not isinstance(arg, Symbol):
-            return self.text(self.table.make("copy", (arg,), x.shape))  # twice as fast as a number
+        if x.op in FULL and not isinstance(arg, Symbol):
+            return self.text(self.table.make("copy", (arg,), x.shape))
         if x.op == "copy" and not isinstance(arg, Symbol):
             return repr(arg)
         if x.op in SCALING and self._is_open(arg) and arg.op == "float":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from microgradx.replay.arrays import Arrays
+from microgradx.replay.sums import FEW
 from microgradx.replay.views import Ids
 
 Block = tuple[Ids, Ids | None]  # by sum and term: the weights, and the inputs of products
@@ -45,7 +46,7 @@ def find_grid(arrays: Arrays, blocks: list[Block], stated: bool) -> Grid | None:
     shape = max(row) + 1, max(column) + 1
     if shape[0] * shape[1] != count or len(set(zip(row, column))) != count:
         return None
-    if count == 1 and terms < 4 and not stated:
+    if count == 1 and terms < FEW and not stated:
         return None
     grid = np.empty(shape, dtype=np.int64)
     grid[row, column] = np.arange(count)

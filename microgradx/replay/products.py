@@ -14,12 +14,13 @@ import numpy as np
 
 from microgradx.replay.arrays import PARAMETER, Arrays, same, times
 from microgradx.replay.grids import Block, Grid, components, find_grid
-from microgradx.replay.sums import Sum
+from microgradx.replay.sums import FEW, LONG, Sum
 from microgradx.replay.symbols import Symbol
 from microgradx.replay.tape import NONE
 from microgradx.replay.views import Ids, joined
 
 Given = tuple[Ids, Callable[[Any], Any], bool]  # ids, what they are given, whether for all samples
+PLACES = 8  # from more of them, the terms of a sum are gathered
 FAR = 2**32  # more than there are places
 
 
@@ -81,7 +82,7 @@ class SumLifter:
     def _lift_plain(self, ids: Ids, terms: Ids, places: Ids) -> None:
         """As a reduction where the terms lie evenly, else one after the other."""
         arrays = self.arrays
-        if terms.shape[1] < 8 and all(self.sums[i].chain for i in ids.tolist()):
+        if terms.shape[1] < LONG and all(self.sums[i].chain for i in ids.tolist()):
             self._by_order(ids, terms, np.full_like(terms, NONE), places)
             return
         turn, dims = arrays.arrange(terms)
@@ -144,7 +145,7 @@ class SumLifter:
         ordered = np.take_along_axis(places, turn, axis=1)[0]
         blocks: list[Block] = []  # by place
         starts = [0, *(np.flatnonzero(np.diff(ordered)) + 1).tolist(), len(ordered)]
-        if len(starts) > 9:  # from here, there and everywhere
+        if len(starts) > PLACES + 1:  # from here, there and everywhere
             products = np.take_along_axis(x, turn, axis=1)[0] != NONE
             turn = turn[:, np.argsort(products, kind="stable")]
             starts = [0, int((~products).sum()), len(ordered)]
@@ -162,7 +163,7 @@ class SumLifter:
         if 1 < len(groups) <= max(2, len(ids) // 4):
             for group in groups:
                 self._lift_weighted(ids[group], w[group], x[group], places[group])
-        elif w.shape[1] < 8 and all(self.sums[i].chain for i in ids.tolist()):
+        elif w.shape[1] < LONG and all(self.sums[i].chain for i in ids.tolist()):
             self._by_order(ids, w, x, places)
         else:
             self._lift_grid(ids, np.arange(len(ids)).reshape(-1, 1), None, blocks)
@@ -246,7 +247,7 @@ class SumLifter:
         """The sums Σ w · x for each row of w (rows, terms) and each of x (columns, terms)."""
         arrays, table = self.arrays, self.table
         rows, columns, terms = len(w), len(x), w.shape[1]
-        samples = [bool(arrays.tail) and bool(arrays.batched[side].any()) for side in (w, x)]
+        samples = [bool(arrays.tail) and arrays.is_batched(side, [side]) for side in (w, x)]
         if terms > 1 and samples[0] and not samples[1] and min(rows, columns) == 1:
             w, x, rows, columns = x, w, columns, rows
         elif samples[0] or terms == 1:
@@ -328,7 +329,7 @@ class SumLifter:
         """The sum of terms that are no products; block is (rows, columns, terms)."""
         arrays = self.arrays
         terms = np.moveaxis(block, -1, 0).reshape(-1, *dims)
-        if len(terms) < 4:
+        if len(terms) < FEW:
             value: Any = None
             for column in terms:
                 term = arrays.read(column, batched)

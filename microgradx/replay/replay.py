@@ -167,6 +167,12 @@ class Replay:
             for k, (x, known) in enumerate(zip(now, self._known)):
                 if x != known and (x == x or known == known):
                     raise ValueError(self._changed(k))
+        for leaf, known in self._tape.frozen.items():
+            if leaf.data != known and (leaf.data == leaf.data or known == known):
+                raise ValueError(
+                    f"{leaf!r} was {known!r} when it was recorded as a constant; record it anew, "
+                    "or among the parameters"
+                )
 
     def _changed(self, k: int) -> str:
         p = self.parameters[k]

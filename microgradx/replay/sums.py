@@ -9,6 +9,9 @@ from __future__ import annotations
 from microgradx import rules
 from microgradx.replay.tape import NONE, Tape
 
+FEW = 4  # from so many terms on a lone sum is worth a call of its own
+LONG = 8  # up to here a sum is written out term by term
+
 
 class Sum:
     """A node as the sum of its terms: a[k] · b[k], or a[k] alone where b[k] is NONE.
@@ -154,7 +157,8 @@ def find_sums(tape: Tape) -> dict[int, Sum]:
     for i, found in sums.items():
         if i in taken:
             continue
-        if found.products and len(found) - found.products > 3 and not found.stated:
+        others = len(found) - found.products
+        if kinds[i] is not dot and found.products and others > (kinds[i] is add) * (FEW - 1):
             found.close()
         if _is_worth_it(found, tape):
             if found.products:
@@ -187,10 +191,10 @@ def _two_neurons(one: Sum, other: Sum) -> bool:
 
 
 def _is_worth_it(found: Sum, tape: Tape) -> bool:
-    if found.stated or found.products >= 4:
+    if found.stated or found.products >= FEW:
         return True
     if found.products == 0:
-        return found.chain and len(found) >= 8
+        return found.chain and len(found) >= LONG
     if found.products < 2 or not found.chain:
         return False
     pairs = [(a, b) for a, b in zip(found.a, found.b) if b != NONE]

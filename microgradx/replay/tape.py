@@ -26,6 +26,7 @@ class Tape:
     args:    by id, the ids of its single operands, in order
     rows:    by id, the ids of its rows of operands, in order
     numbers: the constants; the one at k has the id len(values) + k
+    frozen:  the leaves that are constants, with what they were
     visits:  by id, its turn in the sweep that `backward` of the outputs would be, leaves aside
     """
 
@@ -50,6 +51,7 @@ class Tape:
         self.args: list[tuple[int, ...]] = [()] * self.leaves
         self.rows: list[tuple[tuple[int, ...], ...]] = [()] * len(self.values)
         self.numbers: list[float] = []
+        self.frozen: dict[Value, float] = {}
         self._number_ids: dict[Any, int] = {}
         self._row_ids: dict[int, tuple[int, ...]] = {}
         find, keep = self._ids.get, self.args.append
@@ -111,7 +113,9 @@ class Tape:
         return made
 
     def _number(self, operand: Any) -> int:
-        x = operand.data if isinstance(operand, Value) else operand
+        x = operand
+        if isinstance(operand, Value):
+            x = self.frozen[operand] = operand.data
         key = x if x else (x, math.copysign(1.0, x))  # 0.0 and -0.0 are two
         found = self._number_ids.get(key)
         if found is None:
