@@ -37,7 +37,7 @@ def lines_of(source, function):
 def test_a_net_of_two_layers_reads_like_a_lesson():
     source = small().source
     assert lines_of(source, "forward") == [
-        "W0.dot(xT_ones, z0)",
+        "W0T.dot(xT_ones, z0)",
         "tanh(z0, tanh0)",
         "b0.dot(tanh0_ones, z1)",
         "add(z1, neg0, add0)",
@@ -45,7 +45,7 @@ def test_a_net_of_two_layers_reads_like_a_lesson():
         "return pow0.dot(shares)",
     ]
     assert lines_of(source, "prepare") == ["negative(y, neg0)"]  # of the batch alone
-    assert "W0.dot(xT_ones, z0)  # layers.0.z\n" in source
+    assert "W0T.dot(xT_ones, z0)  # layers.0.z\n" in source
     assert "tanh(z0, tanh0)  # layers.0\n" in source
     assert "W0 = p[0:9].reshape(3, 3)  # layers.0.weight and layers.0.bias\n" in source
     assert "b0 = p[9:13]  # layers.1.weight and layers.1.bias\n" in source

@@ -18,6 +18,7 @@ from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids, Shape, has_gaps, is_whole, reshaped, view_text
 
 TURN = 2**20  # more than a node has operands: keys sort by the node, then by the operand
+WIDE = 32  # samples of so many numbers lie one behind the other, as they are loaded
 NUMBER, PARAMETER = -1, -2  # places that are no array; tensors of parameters follow below
 
 

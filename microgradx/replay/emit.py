@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from microgradx.replay.adjoints import Adjoints
-from microgradx.replay.arrays import Array, Arrays
+from microgradx.replay.arrays import WIDE, Array, Arrays
 from microgradx.replay.names import NUMBERS
 from microgradx.replay.statements import (
     comment,
@@ -25,7 +25,6 @@ ELSEWHERE = {  # these can't write over what they read
     "dot", "reduce", "in_turn", "take", "pull", "assemble", "leaf", "view", "ones", "row",
 }  # fmt: skip
 NO_GAPS = {"dot"}  # these write into arrays without gaps alone
-SCALING = {"multiply"}
 # With an array in place of a number these are faster, or don't take a square root for ** 0.5.
 FULL = {"maximum", "minimum", "power"}
 STRIDED = {"dot", "view"}  # these read what lies sample by sample as fast
@@ -113,7 +112,7 @@ class Writer:
     def _input(self, array: Array, batched: bool) -> None:
         """An input as a batch, and with its samples last, which is how the rest is computed.
 
-        The batch lies sample by sample, but where it is read elementwise.
+        Wide samples lie one behind the other, but where they are read elementwise.
         """
         name, dims = array.variable, array.ids.shape
         if not batched or not dims:
@@ -123,7 +122,7 @@ class Writer:
         if len(dims) > 1:
             self.buffers.append(f"{name} = {zeros(('n', *dims))}")
             self.buffers.append(f"{name}T = np.moveaxis({name}, 0, -1)")
-        elif id(array.symbol) in self._elementwise:
+        elif id(array.symbol) in self._elementwise or dims[0] < WIDE:
             self.buffers.append(f"{name}T{'_ones' * ones} = np.ones(({dims[0] + ones}, n), dtype)")
             if ones:
                 self.buffers.append(f"{name}T = {name}T_ones[:-1]")
@@ -334,7 +333,7 @@ class Writer:
             for k, arg in enumerate(x.args):
                 if (
                     self._is_open(arg) and arg.shape == x.shape and not arg.truth
-                    and self._uses[id(arg)] == 1 and arg.op != "float"
+                    and self._uses[id(arg)] == 1
                 ):  # fmt: skip
                     others = [self.text(other) for other in x.args[:k] + x.args[k + 1 :]]
                     self._compute(arg, target)
@@ -346,9 +345,6 @@ class Writer:
             return self.text(self.table.make("copy", (arg,), x.shape))
         if x.op == "copy" and not isinstance(arg, Symbol):
             return repr(arg)
-        if x.op in SCALING and self._is_open(arg) and arg.op == "float":
-            if self._uses[id(arg)] == 1 and all(o is arg or _size(o) == () for o in x.args):
-                return self.text(arg.args[0])  # True and False are numbers enough for a scale
         return self.text(arg)
 
     def _assemble(self, x: Symbol, target: str) -> None:
@@ -411,7 +407,7 @@ class Writer:
             held = self._held.pop(id(x), None)
             if held is not None:
                 self._free.setdefault(held[1], []).append(held[0])
-            if x.op == "view" or (x.op == "float" and x not in self._texts):
+            if x.op == "view":
                 self._done(x.args[0])
 
     def _fresh(self, kind: str) -> str:
@@ -423,10 +419,6 @@ class Writer:
         functions = {"prepare": self.prepared} if self.prepared else {}
         functions |= {"forward": self.forward, "backward": self.backward}
         return module(self.functions, self.buffers, functions, loss)
-
-
-def _size(x: Any) -> Shape:
-    return x.shape if isinstance(x, Symbol) else ()
 
 
 def _root(x: Any) -> int:

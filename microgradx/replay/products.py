@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from microgradx.replay.arrays import PARAMETER, Arrays, same, times
+from microgradx.replay.arrays import PARAMETER, WIDE, Arrays, same, times
 from microgradx.replay.grids import Block, Grid, components, find_grid
 from microgradx.replay.sums import FEW, LONG, Sum
 from microgradx.replay.symbols import Symbol
@@ -229,8 +229,8 @@ class SumLifter:
         return None
 
     def _is_by_sample(self, x: Ids) -> bool:
-        """Whether the inputs of a product are a batch, which lies sample by sample."""
-        return len(x) == 1 and any(
+        """Whether the inputs of a product are a batch that lies sample by sample."""
+        return len(x) == 1 and x.shape[1] >= WIDE and any(
             np.array_equal(array.ids, x[0]) and array.batched for array in self.arrays.inputs
         )
 

@@ -117,9 +117,9 @@ class Replay:
 
         To be called as often as the parameters change; NumPy warns of what is not finite.
         """
-        _, forward, backward, _ = self._latest or self._no_batch()
-        loss: float = forward()
-        backward()
+        bound = self._latest or self._no_batch()
+        loss: float = bound.forward()
+        bound.backward()
         return loss
 
     # --- parameters ------------------------------------------------------------------------------

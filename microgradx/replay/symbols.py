@@ -263,6 +263,11 @@ def _multiply(table: Symbols, x: Any, y: Any) -> Any:  # 1 · y = y, -1 · y = -
             return table.call("negative", other)
         if _is(factor, "negative"):
             return table.call("negative", table.call("multiply", factor.args[0], other))
+    for mask, other in ((x, y), (y, x)):  # (m · s) · y = m · (y · s), where m is 0 or 1, s a number
+        if _is(mask, "multiply") and isinstance(other, Symbol) and other.op != "float":
+            for m, s in (mask.args, mask.args[::-1]):
+                if _is(m, "float") and (_is_number(s) or s.shape == ()):
+                    return table.call("multiply", m, table.call("multiply", other, s))
     return None
 
 
