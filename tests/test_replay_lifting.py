@@ -208,7 +208,7 @@ def test_the_demo_unrolled_is_three_layers_and_a_penalty():
     assert len(order(loss)) > 65_000
     replay = lift(loss)
     assert products(replay) == [(1, 16, 100), (1, 337, 1), (16, 16, 100), (16, 2, 100)]
-    assert statements(replay) == 35
+    assert statements(replay) == 34
     expected, grads = gradient(loss, parameters)
     found, mine = replayed(replay, parameters)
     assert found == pytest.approx(expected, rel=1e-14)

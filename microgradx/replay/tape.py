@@ -139,7 +139,8 @@ def _computed(
     """
     computed = [node for node in swept if node.rule is not None]
     computed.reverse()
-    if not any(node.rule.ceiling == 0 and cut_off(node) for node in computed if node.rule):
+    silent = {rule for rule in {node.rule for node in computed} if rule and rule.ceiling == 0}
+    if not silent or not any(cut_off(node) for node in computed if node.rule in silent):
         return computed, list(range(len(computed), 0, -1)), swept
     done: dict[Value, None] = {}
     stack: list[Any] = list(reversed(outputs))
