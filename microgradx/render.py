@@ -79,24 +79,17 @@ def render(source: str, format: str, choice: str | None = None) -> bytes:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put `content` at `path`, all of it or nothing; an OSError names the folder that refuses."""
-    import tempfile
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name[:40], suffix=".part")
+    draft = path.with_name(f"{path.name[:40]}.{os.urandom(8).hex()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(draft, "wb") as file:
             file.write(content)
-        os.chmod(draft, 0o666 & ~_umask())
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(draft, path)
     except BaseException:
-        os.unlink(draft)
+        draft.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 class Picture:

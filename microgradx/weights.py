@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
+from microgradx.render import write_whole
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,7 +35,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Any]) -> Path:
     for name in tensors:
         if name == "__metadata__" or {"\0", "\\"} & set(name):  # .safetensors' own word; zip's
             raise ValueError(f"no file can hold the name {name!r}; rename the parameter")
-    _write_whole(path, encode({name: np.array(data, "<f8") for name, data in tensors.items()}))
+    write_whole(path, encode({name: np.array(data, "<f8") for name, data in tensors.items()}))
     return path
 
 
@@ -73,19 +75,6 @@ def _format(path: str | os.PathLike[str]) -> tuple[Path, Callable[..., bytes], C
     if path.suffix not in FORMATS:
         raise ValueError(f"weights are kept as {' or '.join(FORMATS)}, got {str(path)!r}")
     return path, *FORMATS[path.suffix]
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    draft = path.with_name(f"{path.name[:40]}.{os.urandom(8).hex()}.part")
-    try:
-        with open(draft, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _to_npz(arrays: dict[str, Any]) -> bytes:

@@ -9,11 +9,8 @@ import microgradx
 
 PACKAGE = Path(microgradx.__file__).parent
 FLOORS = {
-    0: (
-        "floats", "rules", "reals", "nests", "weights", "markup", "places", "render", "wide",
-        "history",
-    ),
-    1: ("step", "intervals", "deep", "samples", "progress"),
+    0: ("floats", "rules", "reals", "nests", "markup", "places", "render", "wide", "history"),
+    1: ("step", "intervals", "deep", "samples", "progress", "weights"),
     2: ("engine",),
     3: ("rows", "timeline"),
     4: ("replay", "losses", "optim", "check", "bounds", "paths"),

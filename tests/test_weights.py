@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from microgradx import nn, weights
+from microgradx import nn, render, weights
 from microgradx.engine import Value
 from microgradx.modules import IncompatibleKeys
 from microgradx.nn import MLP, Layer, Module, Neuron, WeightsError
@@ -208,7 +208,7 @@ def test_an_interrupted_save_leaves_what_was_there(
         raise error
 
     if broken in ("refused", "open", "write"):
-        monkeypatch.setattr(weights, "open", opened, raising=False)
+        monkeypatch.setattr(render, "open", opened, raising=False)
     else:
         monkeypatch.setattr(os, broken, interrupted)
     with pytest.raises(type(error)):
