@@ -168,7 +168,9 @@ def one_layer():
 @net
 def two_layers():
     model = mlp(4, 5, 3, activation="tanh")
-    fn = lambda x, t: squared(model(x), t)  # noqa: E731
+    def fn(x, t):
+        return squared(model(x), t)
+
     return Net(fn, model.parameters(), (data(7, 4), data(7, 3, seed=1)))
 
 
@@ -235,7 +237,9 @@ def two_heads_without_labels():
 @net
 def two_models_of_the_same_labels():
     one, other = mlp(4, 5, 2, activation="tanh", seed=1), mlp(4, 5, 2, activation="tanh", seed=2)
-    fn = lambda x, t: squared([*one(x), *other(x)], [*t, *t])  # noqa: E731
+    def fn(x, t):
+        return squared([*one(x), *other(x)], [*t, *t])
+
     return Net(fn, one.parameters() + other.parameters(), (data(7, 4), data(7, 2)))
 
 

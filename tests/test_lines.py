@@ -96,12 +96,12 @@ def test_nested_contexts():
 def test_an_exception_ends_it():
     with pytest.raises(ZeroDivisionError):
         with record_lines():
-            1 / 0  # noqa: B018
+            1 / 0  # noqa: B018 (the error is the point)
     assert Value(1.0).line is None
     with record_lines():
         with pytest.raises(ZeroDivisionError):
             with record_lines():
-                1 / 0  # noqa: B018
+                1 / 0  # noqa: B018 (the error is the point)
         assert Value(1.0).line == here()
 
 

@@ -255,7 +255,9 @@ def test_after_an_exception_in_fn_everything_works(fatal, trace):
 
 def test_where_takes_each_sample_its_own_way():
     v = Value(3.0)
-    fn = lambda x: mx.where(x - 0.5, x * w, v * v + x)  # noqa: E731
+    def fn(x):
+        return mx.where(x - 0.5, x * w, v * v + x)
+
     replay = record(fn, 1.0)
     assert replay.forward([1.0, 0.0, 0.5, 2.0]).tolist() == [2.0, 9.0, 9.5, 4.0]
     loss, grads = replayed(replay, [w, v], [1.0, 0.0, 0.5, 2.0])

@@ -265,6 +265,6 @@ def test_a_row_whose_partials_are_of_other_elements_or_different_numbers():
         (product_of_replay, -3.0 * X.prod(1)[:, None] / [0.5, -2.0, 3.0]),
         (ramp_of_replay, X * [1.0, 2.0, 3.0]),
     ):
-        replay = record(lambda x: apply_to_rows(row, map(mul, w, x)), X[0])  # noqa: B023
+        replay = record(lambda x: apply_to_rows(row, map(mul, w, x)), X[0])  # noqa: B023 (it is called before the loop goes on)
         replay(X)
         assert replay.gradient == pytest.approx(slopes.mean(0), rel=1e-13)

@@ -243,7 +243,7 @@ def test_what_cancels_to_nothing_is_no_disagreement(name):
     for seed in range(20):
         dice = np.random.default_rng(seed)
         w = [Value(x) for x in dice.normal(size=5)]
-        replay = record(lambda x: CANCELLING[name](w, x), dice.normal(size=5))  # noqa: B023
+        replay = record(lambda x: CANCELLING[name](w, x), dice.normal(size=5))  # noqa: B023 (it is called before the loop goes on)
         assert np.isfinite(replay(dice.normal(size=(3, 5))))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from microgradx.replay.arrays import Array, Arrays, Use
-from microgradx.replay.symbols import EXACT, Symbol
+from microgradx.replay.symbols import EXACT, SHARE, Symbol
 from microgradx.replay.views import Ids, Shape, is_whole, joined, view_text
 
 MANY = 100  # contributions that are not written out one by one
@@ -50,7 +50,7 @@ class Adjoints:
 
     def _seed(self, array: Array, at: int) -> tuple[Ids, Any, None]:
         """What the loss itself is given: its share of the mean."""
-        seed: Any = self.table.leaf("share", ()) if array.batched and self.arrays.tail else 1.0
+        seed: Any = self.table.leaf(SHARE, ()) if array.batched and self.arrays.tail else 1.0
         size = array.ids.size
         return np.full(array.ids.shape if size == 1 else 1, at), seed, None
 
@@ -98,7 +98,7 @@ class Adjoints:
             if at < 0 or x.shape[at] == 1:  # the same all along
                 if sizes[axis] != "n":
                     x = x * float(sizes[axis])
-                elif isinstance(x, Symbol) and x.extra == "share":
+                elif isinstance(x, Symbol) and x.extra == SHARE:
                     x = 1.0
                 else:
                     x = x * table.leaf("n", ())

@@ -1,5 +1,4 @@
-"""A replay is handed out only if it agrees with the scalar graph, at the recorded point and beside.
-"""
+"""A replay is handed out only if it agrees with the scalar graph."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ def _floats_of(x: Floats) -> Floats:
 
 
 def float_type(dtype: Any) -> Any:
+    """float64 or float32, by any of their names; others are a ValueError."""
     try:
         found = np.dtype(dtype)
     except TypeError:

@@ -17,7 +17,7 @@ from microgradx.replay.statements import (
     statement,
     zeros,
 )  # fmt: skip
-from microgradx.replay.symbols import Symbol
+from microgradx.replay.symbols import SHARE, Symbol
 from microgradx.replay.views import Shape
 
 STRAIGHT = re.compile(r"(\[\d+:\d+\])?(\.reshape\([^)]*\))?")  # a view without gaps
@@ -279,7 +279,7 @@ class Writer:
         found = self._static.get(id(x))
         if found is None:
             if x.op == "leaf":
-                found = x.extra in ("share", "n") or x.extra in self.arrays.constants
+                found = x.extra in (SHARE, "n") or x.extra in self.arrays.constants
             else:
                 found = x.op not in CHANGING and all(self._is_static(arg) for arg in x.args)
             self._static[id(x)] = found

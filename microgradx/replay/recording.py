@@ -220,6 +220,7 @@ def _refusing_branches() -> Iterator[None]:
         found: float = slot.__get__(self)
         return found
 
+    # mypy: a slot is no property; this one is put back below.
     Value.data = property(data, slot.__set__)  # type: ignore[assignment,misc]
     try:
         yield
@@ -249,6 +250,7 @@ def _births() -> Iterator[list[Value]]:
         before(self, data, label)
         born.append(self)
 
+    # mypy: a method is not for assignment; this one is put back below.
     Value.__init__ = remember  # type: ignore[method-assign]
     try:
         yield born

@@ -97,8 +97,7 @@ class Replay:
         bound = self._fill(batch)
         with np.errstate(all="ignore"):
             bound.forward()
-        samples = self._arrays.tail and (len(list(self._inputs(bound).values())[0]) if batch else 1)
-        size = (samples,) if samples else ()
+        size = (bound.arrays["n"],) if self._arrays.tail else ()
         found = np.empty((len(self._tape.outputs), *size), self.dtype)
         for k, i in enumerate(self._tape.outputs):
             found[k] = self._element(bound, i)
@@ -191,13 +190,13 @@ class Replay:
         """
         bound = self._latest or self._no_batch()
         sample = operator.index(sample)
-        arrays = list(self._inputs(bound).values())
-        count = len(arrays[0]) if arrays and self._arrays.tail else 1
+        count = bound.arrays["n"]
         if not -count <= sample < count:
             raise IndexError(f"sample {sample} of a batch of {count}")
         self._put_data()
         for p in self.parameters:
             p.grad = 0.0
+        arrays = [bound.arrays[array.variable] for array in self._arrays.inputs]
         taken = [x[sample] if self._arrays.tail else x for x in arrays]
         numbers = [x for part in taken for x in np.ravel(part).tolist()]
         self._played = self._tape.play(numbers)
@@ -327,10 +326,6 @@ class Replay:
     def _no_batch(self) -> Bound:
         raise ValueError("there is no batch yet; call the replay with one first")
 
-    def _inputs(self, bound: Bound) -> dict[str, Floats]:
-        """The batch, as the user names its parts."""
-        return {array.label: bound.arrays[array.variable] for array in self._arrays.inputs}
-
     def _fill(self, batch: tuple[Any, ...]) -> Bound:
         """The functions for this batch, with the batch in their buffers."""
         inputs = self._arrays.inputs
@@ -342,12 +337,12 @@ class Replay:
         n = len(arrays[0]) if arrays and self._arrays.tail and arrays[0].ndim else 1
         for array, x in zip(inputs, arrays):
             wanted = (n, *array.ids.shape) if self._arrays.tail else array.ids.shape
-            refuse_nan(array.label, x)
             if x.shape != wanted:
                 any_size = bool(self._arrays.tail) and array is inputs[0]
                 wide = ("n", *array.ids.shape) if any_size else wanted
                 shown = f"({', '.join(map(str, wide))}{',' * (len(wide) == 1)})"
                 raise ValueError(f"{array.label} expected an array of shape {shown}, got {x.shape}")
+            refuse_nan(array.label, x)
         if n == 0:
             raise ValueError("the batch is empty; give at least one sample")
         with np.errstate(all="ignore"):

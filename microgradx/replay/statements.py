@@ -61,6 +61,7 @@ STATEMENTS: dict[str, Callable[[Symbol, list[str], str], str]] = {
 
 
 def statement(x: Symbol, args: list[str], target: str) -> str:
+    """The call that leaves x in `target`, given the texts of its arguments."""
     if x.op in STATEMENTS:
         return STATEMENTS[x.op](x, args, target)
     name = x.op if x.op in NUMPY_CALLS or x.op in OUR_CALLS else f"np.{x.op}"
@@ -81,14 +82,17 @@ def expression(x: Symbol, args: list[str]) -> str:
 
 
 def inside(shape: Shape) -> str:
+    """A shape as the arguments of a reshape."""
     return ", ".join(map(str, shape)) or "()"
 
 
 def shape_text(shape: Shape) -> str:
+    """A shape as a tuple."""
     return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
 
 
 def zeros(shape: Shape, truth: bool = False) -> str:
+    """What makes a buffer, of numbers or of truths."""
     return f"np.zeros({shape_text(shape)}, {'bool' if truth else 'dtype'})"
 
 

@@ -18,6 +18,7 @@ EXACT = {
     "minimum", "where", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
     "logical_and", "logical_not", "view", "take", "leaf", "float", "copy", "in_turn",
 }  # fmt: skip
+SHARE = "share"  # the leaf 1 / n, what a sample has in the mean loss
 COMMUTATIVE = {"add", "multiply"}
 TRUTHS = {
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and",
@@ -263,10 +264,10 @@ def _multiply(table: Symbols, x: Any, y: Any) -> Any:  # 1 · y = y, -1 · y = -
             return table.call("negative", other)
         if _is(factor, "negative"):
             return table.call("negative", table.call("multiply", factor.args[0], other))
-    for mask, other in ((x, y), (y, x)):  # (m · s) · y = m · (y · s), where m is 0 or 1, s a number
+    for mask, other in ((x, y), (y, x)):  # (m · s) · y = m · (y · s), as m is 0 or 1 and 0 < s <= 1
         if _is(mask, "multiply") and isinstance(other, Symbol) and other.op != "float":
             for m, s in (mask.args, mask.args[::-1]):
-                if _is(m, "float") and (_is_number(s) or s.shape == ()):
+                if _is(m, "float") and _is(s, "leaf") and s.extra == SHARE:
                     return table.call("multiply", m, table.call("multiply", other, s))
     return None
 
