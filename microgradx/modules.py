@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from microgradx import weights
 from microgradx.engine import Value
 from microgradx.nests import flat, nested, shape, show_shape
 from microgradx.reals import number
+from microgradx.rows import Row
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+M = TypeVar("M", bound="Module")
 
 
 class IncompatibleKeys(NamedTuple):
@@ -30,9 +33,12 @@ class Module:
     A leaf Value is a parameter, a nest of lists of them is a tensor of parameters, a Module or a
     list or dict of Modules is a part. Parameters are labelled as PyTorch names them when they are
     assigned: `encoder.layers.0.weight[2,1]`. A list that is changed in place must be assigned
-    again to be labelled.
+    again to be labelled. Attributes that are named in `_buffers` hold numbers, or nested lists of
+    them: they belong to the state, and are no parameters.
     """
 
+    training = True  # what `train` and `eval` set
+    _buffers: tuple[str, ...] = ()
     _path = ""  # its name in the module that owns it
 
     def parameters(self) -> list[Value]:
@@ -53,23 +59,40 @@ class Module:
         for parameter in self.parameters():
             parameter.grad = 0.0
 
+    def train(self: M, mode: bool = True) -> M:
+        """Set `training` to `mode`, here and in every part; returns self. TypeError for no bool."""
+        if not isinstance(mode, bool):
+            raise TypeError(f"train takes True or False, got {mode!r:.60}")
+        for _, part in _walk(self, ""):
+            if isinstance(part, Module):
+                part.training = mode
+        return self
+
+    def eval(self: M) -> M:
+        """`train(False)`: from now on the model is used, not trained."""
+        return self.train(False)
+
     def state_dict(self) -> dict[str, Any]:
-        """The numbers of every parameter tensor, as nested lists in PyTorch's shapes."""
-        return {path: _data(tensor) for path, tensor in _named_tensors(self).items()}
+        """The numbers of every parameter tensor and buffer, nested lists in PyTorch's shapes.
+
+        A module's own parameters come first, then its buffers, then its parts.
+        """
+        return {path: _data(_content(slot)) for path, slot in _state(self).items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Take the numbers of `state`: nested lists, NumPy arrays, torch tensors.
 
         Returns the names that were missing and those that were unexpected; if strict, there being
-        any is a KeyError. A wrong shape is a ValueError, something other than numbers a TypeError.
-        After an error nothing has changed.
+        any is a KeyError. A wrong shape is a ValueError, as is a fraction for an int of a buffer,
+        something other than numbers a TypeError. After an error nothing has changed.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict takes a dict, got a {type(state).__name__}")
-        tensors = _named_tensors(self)
+        slots = _state(self)
+        tensors = {name: _content(slot) for name, slot in slots.items()}
         keys = IncompatibleKeys(
-            [name for name in tensors if name not in state],
-            [name for name in state if name not in tensors],
+            [name for name in slots if name not in state],
+            [name for name in state if name not in slots],
         )
         if strict and any(keys):
             raise KeyError(
@@ -85,9 +108,9 @@ class Module:
         ]
         if wrong:
             raise ValueError(f"shapes differ: {'; '.join(wrong)}")
-        data = [number(x) for x in flat(list(loaded.values()))]
-        for parameter, x in zip(flat([tensors[name] for name in loaded]), data):
-            parameter.data = x
+        data = {name: _alike(name, tensors[name], x) for name, x in loaded.items()}
+        for name, numbers in data.items():
+            _put(slots[name], numbers)
         return keys
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -120,11 +143,11 @@ class Module:
         ValueError, if it is damaged, of another kind or not this model's; other errors as for
         `save`. After an error nothing has changed.
         """
-        tensors = _named_tensors(self)
-        state = weights.read(path, {name: shape(tensor) for name, tensor in tensors.items()})
+        slots = _state(self)
+        state = weights.read(path, {name: shape(_content(slot)) for name, slot in slots.items()})
         try:
             return self.load_state_dict(state, strict)
-        except KeyError as error:
+        except (KeyError, ValueError) as error:
             raise weights.WeightsError(f"{path}: {error.args[0]}") from None
 
     def __setattr__(self, name: str, part: Any) -> None:
@@ -144,10 +167,6 @@ class Module:
 
 
 # --- the tree of a module -----------------------------------------------------------------------
-
-
-def _data(tensor: Any) -> Any:
-    return tensor.data if isinstance(tensor, Value) else [_data(part) for part in tensor]
 
 
 def _is_tensor(x: Any) -> bool:
@@ -172,16 +191,23 @@ def join(path: str, name: Any) -> str:
 
 
 def _walk(x: Any, path: str, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """(path, part) for each module and parameter tensor in x; `above` are its owners."""
+    """(path, part) for each module and parameter tensor in x; `above` are its owners.
+
+    A module comes after its own tensors and before its parts.
+    """
     if _is_tensor(x):
         yield path, x
         return
     if not isinstance(x, (Module, dict, list, tuple)) or any(x is owner for owner in above):
         return
+    parts = [(join(path, name), part) for name, part in _parts_of(x)]
+    tensors = [(name, part) for name, part in parts if _is_tensor(part)]
+    yield from tensors
     if isinstance(x, Module):
         yield path, x
-    for name, part in sorted(_parts_of(x), key=lambda item: not _is_tensor(item[1])):
-        yield from _walk(part, join(path, name), (*above, x))
+    for name, part in parts:
+        if not _is_tensor(part):
+            yield from _walk(part, name, (*above, x))
 
 
 def _parts_of(x: Any) -> Iterable[tuple[Any, Any]]:
@@ -195,16 +221,6 @@ def _tensors(module: Module) -> Iterator[tuple[str, Any]]:
     return (found for found in _walk(module, "") if not isinstance(found[1], Module))
 
 
-def _named_tensors(module: Module) -> dict[str, Any]:
-    """The tensors by path; a ValueError if two have the same, such as `a.b` and the b of a."""
-    found: dict[str, Any] = {}
-    for path, tensor in _tensors(module):
-        if path in found:
-            raise ValueError(f"two tensors of the model are named {path}; rename one of them")
-        found[path] = tensor
-    return found
-
-
 def label_parts(part: Any, path: str, *above: Any) -> None:
     """Label the parameters in `part`, and tell its modules, that it is now known by `path`."""
     for name, found in _walk(part, path, above):
@@ -213,3 +229,85 @@ def label_parts(part: Any, path: str, *above: Any) -> None:
         else:
             for label, parameter in _elements(found, name):
                 parameter.label = label
+
+
+# --- the state of a module ----------------------------------------------------------------------
+
+
+class Buffer(NamedTuple):
+    """An attribute of a module that holds numbers of its state."""
+
+    module: Module
+    name: str
+
+
+def _state(module: Module) -> dict[str, Any]:
+    """The parameter tensors and Buffers by path, in PyTorch's order.
+
+    A ValueError if two have the same path, such as `a.b` and the b of a.
+    """
+    found: dict[str, Any] = {}
+    for path, part in _walk(module, ""):
+        slots = {path: part}
+        if isinstance(part, Module):
+            slots = {join(path, name): Buffer(part, name) for name in part._buffers}
+        for name, slot in slots.items():
+            if name in found:
+                raise ValueError(f"two tensors of the model are named {name}; rename one of them")
+            found[name] = slot
+    return found
+
+
+def _content(slot: Any) -> Any:
+    """What a slot of the state holds: a nest of parameters, or of a buffer's numbers."""
+    return getattr(*slot) if isinstance(slot, Buffer) else slot
+
+
+def _data(content: Any) -> Any:
+    """Its numbers, in lists of their own."""
+    if isinstance(content, (list, tuple)):
+        return [_data(part) for part in content]
+    return content.data if isinstance(content, Value) else content
+
+
+def _alike(name: str, old: Any, x: Any) -> Any:
+    """The numbers x as floats; as ints where they take the place of ints."""
+    if isinstance(old, (list, tuple)):
+        return [_alike(name, before, part) for before, part in zip(old, x)]
+    found = number(x)
+    if not isinstance(old, int):
+        return found
+    if not found.is_integer():
+        raise ValueError(f"{name} holds whole numbers, got {found!r}")
+    return int(found)
+
+
+def _put(slot: Any, numbers: Any) -> None:
+    """Make them the content of a slot."""
+    if isinstance(slot, Buffer):
+        setattr(*slot, numbers)
+        return
+    for parameter, x in zip(flat(slot), flat(numbers)):
+        parameter.data = x
+
+
+# --- what a module reads ------------------------------------------------------------------------
+
+
+def sample_row(xs: Any, width: int, reader: Module) -> Row:
+    """One sample as the row that a whole layer reads; a bare number or Value is a row of one.
+
+    Another width is a ValueError, something other than one sample a TypeError; both name `reader`.
+    """
+    try:
+        row = xs if isinstance(xs, Row) else Row(xs if hasattr(xs, "__iter__") else (xs,))
+    except TypeError as error:
+        raise TypeError(f"{title(reader)} takes one sample at a time: {error}") from None
+    if len(row) != width:
+        raise ValueError(f"{title(reader)} expected {width} inputs, got {len(row)}")
+    return row
+
+
+def title(module: Module) -> str:
+    """What to call a module in a message: its class, and the path that its owner knows it by."""
+    return f"{type(module).__name__} {module._path}".rstrip()

@@ -1,7 +1,7 @@
 """A neuron is one dot and one activation; layers of them make the multi-layer perceptron.
 
-Everything here is made of the engine's ops and adds no derivative of its own. Modules and losses
-are offered here too, as `nn.Module`, `nn.mse_loss` and so on.
+Everything here is made of the engine's ops and adds no derivative of its own. Modules, norms and
+losses are offered here too, as `nn.Module`, `nn.BatchNorm`, `nn.mse_loss` and so on.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from microgradx.losses import (
     hinge_loss,
     mse_loss,
 )
-from microgradx.modules import Module, join, label_parts
+from microgradx.modules import Module, join, label_parts, sample_row, title
+from microgradx.norms import BatchNorm, LayerNorm, Residual
 from microgradx.reals import whole
 from microgradx.rows import Row, dot, dots
 from microgradx.weights import WeightsError
 
 __all__ = [
-    "Module", "Neuron", "Layer", "MLP", "activations", "INITIALISERS", "WeightsError",
+    "Module", "Neuron", "Layer", "MLP", "BatchNorm", "LayerNorm", "Residual",
+    "activations", "INITIALISERS", "WeightsError",
     "mse_loss", "hinge_loss", "binary_cross_entropy_with_logits", "cross_entropy",
 ]  # fmt: skip
 
@@ -59,7 +61,7 @@ class Neuron(Module):
 
     def __call__(self, xs: Any) -> Value:
         """The output for one sample: numbers or Values, as many as it has weights."""
-        row = _sample(xs, len(self.weight), self)
+        row = sample_row(xs, len(self.weight), self)
         return self.activate(dot(self.weight, row, self.bias))
 
     def activate(self, z: Value) -> Value:
@@ -70,7 +72,7 @@ class Neuron(Module):
         z.label = self._z
         y = self.activation(z)
         if not isinstance(y, Value):
-            raise TypeError(f"the activation of {_title(self)} must return a Value, got {y!r}")
+            raise TypeError(f"the activation of {title(self)} must return a Value, got {y!r}")
         y.label = self._path
         return y
 
@@ -100,7 +102,7 @@ class Layer(Module):
 
     def __call__(self, xs: Any) -> Any:
         """For one sample, a list of Values, or the only neuron's Value."""
-        row = _sample(xs, self.nin, self)
+        row = sample_row(xs, self.nin, self)
         neurons = self.neurons
         zs = dots([n.weight for n in neurons], row, [n.bias for n in neurons])
         ys = [n.activate(z) for n, z in zip(neurons, zs)]
@@ -232,18 +234,3 @@ def _generator(seed: Any) -> Any:
         return random.Random(operator.index(seed))
     except TypeError:
         raise TypeError(f"a seed is an int, a random.Random or None, got {seed!r:.60}") from None
-
-
-def _sample(xs: Any, width: int, reader: Module) -> Row:
-    """One sample as the row that a whole layer reads; a bare number or Value is a row of one."""
-    try:
-        row = xs if isinstance(xs, Row) else Row(xs if hasattr(xs, "__iter__") else (xs,))
-    except TypeError as error:
-        raise TypeError(f"{_title(reader)} takes one sample at a time: {error}") from None
-    if len(row) != width:
-        raise ValueError(f"{_title(reader)} expected {width} inputs, got {len(row)}")
-    return row
-
-
-def _title(module: Module) -> str:
-    return f"{type(module).__name__} {module._path}".rstrip()
