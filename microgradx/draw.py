@@ -54,8 +54,9 @@ def draw(
 
     explain:    a node whose gradient is to be explained, or its explanation: lines are then as
                 wide as their share of its paths, dark on the strongest path, blue where they
-                weaken it, orange where they strengthen it, dashed where they oppose it; its budget
-                stands above, and the bars are where it stops
+                weaken it, orange where they strengthen it, dashed where they oppose it; the one
+                that alone is to blame is called a culprit. Its budget stands above, and the bars
+                are where it stops
     title:      a line above the picture
     label:      what to call a node; its own label by default
     note:       one more line in a node, "" for none
@@ -331,7 +332,7 @@ class Sheet:
 
     def blame(self, arrow: Arrow) -> str:
         """Whether a bar alone is what keeps the explained gradient from getting through."""
-        alone = self.shares is not None and self.shares.culprits & set(arrow.edges)
+        alone = self.shares is not None and self.shares.blames(arrow.edges)
         return "<br/>culprit" if alone else ""
 
     def arrow(self, graph: graphviz.Digraph, arrow: Arrow) -> None:
@@ -352,6 +353,8 @@ class Sheet:
             if self.shares:
                 look = self.shares.line(arrow.edges)
                 badge = "\n".join(filter(None, [badge, self.shares.badge(arrow.edges)]))
+                if self.shares.blames(arrow.edges):
+                    look |= {"color": VERMILLION, "fontcolor": VERMILLION, "fontsize": "15"}
             graph.edge(tail, head, label=f" {badge} ", **look)
 
 

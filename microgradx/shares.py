@@ -69,7 +69,11 @@ class Shares:
         edges = list(edges)
         share = min(1.0, sum(map(self.share, edges)))
         words = [f"{share:.0%}"] if 0.005 <= share < 0.995 else []
-        return ", ".join(words + (["culprit"] if self.culprits & set(edges) else []))
+        return ", ".join(words + (["culprit"] if self.blames(edges) else []))
+
+    def blames(self, edges: Iterable[Edge]) -> bool:
+        """Whether one of these edges alone is to blame for what the gradient is."""
+        return not self.culprits.isdisjoint(edges)
 
     def lines(self) -> list[str]:
         """The verdict and the budget, for the head of the picture."""

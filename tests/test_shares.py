@@ -1,8 +1,11 @@
 """A picture that explains a gradient: widths, colours and badges against the flow itself."""
 
+import re
+
 import pytest
 
 import microgradx as mx
+from microgradx.draw import VERMILLION
 from microgradx.engine import order
 from microgradx.flow import why
 from microgradx.paths import Paths
@@ -73,6 +76,19 @@ def test_a_stopped_gradient_has_its_bar_and_no_shares():
     picture = mx.draw(y, explain=x)
     assert "stopped: relu off" in picture.source and "STOP" in picture.source
     assert Shares(why(x, y)).share(y.inputs[0].edges[0]) == 0.0
+
+
+def test_an_edge_that_is_alone_to_blame_stands_out():
+    x = mx.Value(0.5, "x")
+    y = (x.sigmoid().sigmoid() - 30.0).sigmoid().sigmoid()
+    y.backward()
+    source = mx.draw(y, explain=x).source
+    assert re.findall(r'×(\S+)\nculprit "[^\n]*fontcolor="(\S+)"', source) == [
+        ("1.79e-13", VERMILLION)
+    ]
+    assert source.count(VERMILLION) == 2  # the line and its words
+    even = mx.draw(x.sigmoid().sigmoid().sigmoid(), explain=x).source
+    assert VERMILLION not in even and "culprit" not in even
 
 
 def test_a_node_of_another_graph_is_explained_as_disconnected():
