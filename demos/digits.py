@@ -1,53 +1,50 @@
-"""Can a graph of scalars learn to read? 1,797 digits of 8 × 8 pixels, a net of 8,970 numbers.
+"""After the claims: a graph of scalars learns to read, and shows where it errs.
 
-`fit` records the graph of one digit and trains its replay. A digit that the net misreads is then a
-scalar graph again, and shows through which neurons a single pixel speaks against the right answer.
+Can it? There are 1,797 digits of 8 × 8 pixels, and a net of 8,970 numbers. `fit` records the graph
+of one digit and trains its replay. A digit that the net misreads is then a scalar graph again, and
+shows through which neurons a single pixel speaks against the right answer.
 """
 
 from __future__ import annotations
 
 import math
-import textwrap
-from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 import microgradx as mx
-from demos.plumbing import check, save
+from demos.plumbing import Board
 from microgradx.engine import Edge, order
 
-EPOCHS, SEED, SHADES = 60, 0, " .:-=+*#%@"
+SHADES = " .:-=+*#%@"
 
 
-def run(out: Path) -> None:
+def run(board: Board) -> str:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        print("  left out: the digits are scikit-learn's; pip install 'microgradx[demos]'")
-        return
+        board.lack("no digits, which are scikit-learn's", "demos")
+        return "left out"
     images, classes = load_digits(return_X_y=True)
-    shuffled = np.random.default_rng(SEED).permutation(len(images))
+    shuffled = np.random.default_rng(0).permutation(len(images))
     images, classes = images[shuffled] / 16.0, classes[shuffled]
     fifth = len(images) // 5
-    held_out = images[:fifth], classes[:fifth]
-
-    start = perf_counter()
-    model = mx.nn.MLP(64, [64, 64, 10], seed=SEED)
-    history = mx.fit(model, images[fifth:], classes[fifth:], loss="cross_entropy", epochs=EPOCHS,
-                     seed=SEED, validation=held_out)  # fmt: skip
-    print(f"  {EPOCHS} epochs of {len(images) - fifth} digits in {perf_counter() - start:.1f} s")
+    model = mx.nn.MLP(64, [64, 64, 10], seed=0)
+    history = mx.fit(model, images[fifth:], classes[fifth:], loss="cross_entropy", epochs=60,
+                     seed=0, validation=(images[:fifth], classes[:fifth]))
     read = history[-1].metrics["accuracy"]
-    check(f"it reads {100 * read:.1f} % of {fifth} digits that it has never seen", read >= 0.97)
+    board.say(f"60 epochs of {len(images) - fifth} digits in {sum(history.seconds):.1f} s")
+    board.check(f"it reads {100 * read:.1f} % of {fifth} digits that it has never seen",
+                read >= 0.97)
 
     chances = np.array([softmax(scores) for scores in model.predict(images[:fifth])])
     misread = np.flatnonzero(chances.argmax(axis=1) != classes[:fifth])
     unsure = min(misread, key=lambda i: chances[i].max())
-    explain(model, images[unsure], int(classes[unsure]), out)
+    explain(board, model, images[unsure], int(classes[unsure]))
+    return f"{100 * read:.1f} % of {fifth} digits never seen before are read"
 
 
-def explain(model: mx.nn.MLP, image: Any, right: int, out: Path) -> None:
+def explain(board: Board, model: mx.nn.MLP, image: Any, right: int) -> None:
     """Show one digit, the pixel whose ink costs most, and how its gradient comes about."""
     pixels = [mx.Value(ink, f"pixel[{i // 8},{i % 8}]") for i, ink in enumerate(image)]
     logits = model(pixels)
@@ -58,40 +55,28 @@ def explain(model: mx.nn.MLP, image: Any, right: int, out: Path) -> None:
     costs = image * [pixel.grad for pixel in pixels]  # what its ink adds, to first order
     worst = int(costs.argmax())
     pixel = pixels[worst]
-
-    print(f"  One of its mistakes, a {right}. On the right, + is ink that speaks for {right}, "
-          f"- against it, ! most:\n")  # fmt: skip
-    show(image, costs)
-    erased = np.where(np.arange(64) == worst, 0.0, image)
-    print(f"\n  It reads {reading(model, image)}.")
-    print(f"  Without the ink of {pixel.label}, at !, it reads {reading(model, erased)}.")
-
+    board.say(f"One of its mistakes, a {right}. On the right, + is ink that speaks for {right}, "
+              f"- against it, ! most:\n\n{shown(image, costs)}\n\n"
+              f"It reads {reading(model, image)}.\n"
+              f"Without the ink of {pixel.label}, at !, it reads "
+              f"{reading(model, np.where(np.arange(64) == worst, 0.0, image))}.")
     why = mx.why(pixel, loss)
-    print(textwrap.indent(str(why), "  "))
+    board.say(why)
     edges = [edge for node in order(loss) for edge in node.edges if edge.input is pixel]
     total = math.fsum(edge.partial * edge.node.grad for edge in edges)
-    check(f"what its {len(edges)} edges bring adds up to its gradient",
-          math.isclose(total, pixel.grad, rel_tol=1e-9))  # fmt: skip
+    board.check(f"what its {len(edges)} edges bring adds up to its gradient",
+                math.isclose(total, pixel.grad, rel_tol=1e-9))
 
-    save(picture_of(why, edges, logits, right), out, "digits")
-
-
-def picture_of(why: Any, edges: list[Edge], logits: list[mx.Value], right: int) -> Any:
-    """The strongest paths from the explained pixel to the logits that matter, and to the loss."""
-    loss, pixel = why.output, why.node
     chances = softmax(np.array([logit.data for logit in logits]))
     said = int(chances.argmax())
     notes = {logit: f"{k}: {chance:.0%}" for k, (logit, chance) in enumerate(zip(logits, chances))}
-    shown = {pixel, loss, *loss.inputs, logits[said], logits[right]}
-    shown |= strongest(mx.Flow(loss), edges)
-    return mx.draw(
-        loss,
-        explain=why,
-        title=f"a {right} is read as {said}: how {pixel.label} speaks against {right},\n"
-        "by the two neurons that bring most of its gradient, and not by one that is off",
-        note=lambda node: notes.get(node, ""),
-        without=set(order(loss)) - shown,
-    )
+    keep = {pixel, loss, *loss.inputs, logits[said], logits[right]}
+    keep |= strongest(mx.Flow(loss), edges)
+    title = (f"a {right} is read as {said}: how {pixel.label} speaks against {right},\n"
+             "by the two neurons that bring most of its gradient, and not by one that is off")
+    picture = mx.draw(loss, explain=why, title=title, note=lambda node: notes.get(node, ""),
+                      without=set(order(loss)) - keep)
+    board.draw("digits", picture, "One pixel of 64, and three of the neurons that read it.")
 
 
 def strongest(flow: mx.Flow, edges: list[Edge]) -> set[mx.Value]:
@@ -104,20 +89,21 @@ def strongest(flow: mx.Flow, edges: list[Edge]) -> set[mx.Value]:
     return {edge.node for edge in on + off} | {edge.input for path in paths for edge in path}
 
 
-def show(image: Any, costs: Any) -> None:
+def shown(image: Any, costs: Any) -> str:
     """A digit in characters, and beside it the sign of what the ink of each pixel costs."""
+    lines = []
     for row, cost in zip(image.reshape(8, 8), costs.reshape(8, 8)):
         shades = [2 * SHADES[int(9 * ink)] for ink in row]
         signs = np.select([cost == costs.max(), cost > 0.2, cost < -0.2], ["!", "-", "+"], ".")
-        print(f"      {''.join(shades)}      {' '.join(signs)}")
+        lines.append(f"    {''.join(shades)}      {' '.join(signs)}")
+    return "\n".join(lines)
 
 
 def reading(model: mx.nn.MLP, image: Any) -> str:
     """What the net makes of a digit: the two likeliest classes."""
     chances = softmax(model.predict([image])[0])
     first, second = chances.argsort()[:-3:-1]
-    sure, less = 100 * chances[first], 100 * chances[second]
-    return f"{first} ({sure:.0f} %), or {second} ({less:.0f} %)"
+    return f"{first} ({chances[first]:.0%}), or {second} ({chances[second]:.0%})"
 
 
 def softmax(logits: Any) -> Any:

@@ -1,19 +1,28 @@
-"""What the demos share: two data sets, a progress line, and where pictures go."""
+"""What the demos share: two data sets, and the board on which a demo says, proves and draws."""
 
 from __future__ import annotations
 
 import csv
+import io
 import math
 import random
-import sys
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from microgradx import page
 from microgradx.engine import Value
-from microgradx.render import BUNDLED, Picture, RendererNotFound, find_renderer
+from microgradx.render import BUNDLED, Picture, RendererNotFound, find_renderer, write_whole
 
 SPECIES = ("setosa", "versicolor", "virginica")
+BLUE, ORANGE, GREEN, INK, GREY = "#0072b2", "#c04e00", "#007a5a", "#1a1a1a", "#8a8a8a"
+
+STYLE: dict[Any, Any] = {  # of the plots; the colours are told apart by colour-blind readers too
+    "font.size": 11, "axes.titlesize": 11, "axes.titlelocation": "left", "lines.linewidth": 2,
+    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+    "svg.hashsalt": "microgradx",
+}
 
 
 def iris() -> tuple[list[str], list[list[float]], list[int]]:
@@ -38,36 +47,76 @@ def moons(n: int = 100, noise: float = 0.1, seed: int = 1) -> tuple[list[list[fl
     return points, sides
 
 
-def progress(text: str, last: bool = False) -> None:
-    """Overwrite the progress line on a terminal; elsewhere print only the last."""
-    if sys.stdout.isatty():
-        print(f"\r\x1b[K{text}", end="\n" if last else "", flush=True)
-    elif last:
-        print(text)
+class Board:
+    """What a demo says, proves and draws, in order; `index.html` shows it once more.
+
+    out:   the folder for its pictures and pages
+    loud:  whether to print it as well
+    items: what there is on it: (kind, text, file), the kinds being "words", "claim", "picture",
+           "page" and "missing"; a file is "" unless there is one
+    """
+
+    def __init__(self, out: Path, loud: bool = True) -> None:
+        self.out, self.loud = out, loud
+        self.items: list[tuple[str, str, str]] = []
+
+    def say(self, text: object = "") -> None:
+        """Words and numbers, of one line or many."""
+        self._add("words", str(text), "", str(text))
+
+    def check(self, claim: str, holds: bool) -> None:
+        """Say that a claim holds; stop the demo if it doesn't."""
+        if not holds:
+            raise AssertionError(f"this demo's claim does not hold: {claim}")
+        self._add("claim", claim, "", f"holds: {claim}")
+
+    def draw(self, name: str, picture: Picture, caption: str) -> None:
+        """A graph, as SVG and PNG, through the bundled renderer where there is one."""
+        picture.renderer = _bundled()
+        for suffix in (".png", ".svg"):
+            picture.render(self.out / f"{name}{suffix}")
+        self._wrote("picture", caption, f"{name}.svg")
+
+    def page(self, name: str, output: Value, caption: str, **options: Any) -> None:
+        """A page that steps through a computation; the options are those of `page.page`."""
+        page.save(output, self.out / f"{name}.html", renderer=_bundled(), **options)
+        self._wrote("page", caption, f"{name}.html")
+
+    def plot(
+        self, name: str, paint: Callable[..., Any], caption: str, panels: int = 1, height: float = 4
+    ) -> None:
+        """Curves, as SVG and PNG, where matplotlib is: `paint` gets the axes of each panel."""
+        try:
+            from matplotlib import rc_context
+            from matplotlib.figure import Figure
+        except ImportError:
+            return self.lack(f"no plot {name}, which takes matplotlib", "plot")
+        with rc_context(STYLE):
+            figure = Figure(figsize=(2 + 4 * panels, height), layout="constrained")
+            paint(*figure.subplots(1, panels, squeeze=False)[0])
+            for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
+                file = io.BytesIO()
+                figure.savefig(file, format=suffix[1:], dpi=120, metadata=metadata)
+                write_whole(self.out / f"{name}{suffix}", file.getvalue())
+        self._wrote("picture", caption, f"{name}.svg")
+
+    def lack(self, what: str, extra: str) -> None:
+        """Say what is missing here, and which extra of the package brings it."""
+        text = f"{what}: pip install 'microgradx[{extra}]'"
+        self._add("missing", text, "", text)
+
+    def _wrote(self, kind: str, caption: str, file: str) -> None:
+        self._add(kind, caption, file, f"wrote {self.out / file}")
+
+    def _add(self, kind: str, text: str, file: str, said: str) -> None:
+        self.items.append((kind, text, file))
+        if self.loud:
+            print(textwrap.indent(said, "  "))
 
 
-def save(picture: Picture, out: Path, name: str) -> None:
-    """Write a picture as SVG and PNG, through the bundled renderer where there is one."""
+def _bundled() -> str | None:
+    """The bundled renderer, so that pictures are the same everywhere; None where there is none."""
     try:
-        picture.renderer = find_renderer(BUNDLED)
+        return find_renderer(BUNDLED)
     except RendererNotFound:
-        picture.renderer = None
-    for suffix in (".svg", ".png"):
-        path = picture.render(out / f"{name}{suffix}")
-        print(f"  wrote {path}")
-
-
-def save_page(output: Value, out: Path, name: str, **options: Any) -> None:
-    """Write the page of a computation, laid out by the bundled renderer where there is one."""
-    try:
-        options["renderer"] = find_renderer(BUNDLED)
-    except RendererNotFound:
-        pass
-    print(f"  wrote {page.save(output, out / f'{name}.html', **options)}")
-
-
-def check(claim: str, holds: bool) -> None:
-    """Say that a claim holds; stop the demo if it doesn't."""
-    if not holds:
-        raise AssertionError(f"this demo's claim does not hold: {claim}")
-    print(f"  holds: {claim}")
+        return None

@@ -1,78 +1,71 @@
-"""Why does a deep sigmoid net stop learning? Its neurons don't die: their gradients vanish.
+"""Sigmoid neurons don't die, they vanish: σ′ ≤ 0.25, and a product of such factors falls fast.
 
-On the way from the loss to a weight, the gradient passes one factor σ′ ≤ 0.25 in every layer.
-Six sigmoid layers are trained on the iris data; then one flower's graph shows each factor.
+Why does a deep sigmoid net stop learning? On the way from the loss to a weight, the gradient
+passes one factor σ′ ≤ 0.25 in every layer. Six sigmoid layers are trained on the iris data; then
+one flower's graph shows each factor. With a way round each layer, as in residual nets, it learns.
 """
 
+from __future__ import annotations
+
 import math
-import textwrap
-from pathlib import Path
 
 import microgradx as mx
-from demos.plumbing import SPECIES, check, iris, progress, save
+from demos.plumbing import SPECIES, Board, iris
 from microgradx.engine import Edge, order
 
-DEPTH, EPOCHS, FLOWER = 6, 60, 118
+DEPTH, FLOWER = 6, 118
 
 
-def run(out: Path) -> None:
+def trained(model: mx.nn.MLP) -> tuple[list[mx.Value], mx.Value, float, float]:
+    """A flower, its loss, how much slower the first layer learns from it, and the mean loss."""
     names, flowers, species = iris()
-    model = mx.nn.MLP(4, [2] * DEPTH + [3], activation="sigmoid", init="glorot", seed=1)
-    train(model, flowers, species)
-
+    sgd = mx.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    history = mx.fit(model, flowers, species, loss="cross_entropy", optimizer=sgd, epochs=200,
+                     batch_size=None)
     inputs = [mx.Value(x, name) for x, name in zip(flowers[FLOWER], names)]
     loss = mx.nn.cross_entropy(model(inputs), species[FLOWER])
     loss.label = "loss"
     model.zero_grad()
     loss.backward()
+    first, *_, last = (max(abs(p.grad) for p in layer.parameters()) for layer in model.layers)
+    return inputs, loss, last / first, history[-1].loss
 
+
+def run(board: Board) -> str:
+    plain, residual = (mx.nn.MLP(4, [2] * DEPTH + [3], "sigmoid", init="glorot", seed=1)
+                       for _ in range(2))
+    residual.layers = [mx.nn.Residual(layer) if 0 < i < DEPTH else layer
+                       for i, layer in enumerate(residual.layers)]
+    inputs, loss, slower, stuck = trained(plain)
+    *_, cured, learnt = trained(residual)
     flow = mx.Flow(loss)
     path = flow.path(max(inputs, key=lambda x: flow[x].mass.decades))[::-1]
-    factors = [edge.partial for edge in path if edge.node.op == "sigmoid"]
-    notes = running_product(path)
-    for edge in path:
-        if edge.input in notes:
-            print(f"  {edge.input.label:14} {notes[edge.input].replace(chr(10), ', ')}")
-
-    rates = [max(abs(w.grad) for w in layer.parameters()) for layer in model.layers]
-    print(f"  largest gradient: {rates[0]:.1e} in the first layer, {rates[-1]:.1e} in the last")
+    notes, product = running_product(path)
+    for node, note in notes.items():
+        board.say(f"{node.label:14} {note.replace(chr(10), ', ')}")
     sigmoids = [edge.partial for node in order(loss) for edge in node.edges if node.op == "sigmoid"]
-    check(f"each of the {len(sigmoids)} factors σ′ is at most 0.25", max(sigmoids) <= 0.25)
-    check(f"{DEPTH} of them multiply to at most 0.25^{DEPTH}", math.prod(factors) <= 0.25**DEPTH)
-    check("the first layer learns 1000 times slower than the last", rates[0] < rates[-1] / 1000)
-
+    board.check(f"each of the {len(sigmoids)} factors σ′ is at most 0.25", max(sigmoids) <= 0.25)
+    board.check(f"{DEPTH} of them multiply to {product:.1e}, below 0.25^{DEPTH} = "
+                f"{0.25**DEPTH:.1e}", product <= 0.25**DEPTH)
+    board.check(f"the first layer learns {slower:,.0f} times slower than the last", slower > 1000)
+    board.check(f"with a way round each layer {cured:.1f} times; the loss is {learnt:.2f}, not "
+                f"{stuck:.2f}, which is guessing", cured < 10 and 4 * learnt < stuck)
     picture = mx.draw(
         loss,
-        title=f"iris {FLOWER} ({SPECIES[species[FLOWER]]}) in a net of six sigmoid layers:\n"
+        title=f"iris {FLOWER} ({SPECIES[2]}) in a net of six sigmoid layers:\n"
         "the gradient starts at the loss and fades on its way down",
-        note=lambda node: notes.get(node, ""),
-        without=model.parameters(),
-        direction="BT",
+        note=lambda node: notes.get(node, ""), without=plain.parameters(), direction="BT",
     )
-    save(picture, out, "vanishing")
-
-    weight = model.layers[0].neurons[0].weight[2]  # of the petal length
-    print(textwrap.indent(str(mx.why(weight, loss)), "  "))
-    others = set(model.parameters()) - {weight}
-    picture = mx.draw(loss, explain=weight, without=others, direction="BT")
-    save(picture, out, "vanishing_why")
+    board.draw("vanishing", picture, "The darker, the larger is the gradient. Each σ′ takes its "
+               "part, and each node where it falls below a decade says so.")
+    board.say(mx.why(plain.layers[0].neurons[0].weight[2], loss))  # of the petal length
+    return (f"{DEPTH} factors multiply to {product:.1e}, at most {0.25**DEPTH:.1e}; the first "
+            f"layer learns {slower:,.0f} times slower")
 
 
-def train(model: mx.nn.MLP, flowers: list[list[float]], species: list[int]) -> None:
-    sgd = mx.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
-    for epoch in range(EPOCHS):
-        loss = mx.nn.cross_entropy([model(flower) for flower in flowers], species)
-        progress(f"  epoch {epoch:2d}  loss {loss.data:.4f}  (guessing: ln 3 = 1.0986)")
-        model.zero_grad()
-        loss.backward()
-        sgd.step()
-    progress(f"  after {EPOCHS} epochs: loss {loss.data:.4f}  (guessing: ln 3 = 1.0986)", last=True)
-
-
-def running_product(path: list[Edge]) -> dict[mx.Value, str]:
-    """For each node behind a sigmoid: the product so far, its ceiling, and the decades crossed."""
-    notes: dict[mx.Value, str] = {}
-    so_far, passed, decade = 1.0, 0, 0
+def running_product(path: list[Edge]) -> tuple[dict[mx.Value, str], float]:
+    """Of each node behind a sigmoid, the product so far and its ceiling; and that of them all."""
+    notes, so_far, passed, decade = {}, 1.0, 0, 0
     for edge in path:
         lines = []
         if edge.node.op == "sigmoid":
@@ -82,6 +75,5 @@ def running_product(path: list[Edge]) -> dict[mx.Value, str]:
         if here < decade:
             lines.append(f"grad falls below 10^{here + 1}" if here < -1 else "grad falls below 1")
             decade = here
-        if lines:
-            notes[edge.input] = "\n".join(lines)
-    return notes
+        notes |= {edge.input: "\n".join(lines)} if lines else {}
+    return notes, so_far

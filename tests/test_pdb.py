@@ -321,7 +321,7 @@ def test_no_stop_between_method_and_arithmetic_is_nameless(session):
     assert not {name for name in names if "lambda" in name}
 
 
-# --- what the README shows ------------------------------------------------------------------------
+# --- what demos/debugging.md shows ---------------------------------------------------------------
 
 
 def without_places(text):
@@ -333,11 +333,11 @@ def without_places(text):
 @pytest.mark.skipif(
     sys.version_info >= (3, 13), reason="from 3.13 on, breakpoint() stops on its own line"
 )
-def test_the_transcript_of_the_readme_is_real(session):
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
-        readme = file.read()
-    script = re.search(r"```python\n# neuron.py\n(.*?)```", readme, re.S)
-    shown = re.search(r"```console\n\$ python neuron.py\n(.*?)```", readme, re.S)
+def test_the_transcript_of_a_session_is_real(session):
+    with open(os.path.join(ROOT, "demos", "debugging.md"), encoding="utf-8") as file:
+        page = file.read()
+    script = re.search(r"```python\n# neuron.py\n(.*?)```", page, re.S)
+    shown = re.search(r"```console\n\$ python neuron.py\n(.*?)```", page, re.S)
     commands = re.findall(r"^\(Pdb\) (.*)$", shown[1], re.M)
     ran = session("# neuron.py\n" + script[1], *commands)
     said = "".join(f"{PROMPT}{command}\n{reply}" for command, reply in ran.said)

@@ -1,0 +1,59 @@
+"""An activation is what makes w·x + b non-linear.
+
+What would a deep net be without one? Three layers of w·x + b are drawn below. Every edge is a
+weight, so the slope dy/dx is a sum of products of weights, the same wherever x is: the three
+layers are one line. With ReLUs between them, the slope depends on which of these are on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import microgradx as mx
+from demos.plumbing import Board
+
+XS = [x / 10 for x in range(-30, 31)]
+WEIGHTS = {
+    "layers.0.weight": [[2.0], [-1.0]],             "layers.0.bias": [1.0, 0.5],
+    "layers.1.weight": [[1.0, 0.5], [-1.0, 2.0]],   "layers.1.bias": [-2.0, 0.0],
+    "layers.2.weight": [[1.5, 1.0]],                "layers.2.bias": [0.5],
+}
+
+
+def slope(model: mx.nn.MLP, at: float) -> tuple[float, mx.Value]:
+    """dy/dx, and y with the graph it came from."""
+    x = mx.Value(at, "x")
+    y: mx.Value = model([x])
+    y.label = "y"
+    y.backward()
+    return x.grad, y
+
+
+def run(board: Board) -> str:
+    stack, bent = (mx.nn.MLP(1, [2, 2, 1], activation=each) for each in (None, "relu"))
+    stack.load_state_dict(WEIGHTS)
+    bent.load_state_dict(WEIGHTS)
+
+    first, second, third = (np.array(WEIGHTS[f"layers.{i}.weight"]) for i in range(3))
+    product = (third @ second @ first).item()
+    slopes = {slope(stack, x)[0] for x in XS}
+    board.say(f"the product of the three weight matrices: {product:g}")
+    board.check(f"without an activation, dy/dx is {product:g} at all {len(XS)} points",
+                slopes == {product})
+
+    bends = [slope(bent, x)[0] for x in XS]
+    different = list(dict.fromkeys(bends))
+    board.say(f"with ReLUs, from left to right: {', '.join(f'{s:g}' for s in different)}")
+    board.check(f"the same weights with ReLUs have {len(different)} slopes", len(different) > 1)
+
+    at = 1.0
+    title = f"without an activation: dy/dx = {product:g} here and everywhere"
+    picture = mx.draw(slope(stack, at)[1], title=title, without=stack.parameters())
+    board.draw("linear_stack", picture, "No edge asks where x is. Add up the products along the "
+               "four paths from y back to x.")
+    there, y = slope(bent, at)
+    title = f"the same weights with ReLUs: dy/dx = {there:g} at x = {at:g}"
+    picture = mx.draw(y, title=title, without=bent.parameters())
+    board.draw("bent_stack", picture, "A ReLU that is off takes its paths out of the sum; at "
+               "another x, another one is off.")
+    return f"slope {product:g} at all {len(XS)} points; with ReLUs {len(different)} slopes"
