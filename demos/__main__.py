@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import importlib
 import io
+import signal
 import sys
 import textwrap
 import time
@@ -109,5 +110,11 @@ def table(pages: list[index.Page]) -> str:
     return "\n".join(lines[:-1])
 
 
+def stop(number: int, frame: object) -> None:
+    """What Ctrl-C does: end the demos. `fit` by itself would end its training, and return."""
+    sys.exit("\nstopped by Ctrl-C")
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, stop)
     sys.exit(main())

@@ -42,11 +42,6 @@ def save(output: Value, path: str | PathLike[str], **options: Any) -> Path:
     """Write the page of `output` to `path`, whole or not at all; its folders are made as needed.
 
     The options are those of `page`. RendererNotFound without a Graphviz to lay the picture out.
-
-    >>> from microgradx import Value, page
-    >>> x = Value(3.0, "x")
-    >>> page.save((x * x).tanh(), "step.html").name
-    'step.html'
     """
     path = Path(path)
     if not path.suffix:
@@ -69,6 +64,10 @@ def page(
 
     It runs a sweep of its own: no `.grad` is read or changed. Above `fold_above` nodes it folds as
     pictures do. The options, and the errors raised, are those of `draw`.
+
+    >>> x = Value(3.0, "x")
+    >>> page((x * x).tanh(), title="a square").splitlines()[0]
+    '<!DOCTYPE html>'
     """
     without = checked(output, label=label, without=without, fold_above=fold_above,
                       direction=direction, renderer=renderer)  # fmt: skip

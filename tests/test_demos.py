@@ -5,7 +5,10 @@ import html
 import importlib
 import math
 import re
+import signal
+import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -322,6 +325,20 @@ def test_a_claim_that_fails_stops_the_demos(names, few, tmp_path, capsys, monkey
     assert main([*names, "--out", str(tmp_path)]) == 1
     assert "water is dry" in capsys.readouterr().err
     assert not (tmp_path / "index.html").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")
+def test_ctrl_c_ends_them_all(tmp_path):
+    """Also while a net is trained, which by itself would end its training and go on."""
+    command = [sys.executable, "-u", "-m", "demos", "tanh_beside_sigmoid", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=FOLDER.parent, stdout=subprocess.PIPE, text=True,
+                               stderr=subprocess.PIPE)  # fmt: skip
+    assert "tanh" in "".join(process.stdout.readline() for _ in range(2))
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    said, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "stopped by Ctrl-C" in error and "Traceback" not in error and "in short" not in said
 
 
 def test_a_board_keeps_what_is_put_on_it(tmp_path, capsys):
