@@ -1,14 +1,25 @@
-"""Every snippet of the README runs and shows what it says; what it adds to the table is removed."""
+"""What the pages say: every snippet runs, every link leads somewhere, figures are told once."""
 
 import doctest
+import re
 from pathlib import Path
 
+import pytest
+
+from demos.__main__ import CLAIMS
 from microgradx import Value, rules
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README, LESSON, BENCH = ROOT / "README.md", ROOT / "demos/README.md", ROOT / "tests/bench/README.md"
+PAGES = [README, LESSON, BENCH, ROOT / "demos/debugging.md"]
+
+
+def text_of(page):
+    return page.read_text(encoding="utf-8")
 
 
 def test_snippets(tmp_path, monkeypatch):
+    """What they add to the table is removed."""
     monkeypatch.chdir(tmp_path)
     before = set(rules.TABLE)
     try:
@@ -19,3 +30,39 @@ def test_snippets(tmp_path, monkeypatch):
             delattr(Value, name)
     assert tried > 20
     assert failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", text_of(page), flags=re.S)
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    for link in links:
+        if link.startswith("#"):
+            assert link[1:] in anchors, link
+        elif not link.startswith("https://"):
+            assert (page.parent / link).exists(), link
+
+
+def test_the_figures_are_those_of_the_bench_page():
+    """The README shows some rows of a table that is kept whole in one place."""
+    figure = r"(?<![\d.])[\d,.]*\d (?:ns|µs|ms|s)\b"
+    section = text_of(README).split("## How fast")[1].split("\n## ")[0]
+    shown = set(re.findall(figure, section))
+    assert len(shown) > 15
+    assert shown <= set(re.findall(figure, text_of(BENCH)))
+
+
+def test_the_lesson_has_every_claim_in_order_and_90_minutes():
+    headings = re.findall(r"^## (.*) \((\d+) minutes\)(.*)$", text_of(LESSON), re.M)
+    assert sum(int(minutes) for _, minutes, _ in headings) == 90
+    numbers = [re.match(r"(\d+)\. ", title) for title, _, _ in headings]
+    assert [int(number[1]) for number in numbers if number] == list(range(1, 13))
+    scripts = [re.findall(r"\((\w+)\.py\)", rest)[0] for _, _, rest in headings]
+    assert scripts == ["lecture_neuron", *CLAIMS]
+
+
+def test_the_lesson_shows_the_whole_gallery():
+    shown = set(re.findall(r"gallery/(\w+\.\w+)", text_of(LESSON)))
+    assert shown == {path.name for path in (ROOT / "demos/gallery").glob("*.*g")}
