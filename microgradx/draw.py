@@ -206,8 +206,6 @@ class Sheet:
         cells += [swatch(fill, word, ink) for word, (fill, ink, _, _) in sorted(words.items())]
         if self.diagram.stops:
             cells.append(swatch(VERMILLION, "STOP: a local derivative of 0", WHITE))
-        if self.shares:
-            cells += [swatch(WHITE, f"{word}", ink) for ink, word in LINES]
         if self.diagram.folded:
             text = f"{len(self.diagram.nodes):,} nodes, folded by {self.diagram.folded}"
             cells.append(f"<td>{font(text, 10)}</td>")
@@ -215,17 +213,16 @@ class Sheet:
         heads += self.shares.lines() if self.shares else []
         top = "".join(f'<tr><td colspan="{len(cells) or 1}">{font(h, 15)}</td></tr>' for h in heads)
         key = f"<tr>{''.join(cells)}</tr>" if cells else ""
-        key += self.budget(len(cells))
+        if self.shares:
+            key += _strip([swatch(WHITE, word, ink) for ink, word in LINES], len(cells))
+            key += self.budget(self.shares, len(cells))
         return f'<<table border="0" cellspacing="4">{top}{key}</table>>' if top or key else ""
 
-    def budget(self, width: int) -> str:
+    def budget(self, shares: Shares, width: int) -> str:
         """The decades by kind of factor, as a small table."""
-        terms = self.shares.terms() if self.shares else []
-        cells = "".join(
-            f'<td border="1">{font(f"{kind} {x:+.2f}", 10)}</td>' for kind, x in terms
-        )
-        table = f'<table border="0" cellspacing="3"><tr><td>decades</td>{cells}</tr></table>'
-        return f'<tr><td colspan="{width or 1}">{table}</td></tr>' if terms else ""
+        terms = [font(f"{kind} {x:+.2f}", 10) for kind, x in shares.terms()]
+        cells = [f'<td border="1">{term}</td>' for term in terms]
+        return _strip(["<td>decades</td>", *cells], width) if cells else ""
 
     def summary(self) -> str:
         """The picture in words."""
@@ -356,6 +353,12 @@ class Sheet:
                 if self.shares.blames(arrow.edges):
                     look |= {"color": VERMILLION, "fontcolor": VERMILLION, "fontsize": "15"}
             graph.edge(tail, head, label=f" {badge} ", **look)
+
+
+def _strip(cells: list[str], width: int) -> str:
+    """Cells in a row of their own below a table that has `width` columns."""
+    table = f'<table border="0" cellspacing="3"><tr>{"".join(cells)}</tr></table>'
+    return f'<tr><td colspan="{width or 1}">{table}</td></tr>'
 
 
 def _factor(arrow: Arrow) -> str:

@@ -407,6 +407,7 @@ def record(
 
 _new: Callable[[type[Value]], Value] = object.__new__
 _recording_lines = False
+tracing = False  # whether `record` is calling a function, at numbers of its own
 
 
 @contextmanager

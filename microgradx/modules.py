@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from microgradx import weights
@@ -33,8 +34,8 @@ class Module:
     A leaf Value is a parameter, a nest of lists of them is a tensor of parameters, a Module or a
     list or dict of Modules is a part. Parameters are labelled as PyTorch names them when they are
     assigned: `encoder.layers.0.weight[2,1]`. A list that is changed in place must be assigned
-    again to be labelled. Attributes that are named in `_buffers` hold numbers, or nested lists of
-    them: they belong to the state, and are no parameters.
+    again to be labelled. Attributes that are named in `_buffers` hold numbers, or nests or arrays
+    of them: they belong to the state, as lists, and are no parameters.
     """
 
     training = True  # what `train` and `eval` set
@@ -77,7 +78,7 @@ class Module:
 
         A module's own parameters come first, then its buffers, then its parts.
         """
-        return {path: _data(_content(slot)) for path, slot in _state(self).items()}
+        return {path: _data(slot.content) for path, slot in _state(self).items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Take the numbers of `state`: nested lists, NumPy arrays, torch tensors.
@@ -89,7 +90,6 @@ class Module:
         if not isinstance(state, Mapping):
             raise TypeError(f"load_state_dict takes a dict, got a {type(state).__name__}")
         slots = _state(self)
-        tensors = {name: _content(slot) for name, slot in slots.items()}
         keys = IncompatibleKeys(
             [name for name in slots if name not in state],
             [name for name in state if name not in slots],
@@ -100,17 +100,17 @@ class Module:
                 f"unexpected: {', '.join(keys.unexpected_keys) or 'none'}; "
                 "strict=False loads the names that agree"
             )
-        loaded = {name: nested(state[name]) for name in tensors if name in state}
+        loaded = {name: nested(state[name]) for name in slots if name in state}
         wrong = [
-            f"{name} expected {show_shape(tensors[name])}, got {show_shape(numbers)}"
+            f"{name} expected {show_shape(slots[name].content)}, got {show_shape(numbers)}"
             for name, numbers in loaded.items()
-            if shape(numbers) != shape(tensors[name])
+            if shape(numbers) != shape(slots[name].content)
         ]
         if wrong:
             raise ValueError(f"shapes differ: {'; '.join(wrong)}")
-        data = {name: _alike(name, tensors[name], x) for name, x in loaded.items()}
+        data = {name: _alike(name, slots[name].content, x) for name, x in loaded.items()}
         for name, numbers in data.items():
-            _put(slots[name], numbers)
+            slots[name].put(numbers)
         return keys
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -144,7 +144,7 @@ class Module:
         `save`. After an error nothing has changed.
         """
         slots = _state(self)
-        state = weights.read(path, {name: shape(_content(slot)) for name, slot in slots.items()})
+        state = weights.read(path, {name: shape(slot.content) for name, slot in slots.items()})
         try:
             return self.load_state_dict(state, strict)
         except (KeyError, ValueError) as error:
@@ -234,23 +234,23 @@ def label_parts(part: Any, path: str, *above: Any) -> None:
 # --- the state of a module ----------------------------------------------------------------------
 
 
-class Buffer(NamedTuple):
-    """An attribute of a module that holds numbers of its state."""
+class Slot(NamedTuple):
+    """One tensor of the state: what it holds, and what puts other numbers there."""
 
-    module: Module
-    name: str
+    content: Any  # a nest of parameters, or of a buffer's numbers
+    put: Callable[[Any], None]
 
 
-def _state(module: Module) -> dict[str, Any]:
-    """The parameter tensors and Buffers by path, in PyTorch's order.
+def _state(module: Module) -> dict[str, Slot]:
+    """The parameter tensors and buffers by path, in PyTorch's order.
 
     A ValueError if two have the same path, such as `a.b` and the b of a.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Slot] = {}
     for path, part in _walk(module, ""):
-        slots = {path: part}
+        slots = {path: Slot(part, partial(_fill, part))}
         if isinstance(part, Module):
-            slots = {join(path, name): Buffer(part, name) for name in part._buffers}
+            slots = {join(path, name): _buffer(part, name) for name in part._buffers}
         for name, slot in slots.items():
             if name in found:
                 raise ValueError(f"two tensors of the model are named {name}; rename one of them")
@@ -258,9 +258,15 @@ def _state(module: Module) -> dict[str, Any]:
     return found
 
 
-def _content(slot: Any) -> Any:
-    """What a slot of the state holds: a nest of parameters, or of a buffer's numbers."""
-    return getattr(*slot) if isinstance(slot, Buffer) else slot
+def _buffer(module: Module, name: str) -> Slot:
+    """An attribute that holds numbers of the state."""
+    return Slot(nested(getattr(module, name)), partial(setattr, module, name))
+
+
+def _fill(tensor: Any, numbers: Any) -> None:
+    """Make the numbers the data of a nest of parameters."""
+    for parameter, x in zip(flat(tensor), flat(numbers)):
+        parameter.data = x
 
 
 def _data(content: Any) -> Any:
@@ -280,15 +286,6 @@ def _alike(name: str, old: Any, x: Any) -> Any:
     if not found.is_integer():
         raise ValueError(f"{name} holds whole numbers, got {found!r}")
     return int(found)
-
-
-def _put(slot: Any, numbers: Any) -> None:
-    """Make them the content of a slot."""
-    if isinstance(slot, Buffer):
-        setattr(*slot, numbers)
-        return
-    for parameter, x in zip(flat(slot), flat(numbers)):
-        parameter.data = x
 
 
 # --- what a module reads ------------------------------------------------------------------------

@@ -5,15 +5,14 @@ Everything here is made of the engine's ops, as in `nn`; formulas and names are 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from microgradx import floats, rows
+from microgradx import engine, floats, rows
 from microgradx.engine import Value
 from microgradx.modules import Module, join, sample_row, title
 from microgradx.nests import nested, shape, show_shape
-from microgradx.reals import number, whole
+from microgradx.reals import number, whole, within
 from microgradx.rows import Row, dot
 
 
@@ -27,8 +26,8 @@ class BatchNorm(Module):
     eps:          at least 0
     momentum:     in [0, 1]: at every call in training mode the running statistics become
                   (1 - momentum) · running + momentum · observed, the observed variance being the
-                  unbiased one; None is the average of all batches. Replays change nothing, but
-                  the calls that `record` makes do, some of them at other numbers
+                  unbiased one; None is the average of all batches. Neither `record` nor a replay
+                  changes anything
     affine:       False for no weight and no bias
 
     >>> norm = BatchNorm(1, eps=0.0)
@@ -50,7 +49,8 @@ class BatchNorm(Module):
         affine: bool = True,
     ) -> None:
         self.num_features = whole("num_features", num_features)
-        self.eps, self.momentum = _eps(eps), None if momentum is None else _momentum(momentum)
+        self.eps = within("eps", eps)
+        self.momentum = None if momentum is None else _momentum(momentum)
         self.weight = _parameters(self.num_features, 1.0, affine)
         self.bias = _parameters(self.num_features, 0.0, affine)
         self.running_mean = [0.0] * self.num_features
@@ -76,7 +76,7 @@ class BatchNorm(Module):
         columns = list(zip(*batch))
         found = self._over_batch(columns) if self.training else self._by_running(columns)
         ys = [_scaled(self, row) for row in zip(*[column for column, _, _ in found])]
-        if self.training:
+        if self.training and not engine.tracing:
             self._observe(found, len(batch))
         return ys[0] if single else ys
 
@@ -98,10 +98,11 @@ class BatchNorm(Module):
 
     def _by_running(self, columns: Iterable[Sequence[Any]]) -> list[Standardised]:
         found = []
-        for column, mean, var in zip(columns, self.running_mean, self.running_var):
-            scale = floats.power(var + self.eps, -0.5)
+        running = self.running_mean, self.running_var
+        for column, mean, var in zip(columns, *running, strict=True):
+            root = floats.sqrt(var + self.eps)
             centred = [rows.sum([x, -mean]) for x in column]  # a Value for a number too
-            found.append(Standardised([x * scale for x in centred], mean, var))
+            found.append(Standardised([x / root for x in centred], mean, var))
         return found
 
     def _observe(self, found: list[Standardised], n: int) -> None:
@@ -135,7 +136,8 @@ class LayerNorm(Module):
     def __init__(
         self, normalized_shape: int, eps: float = 1e-5, elementwise_affine: bool = True
     ) -> None:
-        self.normalized_shape, self.eps = whole("normalized_shape", normalized_shape), _eps(eps)
+        self.normalized_shape = whole("normalized_shape", normalized_shape)
+        self.eps = within("eps", eps)
         self.weight = _parameters(self.normalized_shape, 1.0, elementwise_affine)
         self.bias = _parameters(self.normalized_shape, 0.0, elementwise_affine)
 
@@ -206,8 +208,8 @@ def _standardised(xs: Sequence[Any], eps: float) -> Standardised:
     minus = -mean
     centred = Row([x + minus for x in xs])
     var = dot(centred, centred) / len(centred)
-    scale = (var + eps) ** -0.5
-    return Standardised([x * scale for x in centred], mean, var)
+    root = (var + eps).sqrt()
+    return Standardised([x / root for x in centred], mean, var)
 
 
 def _parameters(width: int, start: float, wanted: bool) -> list[Value] | None:
@@ -216,28 +218,26 @@ def _parameters(width: int, start: float, wanted: bool) -> list[Value] | None:
 
 def _scaled(norm: BatchNorm | LayerNorm, xs: Sequence[Value]) -> list[Value]:
     """The outputs for one sample that is standardised already."""
-    if norm.weight and norm.bias:
-        xs = [x * weight + bias for x, weight, bias in zip(xs, norm.weight, norm.bias)]
+    if norm.weight is not None:
+        xs = _labelled(norm, [x * w for x, w in zip(xs, norm.weight, strict=True)], ".z")
+    if norm.bias is not None:
+        xs = [x + b for x, b in zip(xs, norm.bias, strict=True)]
     return _labelled(norm, xs)
 
 
-def _labelled(module: Module, ys: Iterable[Value]) -> list[Value]:
-    """The outputs of a module for one sample, as a list: each gets the label `…[j]`."""
-    ys = list(ys)
+def _labelled(module: Module, ys: Sequence[Value], end: str = "") -> list[Value]:
+    """What a module makes of one sample, as a list: each Value gets the label `…[j]`, or `…[j].z`.
+
+    What lies between a weight and an output is labelled too: in a picture a module is a frame, and
+    Graphviz fails at one that a path leaves and enters again ("trouble in init_rank").
+    """
     for j, y in enumerate(ys):
-        y.label = f"{module._path}[{j}]"
-    return ys
+        y.label = f"{module._path}[{j}]{end}"
+    return list(ys)
 
 
 def _between(old: list[float], new: list[float], share: float) -> list[float]:
-    return [(1.0 - share) * a + share * b for a, b in zip(old, new)]
-
-
-def _eps(eps: Any) -> float:
-    found = number(eps)
-    if not 0.0 <= found < math.inf:
-        raise ValueError(f"eps must be at least 0 and finite, got {found!r}")
-    return found
+    return [(1.0 - share) * a + share * b for a, b in zip(old, new, strict=True)]
 
 
 def _momentum(momentum: Any) -> float:

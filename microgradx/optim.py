@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from microgradx.engine import Value
-from microgradx.reals import number
+from microgradx.reals import number, within
 
 State = dict[str, list[Any]]
 
@@ -24,8 +24,8 @@ class Optimizer:
 
     def __init__(self, parameters: Iterable[Value], lr: float, weight_decay: float) -> None:
         self.parameters = _checked(parameters)
-        self.lr = _within("lr", lr)
-        self.weight_decay = _within("weight_decay", weight_decay)
+        self.lr = within("lr", lr)
+        self.weight_decay = within("weight_decay", weight_decay)
         self.state: State = {name: [0.0] * len(self.parameters) for name in self.kept}
 
     def zero_grad(self) -> None:
@@ -74,7 +74,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        self.momentum = _within("momentum", momentum)
+        self.momentum = within("momentum", momentum)
 
     def move(self, xp: Any, parameters: Sequence[Any], state: State) -> None:
         lr, momentum, velocity = number(self.lr), self.momentum, self._gradients(parameters)
@@ -106,8 +106,8 @@ class Adam(Optimizer):
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise TypeError(f"betas are two numbers, such as (0.9, 0.999), got {betas!r}")
         beta1, beta2 = betas
-        self.betas = _within("betas[0]", beta1, below=1.0), _within("betas[1]", beta2, below=1.0)
-        self.eps = _within("eps", eps)
+        self.betas = within("betas[0]", beta1, below=1.0), within("betas[1]", beta2, below=1.0)
+        self.eps = within("eps", eps)
         if not self.eps:
             raise ValueError("eps must be above 0, or a parameter without gradient divides by 0")
         self._steps = 0
@@ -147,13 +147,4 @@ def _checked(parameters: Any) -> list[Value]:
             raise ValueError(f"parameter {i} is computed, {p!r}; only leaves can be moved")
     if len(set(found)) < len(found):
         raise ValueError("a parameter is listed twice and would move twice a step; list it once")
-    return found
-
-
-def _within(name: str, x: Any, below: float = math.inf) -> float:
-    """x as a float, if 0 <= x < below."""
-    found: float = number(x)
-    if not 0.0 <= found < below:
-        bound = "finite" if below == math.inf else f"below {below:g}"
-        raise ValueError(f"{name} must be at least 0 and {bound}, got {found!r}")
     return found

@@ -1,7 +1,8 @@
-"""What a Value holds: one real number, as a Python float; and whole numbers, for sizes."""
+"""What a Value holds: one real number, as a Python float; and numbers that have bounds."""
 
 from __future__ import annotations
 
+import math
 import operator
 from numbers import Real
 from typing import Any
@@ -31,6 +32,15 @@ def whole(what: str, n: Any) -> int:
         raise TypeError(f"{what} must be a whole number, got {n!r}") from None
     if found < 1:
         raise ValueError(f"{what} must be at least 1, got {n!r}")
+    return found
+
+
+def within(what: str, x: Any, below: float = math.inf) -> float:
+    """x as a float, if 0 <= x < below; else an error that names `what`."""
+    found = number(x)
+    if not 0.0 <= found < below:
+        bound = "finite" if below == math.inf else f"below {below:g}"
+        raise ValueError(f"{what} must be at least 0 and {bound}, got {found!r}")
     return found
 
 

@@ -61,20 +61,22 @@ def render(source: str, format: str, choice: str | None = None) -> bytes:
 
     program = find_renderer(choice)
     command = [program, f"-T{format}"] + (["-Gdpi=120"] if format == "png" else [])
-    try:
-        done = subprocess.run(
-            command, input=source.encode(), capture_output=True, timeout=SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise RenderingFailed(
-            f"{program} took more than {SECONDS:.0f} s; draw a smaller part of the graph"
-        ) from None
-    except OSError as error:
-        raise RendererNotFound(f"{program} does not run ({error}); choose another") from error
-    if done.returncode or not done.stdout:
-        said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-        raise RenderingFailed(f"{program} could not make {format}: {said}")
-    return done.stdout
+    for ranking in [], ["-Gnewrank=true"]:  # the usual one can fail where a path re-enters a frame
+        try:
+            done = subprocess.run(
+                command + ranking, input=source.encode(), capture_output=True, timeout=SECONDS,
+                check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise RenderingFailed(
+                f"{program} took more than {SECONDS:.0f} s; draw a smaller part of the graph"
+            ) from None
+        except OSError as error:
+            raise RendererNotFound(f"{program} does not run ({error}); choose another") from error
+        if not done.returncode and done.stdout:
+            return done.stdout
+    said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+    raise RenderingFailed(f"{program} could not make {format}: {said}")
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -11,6 +11,8 @@ import microgradx as mx
 from microgradx import nn
 from microgradx.engine import Value, order
 from microgradx.nn import MLP, BatchNorm, Layer, LayerNorm, Module, Residual, WeightsError
+from microgradx.render import RendererNotFound, find_renderer
+from microgradx.replay import FrozenBranch
 
 X = [[0.5, -1.5, 2.0], [1.25, 0.75, -0.5], [-2.0, 3.0, 1.0], [0.25, -0.25, 4.0]]
 X2 = [[1.0, 2.0, 3.0], [-1.5, 0.5, 2.5], [0.0, -3.0, 1.5]]
@@ -189,6 +191,29 @@ def test_neither_shift_nor_scale_of_a_batch_matters():
     assert data(norm(-x)) == pytest.approx(-data(norm(x)), abs=1e-12)
 
 
+@pytest.mark.parametrize("kind, axis", KINDS)
+@pytest.mark.parametrize("size", [1e-150, 1e-100, 1e100, 1e150])
+def test_numbers_of_any_size_have_their_gradients(kind, axis, size):
+    x, g = random_batch(3), random_batch(53)
+    norm, inputs = weighted(kind(3, eps=0.0)), values(x * size)
+    ys = over(norm, inputs)
+    weigh(ys, g).backward()
+    gx, gw, _ = normed_backward(x, np.array(WEIGHT), g, axis, eps=0.0)
+    assert data(ys) == close(normed(x, np.array(WEIGHT), np.array(BIAS), axis, eps=0.0))
+    assert grads(inputs) * size == close(gx)
+    assert grads(norm.weight) == close(gw)
+
+
+@pytest.mark.parametrize("kind, axis", KINDS)
+def test_a_weight_or_a_bias_alone_is_not_forgotten(kind, axis):
+    norm, hat = weighted(kind(3)), normed(np.array(X), 1.0, 0.0, axis)
+    norm.bias = None
+    assert data(over(norm, X)) == close(hat * WEIGHT)
+    norm = weighted(kind(3))
+    norm.weight = None
+    assert data(over(norm, X)) == close(hat + BIAS)
+
+
 def test_it_starts_as_pytorch_does():
     norm = BatchNorm(2)
     assert norm.state_dict() == {
@@ -296,6 +321,7 @@ def test_nodes_are_labelled_by_feature():
     assert {f"norm[{j}]" for j in range(3)} <= set(labels)
     for name in ("mean", "var", "weight", "bias"):
         assert [labels.count(f"norm.{name}[{j}]") for j in range(3)] == [1, 1, 1]
+    assert [labels.count(f"norm[{j}].z") for j in range(3)] == [1, 1, 1]  # · weight
     assert [y.label for y in net.norm.eval()(X[0])] == ["norm[0]", "norm[1]", "norm[2]"]
     assert [y.label for y in net.norm(X)[1]] == ["norm[0]", "norm[1]", "norm[2]"]
 
@@ -307,6 +333,21 @@ def test_nodes_are_labelled_by_feature():
     net.block = Residual(Layer(3, 3))
     assert [y.label for y in net.block(X[0])] == ["block[0]", "block[1]", "block[2]"]
     assert [p.label for p in net.block.parameters()][-1] == "block.block.bias[2]"
+
+
+@pytest.mark.parametrize("fold", [300, 100])
+@pytest.mark.parametrize("make", [BatchNorm, LayerNorm])
+def test_a_norm_can_be_laid_out(make, fold):
+    try:
+        find_renderer()
+    except RendererNotFound:
+        pytest.skip("no Graphviz")
+    net = Net(make(3))
+    loss = nn.mse_loss(net.over(X) if make is BatchNorm else [net(x) for x in X], [1.0] * 4)
+    loss.backward()
+    for direction in ("LR", "TB"):
+        assert "</svg>" in mx.draw(loss, fold_above=fold, direction=direction).svg()
+    assert "</svg>" in mx.page.page(loss, fold_above=fold)
 
 
 def test_the_labels_are_those_of_the_mean_and_the_variance():
@@ -322,7 +363,7 @@ def test_the_labels_are_those_of_the_mean_and_the_variance():
     "make, each, shared",
     [
         (lambda x: BatchNorm(3)(x), 4, 7),  # centred, scaled, · weight, + bias
-        (lambda x: BatchNorm(3, affine=False)(x), 2, 7),  # sum, mean, -mean, dot, var, + eps, pow
+        (lambda x: BatchNorm(3, affine=False)(x), 2, 7),  # sum, mean, -mean, dot, var, + eps, root
         (lambda x: BatchNorm(3).eval()(x), 4, 0),
     ],
 )
@@ -376,6 +417,18 @@ def test_a_whole_batch_is_recorded_as_one_sample():
     loss.backward()
     assert replay(batches) == pytest.approx(loss.data, rel=1e-12)
     assert replay.gradient == close([p.grad for p in replay.parameters])
+
+
+def test_recording_moves_no_statistics():
+    """It calls the function twice, once at numbers that nobody asked for."""
+    net, batch = Net(BatchNorm(3)), random_batch(0)
+    before = net.state_dict()
+    mx.record(lambda rows: mx.mean([y**2 for y in net.over(rows)]), batch)
+    with pytest.raises(FrozenBranch):
+        mx.record(lambda rows: max(net.over(rows)), batch)
+    assert net.state_dict() == before
+    net.over(batch)
+    assert net.norm.num_batches_tracked == 1
 
 
 NORMS = [lambda: LayerNorm(3), lambda: used(BatchNorm(3)), lambda: used(BatchNorm(3, affine=False)),
@@ -470,6 +523,18 @@ def test_a_call_that_fails_late_leaves_the_running_statistics():
         norm(X)
     norm.bias[2] = Value(BIAS[2])
     assert norm.state_dict() == before
+
+
+@pytest.mark.parametrize("name", ["weight", "bias", "running_mean", "running_var"])
+def test_what_was_set_to_another_width_is_an_error(name):
+    norm = BatchNorm(3)
+    setattr(norm, name, [Value(1.0)] * 2 if name in ("weight", "bias") else [1.0] * 2)
+    before = norm.state_dict()
+    for training in (True, False):
+        norm.train(training)
+        with pytest.raises(ValueError, match="shorter|longer"):
+            norm(X)
+        assert norm.state_dict() == before
 
 
 @pytest.mark.parametrize(
@@ -718,6 +783,22 @@ def test_a_module_of_ones_own_has_buffers_of_any_shape():
     assert (twin.seen, twin.table, twin.note) == (4, [[1.0, 2.0], [3.0, 4.0]], [1.0])
     twin.table[0][0] = 9.0
     assert counter.table[0][0] == 1.0
+
+
+def test_a_buffer_may_be_an_array(tmp_path):
+    class Masked(Module):
+        _buffers = ("mask",)
+
+        def __init__(self):
+            self.mask = np.array([[1.0, 0.0], [0.5, 2.0]])
+
+    masked, twin = Masked(), Masked()
+    state = masked.state_dict()
+    assert state == {"mask": [[1.0, 0.0], [0.5, 2.0]]}
+    masked.mask[0, 0] = 9.0
+    assert state["mask"][0][0] == 1.0
+    twin.load(masked.save(tmp_path / "masked.npz"))
+    assert twin.state_dict() == {"mask": [[9.0, 0.0], [0.5, 2.0]]}
 
 
 def test_a_buffer_and_a_tensor_of_one_name_are_refused():

@@ -111,6 +111,11 @@ def test_program_gets_the_source_in_utf8_and_the_format(scripts):
     assert render("é", "png").decode() == repr((["-Tpng", "-Gdpi=120"], "é".encode()))
 
 
+def test_a_frame_that_is_too_much_for_the_usual_ranking_is_ranked_anew(scripts):
+    program(scripts / BUNDLED, f"len(sys.argv) < 3 and sys.exit('trouble in init_rank'); {ECHO}")
+    assert "'-Tsvg', '-Gnewrank=true'" in render("digraph {}", "svg").decode()
+
+
 # --- failures -------------------------------------------------------------------------------------
 
 FAILURES = [

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from microgradx import engine
 from microgradx.engine import PACKAGE, Value, callers_line, record_lines
 from microgradx.nests import flat, nested, shape, show_shape
 from microgradx.places import element
@@ -220,11 +221,13 @@ def _refusing_branches() -> Iterator[None]:
         found: float = slot.__get__(self)
         return found
 
+    engine.tracing = True
     # mypy: a slot is no property; this one is put back below.
     Value.data = property(data, slot.__set__)  # type: ignore[assignment,misc]
     try:
         yield
     finally:
+        engine.tracing = False
         for name, method in before.items():
             setattr(Value, name, method)
 
