@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import importlib
 import io
+import os
 import signal
 import sys
 import textwrap
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from demos import index
-from demos.plumbing import Board
+from demos.plumbing import Board, ClaimFails, show
 from microgradx.render import RendererNotFound, RenderingFailed
 
 CLAIMS = (
@@ -39,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--out", type=Path, default=Path(__file__).with_name("out"), help="folder for the pictures"
     )
     chosen = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not every terminal has a ∂
     numbers = {str(i): name for i, name in enumerate(CLAIMS, 1)}
     names = [numbers.get(name, name) for name in chosen.names]
     unknown = [name for name in names if name not in DEMOS]
@@ -46,45 +49,61 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no demo {', '.join(unknown)}; there are {', '.join(DEMOS)}")
     try:
         chosen.out.mkdir(parents=True, exist_ok=True)
-        if names:
-            for name in names:
-                one(name, chosen.out)
-        else:
-            every(chosen.out)
+        held = [one(name, chosen.out) for name in names] if names else [every(chosen.out)]
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         print(f"can't write to {chosen.out}: {error}; choose a folder with --out", file=sys.stderr)
         return 2
-    except (RendererNotFound, RenderingFailed, AssertionError) as error:
+    except (RendererNotFound, RenderingFailed) as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
+    return 0 if all(held) else 1
 
 
-def one(name: str, out: Path) -> None:
-    """Run a demo that prints all it has to say."""
+def one(name: str, out: Path) -> bool:
+    """Run a demo that prints all it has to say; whether its claim held."""
     demo = importlib.import_module(f"demos.{name}")
-    print(f"\n=== {title(name, demo)} ===\n{text(demo)}\n")
+    show(f"\n=== {title(name, demo)} ===", text(demo), "")
     start = time.perf_counter()
-    found = demo.run(Board(out))
-    print(f"  in short: {found}\n  {time.perf_counter() - start:.1f} s")
+    found, holds = run(demo, Board(out))
+    show(f"in short: {found}", f"{time.perf_counter() - start:.1f} s", indent="  ")
+    return holds
 
 
-def every(out: Path) -> None:
+def every(out: Path) -> bool:
     """Run all demos, with a line for each; then the table, and the page that shows them all."""
-    pages, start = [], time.perf_counter()
+    pages, start, all_hold = [], time.perf_counter(), True
     for i, name in enumerate(DEMOS, 1):
         demo, board = importlib.import_module(f"demos.{name}"), Board(out, loud=False)
         head, began = f"[{i:2}/{len(DEMOS)}] {name:20}", time.perf_counter()
         if sys.stdout.isatty():
             print(f"{head} ...", end="\r", flush=True)
-        with contextlib.redirect_stderr(io.StringIO()):  # there `fit` would show its own progress
-            found = demo.run(board)
-        held = sum(kind == "claim" for kind, *_ in board.items)
-        print(f"{head} {time.perf_counter() - began:4.1f} s, {held} hold", flush=True)
+        found, holds = run(demo, board)
+        all_hold = all_hold and holds
+        held = sum(item.kind == "claim" for item in board.items)
+        notes = [f"{held} hold", *[item.text for item in board.items if item.kind == "missing"]]
+        notes += [] if holds else ["FAILED"]
+        print(f"{head} {time.perf_counter() - began:4.1f} s, {'; '.join(notes)}", flush=True)
         pages.append(index.Page(name, title(name, demo), text(demo), found, demo.__file__, board))
     print("\n" + table(pages))
     path = index.write(pages, out)
     print(f"\nAll in {time.perf_counter() - start:.0f} s. To walk through them, open {path}")
+    return all_hold
+
+
+def run(demo: ModuleType, board: Board) -> tuple[str, bool]:
+    """What a demo found, and whether its claim held."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):  # no terminal: `fit` shows no progress there
+            return demo.run(board), True
+    except ClaimFails as claim:
+        return f"FAILED: {claim}", False
+    finally:
+        sys.stderr.write(said.getvalue())
 
 
 def title(name: str, demo: ModuleType) -> str:
@@ -95,7 +114,8 @@ def title(name: str, demo: ModuleType) -> str:
 
 def text(demo: ModuleType) -> str:
     """The question and its answer: a demo's docstring below its first line."""
-    return "\n".join((demo.__doc__ or "").splitlines()[2:]).strip()
+    paragraphs = (demo.__doc__ or "").split("\n\n")[1:]
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def table(pages: list[index.Page]) -> str:
@@ -112,7 +132,8 @@ def table(pages: list[index.Page]) -> str:
 
 def stop(number: int, frame: object) -> None:
     """What Ctrl-C does: end the demos. `fit` by itself would end its training, and return."""
-    sys.exit("\nstopped by Ctrl-C")
+    print("\nstopped by Ctrl-C", file=sys.stderr)
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

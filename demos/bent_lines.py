@@ -1,79 +1,77 @@
 """On a plane, ReLUs bend lines into any shape.
 
-What do ReLUs add, when a neuron without one can only cut the plane along a straight line? Each is
-off on one side of a fold and on at the other. Between the folds the net is w·x + b, and so its
-boundary is straight; at a fold it bends, until it runs between two moons or around a species.
+What do ReLUs add, when a neuron alone can only cut the plane along a straight line? Each is off on
+one side of a fold and on at the other. Between the folds the net is w·x + b, and its boundary is
+straight; at a fold it bends, until it runs between two moons or around a species.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
 
 import microgradx as mx
-from demos.plumbing import BLUE, GREY, INK, ORANGE, Board, iris, moons
-
-SIDE, FEW, SEED = 400, 4, 0  # a grid of 400 × 400; a region is at least 4 of its points
-TINTS = np.array([[255, 249, 230], [207, 220, 236], [251, 239, 247], [208, 228, 210]]) / 255
+from demos.plumbing import BLUE, INK, ORANGE, Board, iris, moons
 
 
-def learnt(widths: list[int], x: Any, inside: Any) -> tuple[mx.nn.MLP, float]:
-    """A net whose output is positive where it says `inside`, and how often it is right."""
-    net = mx.nn.MLP(2, widths, seed=SEED)
+def train(widths: list[int], x: Any, inside: Any) -> tuple[mx.nn.MLP, float]:
+    """A net that is positive at the points inside, negative at the others; how often it is."""
+    net = mx.nn.MLP(2, widths, seed=0)
     adam = mx.optim.Adam(net.parameters(), lr=0.02)
     mx.fit(net, x, inside, loss="binary_cross_entropy", optimizer=adam, epochs=200, batch_size=None)
     return net, float(np.mean((net.predict(x) > 0) == inside))
 
 
-def folds(net: mx.nn.MLP, x: Any) -> Any:
-    """What each of 8 + 8 ReLUs reads: positive on one side of its fold, negative on the other."""
-    w, b, v, c, *_ = (np.transpose(tensor) for tensor in net.state_dict().values())
-    return np.hstack([first := x @ w + b, np.maximum(first, 0) @ v + c])
-
-
-def surprise(net: mx.nn.MLP, x: Any, outputs: Any) -> float:
-    """How far the outputs are from what the value and the gradient at one point foretell."""
-    p = [mx.Value(number) for number in x[len(x) // 2]]
-    y = net(p)
-    y.backward()
-    return float(np.abs(y.data + (x - [v.data for v in p]) @ [v.grad for v in p] - outputs).max())
-
-
-def bend(board: Board, points: Any, kinds: Any, words: dict[int, Any], **labels: str) -> Any:
-    """Tell kind 1 from others, and look at the whole plane: what was found, and what paints it."""
-    points, inside, name = np.array(points)[:, -2:], np.equal(kinds, 1), words[1][0]
-    low, mean, high = (f(points, axis=0) for f in (np.min, np.mean, np.max))
-    (net, right), (_, alone) = (learnt(n, points - mean, inside) for n in ([8, 8, 1], [1]))
-    xs, ys = np.linspace(low - 0.3, high + 0.3, SIDE).T
-    grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2) - mean
-    y, reads = net.predict(grid), folds(net, grid)
-    first, both = ((reads[:, :n] > 0) @ 2 ** np.arange(n) for n in (8, 16))  # which are on
-    regions = [r for i in np.unique(both) if len(r := np.flatnonzero(both == i)) >= FEW]
-    cuts, pieces = len(np.unique(first)), sum(y[r].min() < 0 < y[r].max() for r in regions)
-    off = max(surprise(net, grid[r], y[r]) for r in regions)
+def explore(board: Board, name: str, others: str, points: Any, inside: Any) -> tuple[str, Any]:
+    """Let a net tell the points inside from the others: what it found, and what paints it."""
+    centre = points.mean(axis=0)
+    _, alone = train([1], points - centre, inside)
+    net, right = train([8, 8, 1], points - centre, inside)
     board.check(f"{name}: {right:.1%} right, one neuron {alone:.1%}", right > 0.95 > alone)
-    board.check(f"8 ReLUs make {cuts} regions, at most 37 (Zaslavsky 1975)", cuts <= 1 + 8 + 28)
-    board.check(f"8 more: {len(regions)} regions, the net affine in each to {off:.0e}", off < 1e-12)
+
+    xs, ys = np.linspace(points.min(axis=0) - 0.3, points.max(axis=0) + 0.3, 400).T
+    grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2) - centre  # 400 × 400 points
+    first = net.layers[0].predict(grid)
+    on = np.hstack([first, net.layers[1].predict(first)]) > 0  # a region: where the same are on
+    cuts = len(np.unique(on[:, :8], axis=0))
+    board.check(f"8 ReLUs make {cuts} regions, at most 37 (Zaslavsky 1975)", 9 <= cuts <= 37)
+
+    patterns, region = np.unique(on, axis=0, return_inverse=True)
+    outputs, errors, directions = net.predict(grid), [], []
+    for i in range(len(patterns)):
+        x, y = grid[region.ravel() == i], outputs[region.ravel() == i]
+        p, q = mx.Value(x[0, 0]), mx.Value(x[0, 1])  # one point of the region
+        net([p, q]).backward()
+        errors.append(abs(y[0] + (x - x[0]) @ [p.grad, q.grad] - y).max())
+        if y.min() < 0 < y.max():  # the boundary crosses the region, square to the gradient
+            directions.append(round(np.arctan2(q.grad, p.grad), 6))
+    board.check(f"8 more make at least {len(patterns)}; in each, value and gradient at one point "
+                f"foretell the net at all others, to {max(errors):.0e}", max(errors) < 1e-12)
+    board.check(f"the boundary crosses {len(directions)} of them, each in another direction",
+                len(set(directions)) == len(directions) > 1)
 
     def paint(ax: Any) -> None:
-        tints = TINTS[(reads > 0).sum(axis=1) % 4].reshape(SIDE, SIDE, 3)  # one more across a fold
-        ax.imshow(tints, extent=(*xs[[0, -1]], *ys[[0, -1]]), origin="lower", aspect="auto")
-        seen = [(z, GREY, 0.6) for z in reads.T if z.min() < 0 < z.max()]
-        for z, colour, width in [*seen, (y, INK, 3)]:
-            ax.contour(xs, ys, z.reshape(SIDE, SIDE), [0], colors=colour, linewidths=width)
-        for (kind, (word, *at)), colour, marker in zip(words.items(), (ORANGE, BLUE, BLUE), "os^"):
-            ax.plot(*points[np.equal(kinds, kind)].T, marker, color=colour, mec="white")
-            ax.text(*at, word, color=colour, weight="bold")
-        ax.set(title=f"{len(regions)} regions; a boundary of {pieces} straight pieces", **labels)
+        tints = on.sum(axis=1).reshape(400, 400) % 4  # another one across every fold
+        ax.pcolormesh(xs, ys, tints, cmap="Pastel2", vmax=7, alpha=0.7, rasterized=True)
+        ax.contour(xs, ys, outputs.reshape(400, 400), [0], colors=INK, linewidths=3)
+        ax.plot(*points[inside].T, "o", color=ORANGE, mec="white", label=name)
+        ax.plot(*points[~inside].T, "s", color=BLUE, mec="white", label=others)
+        ax.set(title=f"{len(patterns)} regions; a boundary of {len(directions)} straight pieces")
+        ax.legend(loc="upper left")
 
     return f"{name} {right:.0%} (one neuron {alone:.0%})", paint
 
 
 def run(board: Board) -> str:
-    moon, a = bend(board, *moons(), {1: ("lower moon", 0.5, -0.8), -1: ("upper moon", -0.5, 1.25)})
-    flower, b = bend(board, *iris()[1:], {1: ("versicolor", 2.6, 1.55), 0: ("setosa", 1, 0.75),
-        2: ("virginica", 5, 2.6)}, xlabel="petal length, cm", ylabel="petal width, cm")
-    board.plot("bent_lines", lambda left, right: (a(left), b(right)), "From one tint to the next, "
-               "one ReLU goes on or off, and the boundary, bold, bends.", 2, 5)
-    return f"told apart: {moon}; {flower}"
+    points, sides = map(np.array, moons())
+    _, flowers, species = map(np.array, iris())
+    moon, moon_plane = explore(board, "lower moon", "upper moon", points, sides == 1)
+    petals, petal_plane = explore(board, "versicolor", "others", flowers[:, 2:], species == 1)
+
+    def paint(left: Any, right: Any) -> None:
+        moon_plane(left)
+        petal_plane(right)
+        right.set(xlabel="petal length, cm", ylabel="petal width, cm")
+
+    board.plot("bent_lines", paint, "At the edge of a tint, one ReLU goes on or off, and the "
+               "boundary, bold, bends.", panels=2, height=5)
+    return f"told apart: {moon}; {petals}"

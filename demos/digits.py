@@ -5,8 +5,6 @@ of one digit and trains its replay. A digit that the net misreads is then a scal
 shows through which neurons a single pixel speaks against the right answer.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -23,8 +21,8 @@ def run(board: Board) -> str:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        board.lack("no digits, which are scikit-learn's", "demos")
-        return "left out"
+        board.lack("left out, as the digits are scikit-learn's", "demos")
+        return "left out: it needs scikit-learn"
     images, classes = load_digits(return_X_y=True)
     shuffled = np.random.default_rng(0).permutation(len(images))
     images, classes = images[shuffled] / 16.0, classes[shuffled]
@@ -61,7 +59,7 @@ def explain(board: Board, model: mx.nn.MLP, image: Any, right: int) -> None:
               f"Without the ink of {pixel.label}, at !, it reads "
               f"{reading(model, np.where(np.arange(64) == worst, 0.0, image))}.")
     why = mx.why(pixel, loss)
-    board.say(why)
+    board.say(*why.sentences)
     edges = [edge for node in order(loss) for edge in node.edges if edge.input is pixel]
     total = math.fsum(edge.partial * edge.node.grad for edge in edges)
     board.check(f"what its {len(edges)} edges bring adds up to its gradient",

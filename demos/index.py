@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from demos.plumbing import Board
+from demos.plumbing import Board, Item
 from microgradx.render import write_whole
 
 
@@ -46,43 +46,43 @@ def _page(pages: list[Page]) -> str:
 
 
 def _section(page: Page, before: Page | None, after: Page | None) -> str:
-    back = f'<a href="#{before.name}">← {html.escape(before.title)}</a>' if before else "<span/>"
-    on = f'<a href="#{after.name}">{html.escape(after.title)} →</a>' if after else "<span/>"
+    back = f'<a href="#{before.name}">← {html.escape(before.title)}</a>' if before else ""
+    on = f'<a href="#{after.name}">{html.escape(after.title)} →</a>' if after else ""
     code = Path(page.source).read_text(encoding="utf-8")
-    kinds = groupby(page.board.items, key=lambda item: item[0])
+    kinds = groupby(page.board.items, key=lambda item: item.kind)
     return f"""<section id="{page.name}">
 <h2>{html.escape(page.title)}</h2>
 {_prose(page.text)}
 <details><summary>The code, {len(code.splitlines())} lines: <code>demos/{page.name}.py</code>
 </summary><pre>{html.escape(code)}</pre></details>
 {"".join(_items(kind, items, page.board.out) for kind, items in kinds)}
-<nav>{back}<a href="#contents">contents</a>{on}</nav>
+<nav><div>{back}</div><a href="#contents">contents</a><div>{on}</div></nav>
 </section>"""
 
 
-def _items(kind: str, items: Iterable[tuple[str, str, str]], out: Path) -> str:
+def _items(kind: str, items: Iterable[Item], out: Path) -> str:
     """What follows one another on a board and is of one kind."""
-    texts = [(_prose(text), html.escape(text), file) for _, text, file in items]
     if kind == "words":
-        return "<pre>" + "\n".join(text for _, text, _ in texts) + "</pre>"
+        return "<pre>" + "\n".join(html.escape(item.text) for item in items) + "</pre>"
     if kind == "claim":
-        return "<ul>" + "".join(f"<li>{text}</li>" for _, text, _ in texts) + "</ul>"
+        return "<ul>" + "".join(f"<li>{html.escape(item.text)}</li>" for item in items) + "</ul>"
     if kind == "picture":
-        figures = "".join(_figure(*each, out) for each in texts)
-        return f'<div class="pictures">{figures}</div>'
+        return f'<div class="pictures">{"".join(_figure(item, out) for item in items)}</div>'
     if kind == "page":
-        return "".join(f'<p class="page"><a href="{f}">{t}</a></p>' for _, t, f in texts)
-    return "".join(f'<p class="missing">{text}</p>' for _, text, _ in texts)
+        links = (f'<a href="{item.file}">{html.escape(item.text)}</a>' for item in items)
+        return "".join(f'<p class="page">{link}</p>' for link in links)
+    return "".join(f'<p class="missing">{html.escape(item.text)}</p>' for item in items)
 
 
-def _figure(caption: str, text: str, file: str, out: Path) -> str:
+def _figure(item: Item, out: Path) -> str:
     """A picture, drawn by its PNG, which needs no fonts; a click leads to the SVG."""
-    image = Path(file).with_suffix(".png").name
+    image = Path(item.file).with_suffix(".png").name
     width, height = struct.unpack(">II", (out / image).read_bytes()[16:24])
     tall = ' class="tall"' if height > width else ""
     return (
-        f'<figure{tall}><a href="{file}"><img src="{image}" width="{width * 4 // 5}" alt="{text}">'
-        f"</a><figcaption>{caption}</figcaption></figure>"
+        f'<figure{tall}><a href="{item.file}">'
+        f'<img src="{image}" width="{width * 4 // 5}" alt="{html.escape(item.alt)}"></a>'
+        f"<figcaption>{_prose(item.text)}</figcaption></figure>"
     )
 
 
@@ -107,7 +107,8 @@ td { padding: .4rem .8rem .4rem 0; vertical-align: top; border-top: 1px solid va
      width: 50%; }
 section { border-top: 3px solid var(--pale); margin-top: 4rem; padding-top: .5rem; }
 pre { background: var(--pale); padding: .8rem 1rem; overflow-x: auto;
-      font: .82rem/1.4 ui-monospace, monospace; border-radius: 4px; }
+      font: .82rem/1.4 ui-monospace, monospace; border-radius: 4px; white-space: pre-wrap; }
+details pre { white-space: pre; }
 code { font-family: ui-monospace, monospace; font-size: .92em; }
 ul { list-style: none; padding: 0; }
 li::before { content: "holds"; color: var(--good); font-weight: 600; margin-right: .7em; }
@@ -142,7 +143,7 @@ TEMPLATE = """<!doctype html>
 <h1>Why is ReLU used, if it is linear?</h1>
 <p>Twelve claims answer that, and what goes wrong on the way. Each is a short script that asks a
 question, measures the answer, checks it, and draws it; the numbers on this page are those of this
-run. They are best read in order.</p>
+run. They are best read in order; a click on a picture enlarges it.</p>
 <table id="contents">
 {rows}
 </table>

@@ -5,8 +5,6 @@ derivatives on the way from o. The gradient of each weight is its input times 1 
 that of w2 is 0 because x2 is 0: an input that is off teaches its weight nothing.
 """
 
-from __future__ import annotations
-
 import microgradx as mx
 from demos.plumbing import Board
 from microgradx.narration import sweep
@@ -31,7 +29,7 @@ def run(board: Board) -> str:
     board.check("w2 has the gradient 0", w2.grad == 0.0)
 
     why = mx.why(w2, o)
-    board.say(why)
+    board.say(*why.sentences)
     board.check("and that is because x2 is 0", why.causes == ["zero input"])
     board.page("lecture_neuron", o, "Step through it: every value, then every multiplication.",
                title="A neuron with two inputs")

@@ -5,8 +5,6 @@ weight, so the slope dy/dx is a sum of products of weights, the same wherever x 
 layers are one line. With ReLUs between them, the slope depends on which of these are on.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 import microgradx as mx
@@ -20,13 +18,13 @@ WEIGHTS = {
 }
 
 
-def slope(model: mx.nn.MLP, at: float) -> tuple[float, mx.Value]:
-    """dy/dx, and y with the graph it came from."""
+def swept(model: mx.nn.MLP, at: float) -> tuple[mx.Value, mx.Value]:
+    """x and y, after the sweep that leaves dy/dx in x.grad."""
     x = mx.Value(at, "x")
     y: mx.Value = model([x])
     y.label = "y"
     y.backward()
-    return x.grad, y
+    return x, y
 
 
 def run(board: Board) -> str:
@@ -36,23 +34,22 @@ def run(board: Board) -> str:
 
     first, second, third = (np.array(WEIGHTS[f"layers.{i}.weight"]) for i in range(3))
     product = (third @ second @ first).item()
-    slopes = {slope(stack, x)[0] for x in XS}
+    slopes = {swept(stack, at)[0].grad for at in XS}
     board.say(f"the product of the three weight matrices: {product:g}")
     board.check(f"without an activation, dy/dx is {product:g} at all {len(XS)} points",
                 slopes == {product})
 
-    bends = [slope(bent, x)[0] for x in XS]
-    different = list(dict.fromkeys(bends))
+    different = list(dict.fromkeys(swept(bent, at)[0].grad for at in XS))
     board.say(f"with ReLUs, from left to right: {', '.join(f'{s:g}' for s in different)}")
     board.check(f"the same weights with ReLUs have {len(different)} slopes", len(different) > 1)
 
-    at = 1.0
-    title = f"without an activation: dy/dx = {product:g} here and everywhere"
-    picture = mx.draw(slope(stack, at)[1], title=title, without=stack.parameters())
+    x, y = swept(stack, 1.0)
+    title = f"without an activation: dy/dx = {x.grad:g} here and everywhere"
+    picture = mx.draw(y, title=title, without=stack.parameters())
     board.draw("linear_stack", picture, "No edge asks where x is. Add up the products along the "
                "four paths from y back to x.")
-    there, y = slope(bent, at)
-    title = f"the same weights with ReLUs: dy/dx = {there:g} at x = {at:g}"
+    x, y = swept(bent, 1.0)
+    title = f"the same weights with ReLUs: dy/dx = {x.grad:g} at x = {x.data:g}"
     picture = mx.draw(y, title=title, without=bent.parameters())
     board.draw("bent_stack", picture, "A ReLU that is off takes its paths out of the sum; at "
                "another x, another one is off.")

@@ -6,8 +6,6 @@ pinch of L2, and a step size that falls from 1 to 0.1. Eagerly, every step makes
 once, and lifted to the matrices it consists of.
 """
 
-from __future__ import annotations
-
 import textwrap
 from time import perf_counter
 from typing import Any

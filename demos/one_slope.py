@@ -1,12 +1,11 @@
 """A linear function has one slope everywhere.
 
-Then what is the gradient of y = a + b·x? It is b, at every x there is: the edge from x to y
-carries b and nothing else. There is no activation on the way that could let through less, or
-stop it, and none that could bend the line.
+Then what is the gradient of y = a + b·x? It is b, at every x there is: the path from x to y
+carries b and 1, and nothing else. No activation on the way could let through less, or stop it, and
+none could bend the line.
 """
 
-from __future__ import annotations
-
+import math
 from statistics import linear_regression
 
 import microgradx as mx
@@ -19,9 +18,11 @@ def run(board: Board) -> str:
     slope, intercept = linear_regression(lengths, widths)
     board.say(f"the line through 150 iris petals: width = {intercept:.4f} + {slope:.4f} · length")
 
-    def line(length: float) -> tuple[mx.Value, mx.Value]:
+    def line(length: float, squashed: bool = False) -> tuple[mx.Value, mx.Value]:
         a, b, x = mx.Value(intercept, "a"), mx.Value(slope, "b"), mx.Value(length, "x")
         y = a + b * x
+        if squashed:
+            y = y.sigmoid()
         y.label = "y"
         y.backward()
         return x, y
@@ -31,19 +32,17 @@ def run(board: Board) -> str:
                 slopes == {slope})
 
     x, y = line(lengths[0])
-    box = {x: (-1e6, 1e6)}
-    proved = mx.bounds.Bounds(y, box).gradient(x)
+    proved = mx.bounds.Bounds(y, {x: (-1e6, 1e6)}).gradient(x)
     board.check(f"and it is proved for every x from -1,000,000 to 1,000,000: in {proved}",
                 proved.lo == proved.hi == slope)
-    bent = y.sigmoid()
-    squashed = mx.bounds.Bounds(bent, box).gradient(x)
-    board.check(f"behind a sigmoid it is anything in {squashed}: 0.25 · b where it is steepest",
-                squashed.lo < 1e-100 and abs(squashed.hi - 0.25 * slope) < 1e-12)
+    steepest, far = (line(length, squashed=True)[0].grad for length in (-intercept / slope, 100.0))
+    board.check(f"behind a sigmoid it is b/4 = {steepest:.4f} where that is steepest, and "
+                f"{far:.0e} at x = 100", math.isclose(steepest, slope / 4) and far < 1e-15)
 
     title = f"y = a + b·x: the gradient of x is b = {slope:.3g}, whatever x is"
     board.draw("one_slope", mx.draw(y, title=title),
                "Two factors lie between y and x, ×1 and ×b. Neither of them asks where x is.")
     why = mx.why(x, y)
-    board.say(why)
+    board.say(*why.sentences)
     board.check("its verdict is healthy", why.verdict == "healthy")
     return f"dy/dx = b = {slope:.4f} at 150 petals, and proved for |x| up to a million"

@@ -6,10 +6,12 @@ import csv
 import io
 import math
 import random
+import shutil
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from microgradx import page
 from microgradx.engine import Value
@@ -47,40 +49,55 @@ def moons(n: int = 100, noise: float = 0.1, seed: int = 1) -> tuple[list[list[fl
     return points, sides
 
 
+class ClaimFails(AssertionError):
+    """What a demo claims does not hold."""
+
+
+class Item(NamedTuple):
+    """Something on a board: "words", a "claim", a "picture", a "page", or what is "missing".
+
+    file: of a picture or a page, in the board's folder
+    alt:  a picture in words, for those who can't see it
+    """
+
+    kind: str
+    text: str
+    file: str = ""
+    alt: str = ""
+
+
 class Board:
     """What a demo says, proves and draws, in order; `index.html` shows it once more.
 
     out:   the folder for its pictures and pages
     loud:  whether to print it as well
-    items: what there is on it: (kind, text, file), the kinds being "words", "claim", "picture",
-           "page" and "missing"; a file is "" unless there is one
     """
 
     def __init__(self, out: Path, loud: bool = True) -> None:
         self.out, self.loud = out, loud
-        self.items: list[tuple[str, str, str]] = []
+        self.items: list[Item] = []
 
-    def say(self, text: object = "") -> None:
-        """Words and numbers, of one line or many."""
-        self._add("words", str(text), "", str(text))
+    def say(self, *lines: str) -> None:
+        """Words and numbers."""
+        self._add(Item("words", "\n".join(lines)), *lines)
 
     def check(self, claim: str, holds: bool) -> None:
-        """Say that a claim holds; stop the demo if it doesn't."""
+        """Say that a claim holds; ClaimFails, which ends the demo, if it doesn't."""
         if not holds:
-            raise AssertionError(f"this demo's claim does not hold: {claim}")
-        self._add("claim", claim, "", f"holds: {claim}")
+            raise ClaimFails(claim)
+        self._add(Item("claim", claim), f"holds: {claim}")
 
     def draw(self, name: str, picture: Picture, caption: str) -> None:
         """A graph, as SVG and PNG, through the bundled renderer where there is one."""
         picture.renderer = _bundled()
         for suffix in (".png", ".svg"):
             picture.render(self.out / f"{name}{suffix}")
-        self._wrote("picture", caption, f"{name}.svg")
+        self._wrote(Item("picture", caption, f"{name}.svg", picture.summary))
 
     def page(self, name: str, output: Value, caption: str, **options: Any) -> None:
         """A page that steps through a computation; the options are those of `page.page`."""
         page.save(output, self.out / f"{name}.html", renderer=_bundled(), **options)
-        self._wrote("page", caption, f"{name}.html")
+        self._wrote(Item("page", caption, f"{name}.html"))
 
     def plot(
         self, name: str, paint: Callable[..., Any], caption: str, panels: int = 1, height: float = 4
@@ -90,7 +107,7 @@ class Board:
             from matplotlib import rc_context
             from matplotlib.figure import Figure
         except ImportError:
-            return self.lack(f"no plot {name}, which takes matplotlib", "plot")
+            return self.lack(f"no plot {name}", "plot")
         with rc_context(STYLE):
             figure = Figure(figsize=(2 + 4 * panels, height), layout="constrained")
             paint(*figure.subplots(1, panels, squeeze=False)[0])
@@ -98,20 +115,30 @@ class Board:
                 file = io.BytesIO()
                 figure.savefig(file, format=suffix[1:], dpi=120, metadata=metadata)
                 write_whole(self.out / f"{name}{suffix}", file.getvalue())
-        self._wrote("picture", caption, f"{name}.svg")
+        titles = [axes.get_title(loc="left") for axes in figure.axes]
+        self._wrote(Item("picture", caption, f"{name}.svg", "; ".join(filter(None, titles))))
 
     def lack(self, what: str, extra: str) -> None:
         """Say what is missing here, and which extra of the package brings it."""
-        text = f"{what}: pip install 'microgradx[{extra}]'"
-        self._add("missing", text, "", text)
+        text = f"{what}: pip install '.[{extra}]'"
+        self._add(Item("missing", text), text)
 
-    def _wrote(self, kind: str, caption: str, file: str) -> None:
-        self._add(kind, caption, file, f"wrote {self.out / file}")
+    def _wrote(self, item: Item) -> None:
+        self._add(item, f"wrote {self.out / item.file}")
 
-    def _add(self, kind: str, text: str, file: str, said: str) -> None:
-        self.items.append((kind, text, file))
+    def _add(self, item: Item, *lines: str) -> None:
+        self.items.append(item)
         if self.loud:
-            print(textwrap.indent(said, "  "))
+            show(*lines, indent="  ")
+
+
+def show(*lines: str, indent: str = "") -> None:
+    """Print lines; on a terminal, wrapped to its width."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6
+    wrapper = textwrap.TextWrapper(columns - 1, initial_indent=indent, break_long_words=False,
+                                   subsequent_indent=3 * indent, break_on_hyphens=False)
+    for line in "\n".join(lines).split("\n"):
+        print(wrapper.fill(line) if line else "")
 
 
 def _bundled() -> str | None:
