@@ -346,13 +346,14 @@ class Sheet:
             widest = max((abs(edge.partial) for edge in arrow.edges), key=_nan_first)
             ink, line = (INK, "#333333") if alive else (GREY, "#bdbdbd")
             look = {"penwidth": f"{_width(widest):.2f}", "color": line, "fontcolor": ink}
-            badge = _factor(arrow)
+            badge, gap = _factor(arrow), " "
             if self.shares:
                 look = self.shares.line(arrow.edges)
-                badge = "\n".join(filter(None, [badge, self.shares.badge(arrow.edges)]))
+                gap = " " * round(1 + float(look["penwidth"]) / 3)  # beside a line as wide as that
+                badge = f"\n{gap}".join(filter(None, [badge, self.shares.badge(arrow.edges)]))
                 if self.shares.blames(arrow.edges):
                     look |= {"color": VERMILLION, "fontcolor": VERMILLION, "fontsize": "15"}
-            graph.edge(tail, head, label=f" {badge} ", **look)
+            graph.edge(tail, head, label=f"{gap}{badge} ", **look)
 
 
 def _strip(cells: list[str], width: int) -> str:

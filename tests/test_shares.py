@@ -83,7 +83,7 @@ def test_an_edge_that_is_alone_to_blame_stands_out():
     y = (x.sigmoid().sigmoid() - 30.0).sigmoid().sigmoid()
     y.backward()
     source = mx.draw(y, explain=x).source
-    assert re.findall(r'×(\S+)\nculprit "[^\n]*fontcolor="(\S+)"', source) == [
+    assert re.findall(r'×(\S+)\n +culprit "[^\n]*fontcolor="(\S+)"', source) == [
         ("1.79e-13", VERMILLION)
     ]
     assert source.count(VERMILLION) == 2  # the line and its words
