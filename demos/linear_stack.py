@@ -39,11 +39,14 @@ def run(board: Board) -> str:
     board.check(f"without an activation, dy/dx is {product:g} at all {len(XS)} points",
                 slopes == {product})
 
+    x, y = swept(stack, 1.0)
+    proved = mx.bounds.Bounds(y, {x: (-1e6, 1e6)}).gradient(x)
+    board.check(f"and it is proved for every x from -1,000,000 to 1,000,000: in {proved}",
+                proved.lo == proved.hi == product)
     different = list(dict.fromkeys(swept(bent, at)[0].grad for at in XS))
     board.say(f"with ReLUs, from left to right: {', '.join(f'{s:g}' for s in different)}")
     board.check(f"the same weights with ReLUs have {len(different)} slopes", len(different) > 1)
 
-    x, y = swept(stack, 1.0)
     title = f"without an activation: dy/dx = {x.grad:g} here and everywhere"
     picture = mx.draw(y, title=title, without=stack.parameters())
     board.draw("linear_stack", picture, "No edge asks where x is. Add up the products along the "

@@ -20,7 +20,9 @@ class BatchNorm(Module):
     """weight · (x - mean) / √(var + eps) + bias, feature by feature (Ioffe and Szegedy 2015).
 
     In training mode mean and var are those of a batch, var the biased one. In evaluation mode
-    they are running_mean and running_var: numbers, and constants of the graph.
+    they are running_mean and running_var: numbers, and constants of the graph. As `fit` runs one
+    sample at a time, it takes a model with one in evaluation mode only: train it by steps over
+    whole batches, eager ones, or those of `lift(loss of a batch)`.
 
     num_features: the width of a sample, so that weight, bias and the running ones have its shape
     eps:          at least 0
