@@ -3,7 +3,7 @@
 What does the next layer get to read? Of z ~ N(0, 1), a ReLU makes numbers with mean 1/√(2π). Each
 layer hands its shift and its size on to the next: after eight layers the numbers may be anywhere.
 Normalised over a batch, z has mean 0 and variance 1: what ReLU makes of it no longer drifts. And as
-z averages to 0, it is above 0 for some flower, so that no shift can kill the ReLU behind it.
+z averages to 0, it is above 0 for some flower, if they differ: no shift can kill the ReLU behind.
 """
 
 import math

@@ -69,8 +69,9 @@ def run(board: Board) -> str:
                 gates[name].verdict == "proved dead" and gates[name].z.hi < 0)
     title = f"{name} is a dead ReLU: off on this {SPECIES[2]} and on all {ALL} flowers"
     others = set(model.parameters()) - set(neuron.parameters())
-    board.draw("dead_relu", mx.draw(loss, title=title, without=others), "The bar stands across "
-               "the edge where the gradient stops; what lies behind it is starved.")
+    picture = mx.draw(loss, title=title, without=others | set(inputs))
+    board.draw("dead_relu", picture, "The bar stands across the edge where the gradient stops; "
+               "what lies behind it is starved.")
     board.say(*mx.why(neuron.weight[2], loss).sentences)  # of the petal length
     board.page("dead_relu", loss, "Step through it: the gradient arrives at the bar.",
                title="A dead ReLU", without=others)

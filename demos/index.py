@@ -141,9 +141,9 @@ TEMPLATE = """<!doctype html>
 </head>
 <body>
 <h1>Why is ReLU used, if it is linear?</h1>
-<p>Twelve claims answer that, and what goes wrong on the way. Each is a short script that asks a
-question, measures the answer, checks it, and draws it; the numbers on this page are those of this
-run. They are best read in order; a click on a picture enlarges it.</p>
+<p>Twelve claims answer that, and show what goes wrong in deep nets. Each is a short script that
+asks a question, measures the answer, checks it, and draws it; the numbers on this page are those of
+this run. They are best read in order; a click on a picture enlarges it.</p>
 <table id="contents">
 {rows}
 </table>

@@ -62,7 +62,7 @@ def run(board: Board) -> str:
     def paint(left: Any, right: Any) -> None:
         steps, rows, decades = range(1, STEPS + 1), range(NEURONS), np.log10(slopes.T)
         image = left.pcolormesh(steps, rows, decades, cmap="cividis", vmin=-6, rasterized=True)
-        left.figure.colorbar(image, ax=left, label="log10 of the median σ' (ceiling: -0.6)")
+        left.figure.colorbar(image, ax=left, label="log10 of the median σ'")
         left.scatter(fell, rows, s=70, marker="D", color="white", edgecolors=INK)
         left.set(title="neurons go flat (mark: σ' below 0.025)", ylabel="neuron")
         right.plot(steps, losses, color=ORANGE, label="in millimetres")
@@ -73,5 +73,7 @@ def run(board: Board) -> str:
         for panel in (left, right):
             panel.set(xscale="log", xlabel="step", xlim=(1, STEPS))
 
-    board.plot("saturation", paint, "In millimetres the neurons go flat, the loss after them.", 2)
-    return f"in mm {flat[-1]} of {NEURONS} go flat, loss {late:.2f}; in cm {flat_cm[-1]}, {low:.2f}"
+    board.plot("saturation", paint, "In millimetres the neurons go flat, from the ceiling 0.25 to "
+               "nothing; the loss follows.", 2)
+    return (f"in mm {flat[-1]} of {NEURONS} go flat, and the loss ends at {late:.2f}; "
+            f"in cm {flat_cm[-1]}, at {low:.2f}")

@@ -148,6 +148,26 @@ def test_a_claim_is_a_page_of_code(name):
     assert "matplotlib" not in text
 
 
+QUOTED = {  # what a demo measures, and the lesson repeats
+    "vanishing": r"the loss is (0\.\d\d)",
+    "exploding": r"4\^7 = ([\d,]+) ×",
+    "dead_relu": r"after step 30, ReLUs are off on \[(\d+), (\d+), (\d+)\]",
+    "tanh_beside_sigmoid": r"after (\d+) .* (\d+) with sigmoid; .* centred (\d+), .* steep (\d+)",
+    "batch_norm": r"mean is (0\.3989)",
+}
+
+
+@pytest.mark.parametrize("name", QUOTED)
+def test_the_lesson_repeats_what_was_measured(ran, name):
+    """Within 2 %: the number of an epoch may differ from one processor to the next."""
+    lesson = (FOLDER / "README.md").read_text(encoding="utf-8")
+    section = lesson.split(f"({name}.py)")[1].split("\n## ")[0]
+    told = [float(x.replace(",", "")) for x in re.findall(r"\d[\d,]*(?:\.\d+)?", section)]
+    for number in re.search(QUOTED[name], ran(name)[2]).groups():
+        measured = float(number.replace(",", ""))
+        assert any(math.isclose(measured, x, rel_tol=0.02) for x in told), number
+
+
 @pytest.mark.parametrize("name", PLOTS)
 def test_without_matplotlib_the_numbers_are_there(name, tmp_path, capsys, monkeypatch):
     for module in [module for module in sys.modules if module.startswith("matplotlib")]:
