@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 BUNDLED = "graphviz-pure"  # a static build that pip installs with us; it doesn't call itself `dot`
 SECONDS = 120.0
+# Boxes are made for Helvetica's letters: where it is missing, others that are no wider go first.
+FONTS = (
+    b'"Helvetica,sans-Serif"',
+    b'"Helvetica,Arial,Liberation Sans,Nimbus Sans,DejaVu Sans Condensed,sans-serif"',
+)
 
 
 class RendererNotFound(RuntimeError):
@@ -74,7 +79,7 @@ def render(source: str, format: str, choice: str | None = None) -> bytes:
         except OSError as error:
             raise RendererNotFound(f"{program} does not run ({error}); choose another") from error
         if not done.returncode and done.stdout:
-            return done.stdout
+            return done.stdout.replace(*FONTS) if format == "svg" else done.stdout
     said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
     raise RenderingFailed(f"{program} could not make {format}: {said}")
 

@@ -116,6 +116,12 @@ def test_a_frame_that_is_too_much_for_the_usual_ranking_is_ranked_anew(scripts):
     assert "'-Tsvg', '-Gnewrank=true'" in render("digraph {}", "svg").decode()
 
 
+def test_where_helvetica_is_missing_letters_that_are_no_wider_go_first(scripts):
+    program(scripts / BUNDLED, """print('<text font-family="Helvetica,sans-Serif">')""")
+    assert '"Helvetica,Arial,' in render("digraph {}", "svg").decode()
+    assert '"Helvetica,sans-Serif"' in render("digraph {}", "png").decode()
+
+
 # --- failures -------------------------------------------------------------------------------------
 
 FAILURES = [
