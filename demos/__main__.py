@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from demos import index
-from demos.plumbing import Board, ClaimFails, show
+from demos.plumbing import Board, ClaimFails, Item, show
 from microgradx.render import RendererNotFound, RenderingFailed
 
 CLAIMS = (
@@ -85,7 +85,6 @@ def every(out: Path) -> bool:
         all_hold = all_hold and holds
         held = sum(item.kind == "claim" for item in board.items)
         notes = [f"{held} hold", *[item.text for item in board.items if item.kind == "missing"]]
-        notes += [] if holds else ["FAILED"]
         print(f"{head} {time.perf_counter() - began:4.1f} s, {'; '.join(notes)}", flush=True)
         pages.append(index.Page(name, title(name, demo), text(demo), found, demo.__file__, board))
     print("\n" + table(pages))
@@ -101,7 +100,9 @@ def run(demo: ModuleType, board: Board) -> tuple[str, bool]:
         with contextlib.redirect_stderr(said):  # no terminal: `fit` shows no progress there
             return demo.run(board), True
     except ClaimFails as claim:
-        return f"FAILED: {claim}", False
+        found = f"FAILED: {claim}"
+        board.items.append(Item("missing", found))
+        return found, False
     finally:
         sys.stderr.write(said.getvalue())
 

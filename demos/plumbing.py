@@ -56,6 +56,8 @@ class ClaimFails(AssertionError):
 class Item(NamedTuple):
     """Something on a board: "words", a "claim", a "picture", a "page", or what is "missing".
 
+    A claim that does not hold is missing too.
+
     file: of a picture or a page, in the board's folder
     alt:  a picture in words, for those who can't see it
     """

@@ -825,6 +825,21 @@ def test_a_copy_has_statistics_of_its_own(twin_of):
 # --- PyTorch itself -----------------------------------------------------------------------------
 
 
+def check_against(twin, norm, over, x, g):
+    """Outputs and gradients of Σ g · y, of `norm` over a batch x and of PyTorch's."""
+    torch = pytest.importorskip("torch")
+    inputs, tensor = values(x), torch.tensor(x, requires_grad=True)
+    ys, expected = over(inputs), twin(tensor)
+    norm.zero_grad()
+    twin.zero_grad()
+    weigh(ys, g).backward()
+    (expected * torch.tensor(g)).sum().backward()
+    assert data(ys) == close(expected.detach().numpy())
+    assert grads(inputs) == close(tensor.grad.numpy())
+    for name, p in twin.named_parameters():
+        assert grads(getattr(norm, name)) == close(p.grad.numpy())
+
+
 @pytest.mark.parametrize("momentum", [0.1, 0.75, None])
 @pytest.mark.parametrize("affine", [True, False])
 def test_batch_norm_is_pytorchs_batch_norm_1d(momentum, affine):
@@ -840,16 +855,7 @@ def test_batch_norm_is_pytorchs_batch_norm_1d(momentum, affine):
         norm.train(training)
         twin.train(training)
         x, g = random_batch(seed, n=2 + seed), random_batch(seed + 9, n=2 + seed)
-        inputs, tensor = values(x), torch.tensor(x, requires_grad=True)
-        ys, expected = norm(inputs), twin(tensor)
-        norm.zero_grad()
-        twin.zero_grad()
-        weigh(ys, g).backward()
-        (expected * torch.tensor(g)).sum().backward()
-        assert data(ys) == close(expected.detach().numpy())
-        assert grads(inputs) == close(tensor.grad.numpy())
-        for name, p in twin.named_parameters():
-            assert grads(getattr(norm, name)) == close(p.grad.numpy())
+        check_against(twin, norm, norm, x, g)
         for name, buffer in twin.named_buffers():
             assert np.array(getattr(norm, name)) == close(buffer.numpy())
     fresh = BatchNorm(3, affine=affine)
@@ -870,14 +876,7 @@ def test_layer_norm_is_pytorchs(affine):
         twin.load_state_dict({"weight": torch.tensor(WEIGHT), "bias": torch.tensor(BIAS)})
     assert list(norm.state_dict()) == list(twin.state_dict())
     x, g = random_batch(1), random_batch(2)
-    inputs, tensor = values(x), torch.tensor(x, requires_grad=True)
-    ys, expected = [norm(row) for row in inputs], twin(tensor)
-    weigh(ys, g).backward()
-    (expected * torch.tensor(g)).sum().backward()
-    assert data(ys) == close(expected.detach().numpy())
-    assert grads(inputs) == close(tensor.grad.numpy())
-    for name, p in twin.named_parameters():
-        assert grads(getattr(norm, name)) == close(p.grad.numpy())
+    check_against(twin, norm, lambda rows: [norm(row) for row in rows], x, g)
 
 
 def test_the_names_of_a_tree_are_pytorchs():

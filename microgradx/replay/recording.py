@@ -221,13 +221,13 @@ def _refusing_branches() -> Iterator[None]:
         found: float = slot.__get__(self)
         return found
 
-    engine.tracing = True
+    outer, engine.tracing = engine.tracing, True
     # mypy: a slot is no property; this one is put back below.
     Value.data = property(data, slot.__set__)  # type: ignore[assignment,misc]
     try:
         yield
     finally:
-        engine.tracing = False
+        engine.tracing = outer
         for name, method in before.items():
             setattr(Value, name, method)
 
