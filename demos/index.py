@@ -111,6 +111,7 @@ pre { background: var(--pale); padding: .8rem 1rem; overflow-x: auto;
 details pre { white-space: pre; }
 code { font-family: ui-monospace, monospace; font-size: .92em; }
 ul { list-style: none; padding: 0; }
+li { padding-left: 3.6rem; text-indent: -3.6rem; }
 li::before { content: "holds"; color: var(--good); font-weight: 600; margin-right: .7em; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1.5rem; margin: 1.5rem 0; }
 figure { flex: 1 1 100%; margin: 0; }

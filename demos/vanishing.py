@@ -49,7 +49,7 @@ def run(board: Board) -> str:
     board.check(f"{DEPTH} of them multiply to {product:.1e}, below 0.25^{DEPTH} = "
                 f"{0.25**DEPTH:.1e}", product <= 0.25**DEPTH)
     board.check(f"the first layer learns {slower:,.0f} times slower than the last", slower > 1000)
-    board.check(f"as a residual net {cured:.1f} times; its loss is {learnt:.2f}, not ln 3 (guessing)",
+    board.check(f"as residual net {cured:.1f} times; its loss is {learnt:.2f}, not ln 3 (guessing)",
                 cured < 10 and learnt < stuck / 4 and abs(stuck - math.log(3)) < 0.01)
     title = (f"iris {FLOWER} ({SPECIES[2]}) in a net of {DEPTH} sigmoid layers:\n"
              "the gradient starts at the loss and fades on its way down")

@@ -48,7 +48,7 @@ SAYS = {
         r"each of the 12 factors σ′ is at most 0\.25",
         r"6 of them multiply to 1\.8e-04, below 0\.25\^6 = 2\.4e-04",
         r"the first layer learns \d\d,\d{3} times slower than the last",
-        r"as a residual net \d\.\d times; its loss is 0\.\d\d, not ln 3",
+        r"as residual net \d\.\d times; its loss is 0\.\d\d, not ln 3",
     ],
     "no_culprit": [  # GRADIENTS.md's figures
         r"none is small: the least is 0\.2247",
