@@ -23,8 +23,17 @@ from demos.plumbing import Board, ClaimFails, Item, show
 from microgradx.render import RendererNotFound, RenderingFailed
 
 CLAIMS = (
-    "linear_stack", "relu_is_not_linear", "ramps_and_steps", "bent_lines", "vanishing",
-    "no_culprit", "saturation", "exploding", "dead_relu", "tanh_beside_sigmoid", "batch_norm",
+    "linear_stack",
+    "relu_is_not_linear",
+    "ramps_and_steps",
+    "bent_lines",
+    "vanishing",
+    "no_culprit",
+    "saturation",
+    "exploding",
+    "dead_relu",
+    "tanh_beside_sigmoid",
+    "batch_norm",
     "one_slope",
 )
 DEMOS = ("lecture_neuron", *CLAIMS, "micrograd_moons", "digits")
@@ -32,10 +41,17 @@ DEMOS = ("lecture_neuron", *CLAIMS, "micrograd_moons", "digits")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demos that are named, all by default; 0 if each claim held and was drawn."""
-    parser = argparse.ArgumentParser(prog="python -m demos", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME",
-                        help=f"a claim's number, 1 to {len(CLAIMS)}, or of {', '.join(DEMOS)}")
+    parser = argparse.ArgumentParser(
+        prog="python -m demos",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"a claim's number, 1 to {len(CLAIMS)}, or of {', '.join(DEMOS)}",
+    )
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).with_name("out"), help="folder for the pictures"
     )

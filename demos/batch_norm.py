@@ -30,8 +30,13 @@ def layers(init: str, normalised: bool, shift: float = 0.0) -> Any:
             zs = mx.nn.BatchNorm(WIDTH, affine=False)(zs)
         rows = [[z.relu().data for z in row] for row in zs]
         neurons = list(zip(*rows))
-        found.append((fmean(map(fmean, neurons)), fmean(map(pvariance, neurons)),
-                      sum(not any(neuron) for neuron in neurons)))
+        found.append(
+            (
+                fmean(map(fmean, neurons)),
+                fmean(map(pvariance, neurons)),
+                sum(not any(neuron) for neuron in neurons),
+            )
+        )
     return [list(each) for each in zip(*found)]
 
 
@@ -39,24 +44,32 @@ def run(board: Board) -> str:
     zs = [NormalDist().inv_cdf((i + 0.5) / 100_000) for i in range(100_000)]
     mean = fmean(max(0.0, z) for z in zs)
     board.check(f"of z ~ N(0, 1), ReLU's mean is {mean:.4f}, not 0", abs(mean - MEAN) < 1e-5)
-    plain, normed = ({name: layers(init, each) for name, init in INITS.items()}
-                     for each in (False, True))
+    plain, normed = (
+        {name: layers(init, each) for name, init in INITS.items()} for each in (False, True)
+    )
     for kind, found in ("plain", plain), ("normalised", normed):
         for name, (means, _, dead) in found.items():
-            board.say(f"{kind:10} {name:8}  mean by layer {' '.join(f'{x:6.3g}' for x in means)}   "
-                      f"dead {sum(dead)} of {DEPTH * WIDTH}")
+            board.say(
+                f"{kind:10} {name:8}  mean by layer {' '.join(f'{x:6.3g}' for x in means)}   "
+                f"dead {sum(dead)} of {DEPTH * WIDTH}"
+            )
     grown, shrunk = plain["U(-1, 1)"][0], plain["LeCun"][0]
-    board.check(f"without it the mean goes from {grown[0]:.1f} to {grown[-1]:.0f}, or with LeCun's "
-                f"weights from {shrunk[0]:.1f} to {shrunk[-1]:.1f}",
-                grown[-1] > 50 * grown[0] and shrunk[-1] < shrunk[0] / 3)
+    board.check(
+        f"without it the mean goes from {grown[0]:.1f} to {grown[-1]:.0f}, or with LeCun's "
+        f"weights from {shrunk[0]:.1f} to {shrunk[-1]:.1f}",
+        grown[-1] > 50 * grown[0] and shrunk[-1] < shrunk[0] / 3,
+    )
     kept, sizes = ([x for found in normed.values() for x in found[i]] for i in (0, 1))
-    board.check(f"with it, it is {min(kept):.2f} to {max(kept):.2f} in each layer of each net, and "
-                f"the variance {min(sizes):.2f} to {max(sizes):.2f}; of N(0, 1) {VARIANCE:.2f}",
-                max(abs(x - MEAN) for x in kept) < 0.05
-                and max(abs(x - VARIANCE) for x in sizes) < 0.1)
+    board.check(
+        f"with it, it is {min(kept):.2f} to {max(kept):.2f} in each layer of each net, and "
+        f"the variance {min(sizes):.2f} to {max(sizes):.2f}; of N(0, 1) {VARIANCE:.2f}",
+        max(abs(x - MEAN) for x in kept) < 0.05 and max(abs(x - VARIANCE) for x in sizes) < 0.1,
+    )
     down, up = (sum(layers("he", each, shift=-1000.0)[2]) for each in (False, True))
-    board.check(f"shift every z by -1000: {down} ReLUs are dead, or normalised {up}",
-                down == DEPTH * WIDTH and up == 0)
+    board.check(
+        f"shift every z by -1000: {down} ReLUs are dead, or normalised {up}",
+        down == DEPTH * WIDTH and up == 0,
+    )
 
     def paint(*panels: Any) -> None:
         for panel, i, what, expected in zip(panels, (0, 1), ("mean", "variance"), (MEAN, VARIANCE)):
@@ -69,7 +82,14 @@ def run(board: Board) -> str:
             panel.set(xlabel="layer", title=f"{what} of ReLU's output (dotted: {expected:.3f})")
         panels[0].text(1, 0.25, "all three, normalised", color=BLUE)
 
-    board.plot("batch_norm", paint, "Dashed: three ways to draw the weights. Solid: the same nets "
-               "normalised. He's and LeCun's weights differ by a factor only, and it is gone.", 2)
-    return (f"mean of ReLU(N(0, 1)): {mean:.4f}; in layer 8: {shrunk[-1]:.2f} to {grown[-1]:.0f}, "
-            f"normalised {min(kept):.2f} to {max(kept):.2f}")
+    board.plot(
+        "batch_norm",
+        paint,
+        "Dashed: three ways to draw the weights. Solid: the same nets "
+        "normalised. He's and LeCun's weights differ by a factor only, and it is gone.",
+        2,
+    )
+    return (
+        f"mean of ReLU(N(0, 1)): {mean:.4f}; in layer 8: {shrunk[-1]:.2f} to {grown[-1]:.0f}, "
+        f"normalised {min(kept):.2f} to {max(kept):.2f}"
+    )

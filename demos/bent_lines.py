@@ -44,10 +44,15 @@ def explore(board: Board, name: str, others: str, points: Any, inside: Any) -> t
         errors.append(abs(y[0] + (x - x[0]) @ [p.grad, q.grad] - y).max())
         if y.min() < 0 < y.max():  # the boundary crosses the region, square to the gradient
             directions.append(round(np.arctan2(q.grad, p.grad), 6))
-    board.check(f"8 more make at least {len(patterns)}; in each, value and gradient at one point "
-                f"foretell the net at all others, to {max(errors):.0e}", max(errors) < 1e-12)
-    board.check(f"the boundary crosses {len(directions)} of them, each in another direction",
-                len(set(directions)) == len(directions) > 1)
+    board.check(
+        f"8 more make at least {len(patterns)}; in each, value and gradient at one point "
+        f"foretell the net at all others, to {max(errors):.0e}",
+        max(errors) < 1e-12,
+    )
+    board.check(
+        f"the boundary crosses {len(directions)} of them, each in another direction",
+        len(set(directions)) == len(directions) > 1,
+    )
 
     def paint(ax: Any) -> None:
         tints = on.sum(axis=1).reshape(400, 400) % 4  # another one across every fold
@@ -72,6 +77,11 @@ def run(board: Board) -> str:
         petal_plane(right)
         right.set(xlabel="petal length, cm", ylabel="petal width, cm")
 
-    board.plot("bent_lines", paint, "At the edge of a tint, one ReLU goes on or off, and the "
-               "boundary, bold, bends.", panels=2, height=5)
+    board.plot(
+        "bent_lines",
+        paint,
+        "At the edge of a tint, one ReLU goes on or off, and the boundary, bold, bends.",
+        panels=2,
+        height=5,
+    )
     return f"told apart: {moon}; {petals}"

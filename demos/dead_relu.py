@@ -18,8 +18,9 @@ def learn(model: mx.nn.MLP, layer: int, rates: list[float]) -> list[list[int]]:
     counts = []
     for rate in [0.0, *rates]:  # a step of size 0 moves nothing
         sgd = mx.optim.SGD(model.parameters(), lr=rate)
-        mx.fit(model, FLOWERS, KINDS, loss="cross_entropy", optimizer=sgd, epochs=1,
-               batch_size=None)
+        mx.fit(
+            model, FLOWERS, KINDS, loss="cross_entropy", optimizer=sgd, epochs=1, batch_size=None
+        )
         ys = FLOWERS
         for each in model.layers[: layer + 1]:
             ys = each.predict(ys)
@@ -58,21 +59,33 @@ def run(board: Board) -> str:
     deep = mx.nn.MLP(4, [3, 3, 3], seed=21)  # its layers.1[1] is born dead
     revivable = not taught(deep, deep.layers[1].neurons[1]) and taught(deep, deep.layers[0])
     first, *_, last = [count[1] for count in learn(deep, 1, [0.1] * 100)]
-    board.check(f"one in a second layer, off on {first} too, is revivable: neighbours teach what "
-                f"it reads, and 100 steps later it is off on {last}",
-                revivable and last < first == ALL)
+    board.check(
+        f"one in a second layer, off on {first} too, is revivable: neighbours teach what "
+        f"it reads, and 100 steps later it is off on {last}",
+        revivable and last < first == ALL,
+    )
 
     loss, inputs = loss_of(model, FLOWER)
     box = {x: (min(column), max(column)) for x, column in zip(inputs, zip(*FLOWERS))}
     gates = {node.label: gate for node, gate in mx.bounds.Bounds(loss, box).gates.items()}
-    board.check(f"{name} is proved dead for all flowers of such sizes: z ≤ {gates[name].z.hi:.2f}",
-                gates[name].verdict == "proved dead" and gates[name].z.hi < 0)
+    board.check(
+        f"{name} is proved dead for all flowers of such sizes: z ≤ {gates[name].z.hi:.2f}",
+        gates[name].verdict == "proved dead" and gates[name].z.hi < 0,
+    )
     title = f"{name} is a dead ReLU: off on this {SPECIES[2]} and on all {ALL} flowers"
     others = set(model.parameters()) - set(neuron.parameters())
     picture = mx.draw(loss, title=title, without=others | set(inputs))
-    board.draw("dead_relu", picture, "The bar stands across the edge where the gradient stops; "
-               "what lies behind it is starved.")
+    board.draw(
+        "dead_relu",
+        picture,
+        "The bar stands across the edge where the gradient stops; what lies behind it is starved.",
+    )
     board.say(*mx.why(neuron.weight[2], loss).sentences)  # of the petal length
-    board.page("dead_relu", loss, "Step through it: the gradient arrives at the bar.",
-               title="A dead ReLU", without=others)
+    board.page(
+        "dead_relu",
+        loss,
+        "Step through it: the gradient arrives at the bar.",
+        title="A dead ReLU",
+        without=others,
+    )
     return f"step 31 kills {name}: off on {ALL} of {ALL} flowers, proved dead on their box, locked"

@@ -28,12 +28,20 @@ def run(board: Board) -> str:
     images, classes = images[shuffled] / 16.0, classes[shuffled]
     fifth = len(images) // 5
     model = mx.nn.MLP(64, [64, 64, 10], seed=0)
-    history = mx.fit(model, images[fifth:], classes[fifth:], loss="cross_entropy", epochs=60,
-                     seed=0, validation=(images[:fifth], classes[:fifth]))
+    history = mx.fit(
+        model,
+        images[fifth:],
+        classes[fifth:],
+        loss="cross_entropy",
+        epochs=60,
+        seed=0,
+        validation=(images[:fifth], classes[:fifth]),
+    )
     read = history[-1].metrics["accuracy"]
     board.say(f"60 epochs of {len(images) - fifth} digits in {sum(history.seconds):.1f} s")
-    board.check(f"it reads {100 * read:.1f} % of {fifth} digits that it has never seen",
-                read >= 0.97)
+    board.check(
+        f"it reads {100 * read:.1f} % of {fifth} digits that it has never seen", read >= 0.97
+    )
 
     chances = np.array([softmax(scores) for scores in model.predict(images[:fifth])])
     misread = np.flatnonzero(chances.argmax(axis=1) != classes[:fifth])
@@ -53,27 +61,38 @@ def explain(board: Board, model: mx.nn.MLP, image: Any, right: int) -> None:
     costs = image * [pixel.grad for pixel in pixels]  # what its ink adds, to first order
     worst = int(costs.argmax())
     pixel = pixels[worst]
-    board.say(f"One of its mistakes, a {right}. On the right, + is ink that speaks for {right}, "
-              f"- against it, ! most:\n\n{shown(image, costs)}\n\n"
-              f"It reads {reading(model, image)}.\n"
-              f"Without the ink of {pixel.label}, at !, it reads "
-              f"{reading(model, np.where(np.arange(64) == worst, 0.0, image))}.")
+    board.say(
+        f"One of its mistakes, a {right}. On the right, + is ink that speaks for {right}, "
+        f"- against it, ! most:\n\n{shown(image, costs)}\n\n"
+        f"It reads {reading(model, image)}.\n"
+        f"Without the ink of {pixel.label}, at !, it reads "
+        f"{reading(model, np.where(np.arange(64) == worst, 0.0, image))}."
+    )
     why = mx.why(pixel, loss)
     board.say(*why.sentences)
     edges = [edge for node in order(loss) for edge in node.edges if edge.input is pixel]
     total = math.fsum(edge.partial * edge.node.grad for edge in edges)
-    board.check(f"what its {len(edges)} edges bring adds up to its gradient",
-                math.isclose(total, pixel.grad, rel_tol=1e-9))
+    board.check(
+        f"what its {len(edges)} edges bring adds up to its gradient",
+        math.isclose(total, pixel.grad, rel_tol=1e-9),
+    )
 
     chances = softmax(np.array([logit.data for logit in logits]))
     said = int(chances.argmax())
     notes = {logit: f"{k}: {chance:.0%}" for k, (logit, chance) in enumerate(zip(logits, chances))}
     keep = {pixel, loss, *loss.inputs, logits[said], logits[right]}
     keep |= strongest(mx.Flow(loss), edges)
-    title = (f"a {right} is read as {said}: how {pixel.label} speaks against {right},\n"
-             "by the two neurons that bring most of its gradient, and not by one that is off")
-    picture = mx.draw(loss, explain=why, title=title, note=lambda node: notes.get(node, ""),
-                      without=set(order(loss)) - keep)
+    title = (
+        f"a {right} is read as {said}: how {pixel.label} speaks against {right},\n"
+        "by the two neurons that bring most of its gradient, and not by one that is off"
+    )
+    picture = mx.draw(
+        loss,
+        explain=why,
+        title=title,
+        note=lambda node: notes.get(node, ""),
+        without=set(order(loss)) - keep,
+    )
     board.draw("digits", picture, "One pixel of 64, and three of the neurons that read it.")
 
 

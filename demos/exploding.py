@@ -39,32 +39,51 @@ def logit(times: float) -> tuple[mx.nn.MLP, mx.Value, mx.Value]:
 def run(board: Board) -> str:
     _, before, first = logit(1.0)
     model, petal, output = logit(TIMES)
-    board.say(f"∂logit/∂(petal length): {before.grad:.3g} with He's weights, "
-              f"{petal.grad:.3g} with {TIMES:g} times as much")
+    board.say(
+        f"∂logit/∂(petal length): {before.grad:.3g} with He's weights, "
+        f"{petal.grad:.3g} with {TIMES:g} times as much"
+    )
     more = TIMES ** (DEPTH + 1)
-    board.check(f"seven layers of {TIMES:g} × the weights: {TIMES:g}^7 = {more:,.0f} × the "
-                "gradient, exactly", petal.grad == more * before.grad)
+    board.check(
+        f"seven layers of {TIMES:g} × the weights: {TIMES:g}^7 = {more:,.0f} × the "
+        "gradient, exactly",
+        petal.grad == more * before.grad,
+    )
     why = mx.why(petal, output)
     board.say(*why.sentences)
-    board.check("the budget names the weights: most of its decades are theirs",
-                (why.verdict, why.causes[0]) == ("large", "weight product")
-                and why.budget["weights"] > math.log10(abs(petal.grad)) / 2)
+    board.check(
+        "the budget names the weights: most of its decades are theirs",
+        (why.verdict, why.causes[0]) == ("large", "weight product")
+        and why.budget["weights"] > math.log10(abs(petal.grad)) / 2,
+    )
     gained = why.budget["weights"] - mx.why(before, first).budget["weights"]
-    board.check(f"{gained:.2f} more than with He's: 7 · log₁₀ 4",
-                math.isclose(gained, math.log10(more)))
+    board.check(
+        f"{gained:.2f} more than with He's: 7 · log₁₀ 4", math.isclose(gained, math.log10(more))
+    )
 
     chain, x, last = sigmoids(WEIGHT)
-    board.check(f"{DEPTH} sigmoids with w = {WEIGHT:g} at z = 0 multiply by w/4 each: 2^{DEPTH} = "
-                f"{x.grad:g}", x.grad == 2.0**DEPTH)
+    board.check(
+        f"{DEPTH} sigmoids with w = {WEIGHT:g} at z = 0 multiply by w/4 each: 2^{DEPTH} = "
+        f"{x.grad:g}",
+        x.grad == 2.0**DEPTH,
+    )
     board.check("with w = 4 they hand on exactly what they get", sigmoids(4.0)[1].grad == 1.0)
     board.check("with w = 3 it fades", sigmoids(3.0)[1].grad == 0.75**DEPTH)
     others = model.parameters()
-    board.draw("exploding", mx.draw(output, explain=why, without=others, direction="BT"),
-               "Each arrow between layers is a weight. Past the ReLUs that are off, the paths "
-               "multiply and add up to thousands.")
+    board.draw(
+        "exploding",
+        mx.draw(output, explain=why, without=others, direction="BT"),
+        "Each arrow between layers is a weight. Past the ReLUs that are off, the paths "
+        "multiply and add up to thousands.",
+    )
     title = f"sigmoids at z = 0 with w = {WEIGHT:g}:\n×{WEIGHT:g} and ×0.25 are ×2 a layer"
     picture = mx.draw(last, title=title, direction="BT", without=chain.parameters())
-    board.draw("exploding_sigmoids", picture,
-               "Six layers of ×8 and ×0.25. The ceiling of the sigmoid is no protection.")
-    return (f"4 × the weights in 7 layers: {petal.grad / before.grad:,.0f} × the gradient; "
-            f"of six sigmoids with w = 8: {x.grad:g} ×")
+    board.draw(
+        "exploding_sigmoids",
+        picture,
+        "Six layers of ×8 and ×0.25. The ceiling of the sigmoid is no protection.",
+    )
+    return (
+        f"4 × the weights in 7 layers: {petal.grad / before.grad:,.0f} × the gradient; "
+        f"of six sigmoids with w = 8: {x.grad:g} ×"
+    )

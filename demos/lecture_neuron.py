@@ -24,15 +24,21 @@ def run(board: Board) -> str:
     board.say("\n".join(sweep(o, columns=78)))
     o.backward()
     board.check("∂o/∂n = 1 - o² = 0.5", abs(n.grad - 0.5) < 1e-15)
-    board.check("x1, w1 and x2 have the gradients -1.5, 1 and 0.5",
-                grads_close([x1, w1, x2], [-1.5, 1.0, 0.5]))
+    board.check(
+        "x1, w1 and x2 have the gradients -1.5, 1 and 0.5",
+        grads_close([x1, w1, x2], [-1.5, 1.0, 0.5]),
+    )
     board.check("w2 has the gradient 0", w2.grad == 0.0)
 
     why = mx.why(w2, o)
     board.say(*why.sentences)
     board.check("and that is because x2 is 0", why.causes == ["zero input"])
-    board.page("lecture_neuron", o, "Step through it: every value, then every multiplication.",
-               title="A neuron with two inputs")
+    board.page(
+        "lecture_neuron",
+        o,
+        "Step through it: every value, then every multiplication.",
+        title="A neuron with two inputs",
+    )
     return "w1 has the gradient x1 · (1 - o²) = 1, and w2 has 0, as x2 is 0"
 
 

@@ -12,9 +12,12 @@ from demos.plumbing import Board
 
 XS = [x / 10 for x in range(-30, 31)]
 WEIGHTS = {
-    "layers.0.weight": [[2.0], [-1.0]],             "layers.0.bias": [1.0, 0.5],
-    "layers.1.weight": [[1.0, 0.5], [-1.0, 2.0]],   "layers.1.bias": [-2.0, 0.0],
-    "layers.2.weight": [[1.5, 1.0]],                "layers.2.bias": [0.5],
+    "layers.0.weight": [[2.0], [-1.0]],
+    "layers.0.bias": [1.0, 0.5],
+    "layers.1.weight": [[1.0, 0.5], [-1.0, 2.0]],
+    "layers.1.bias": [-2.0, 0.0],
+    "layers.2.weight": [[1.5, 1.0]],
+    "layers.2.bias": [0.5],
 }
 
 
@@ -36,24 +39,33 @@ def run(board: Board) -> str:
     product = (third @ second @ first).item()
     slopes = {swept(stack, at)[0].grad for at in XS}
     board.say(f"the product of the three weight matrices: {product:g}")
-    board.check(f"without an activation, dy/dx is {product:g} at all {len(XS)} points",
-                slopes == {product})
+    board.check(
+        f"without an activation, dy/dx is {product:g} at all {len(XS)} points", slopes == {product}
+    )
 
     x, y = swept(stack, 1.0)
     proved = mx.bounds.Bounds(y, {x: (-1e6, 1e6)}).gradient(x)
-    board.check(f"and it is proved for every x from -1,000,000 to 1,000,000: in {proved}",
-                proved.lo == proved.hi == product)
+    board.check(
+        f"and it is proved for every x from -1,000,000 to 1,000,000: in {proved}",
+        proved.lo == proved.hi == product,
+    )
     different = list(dict.fromkeys(swept(bent, at)[0].grad for at in XS))
     board.say(f"with ReLUs, from left to right: {', '.join(f'{s:g}' for s in different)}")
     board.check(f"the same weights with ReLUs have {len(different)} slopes", len(different) > 1)
 
     title = f"without an activation: dy/dx = {x.grad:g} here and everywhere"
     picture = mx.draw(y, title=title, without=stack.parameters())
-    board.draw("linear_stack", picture, "No edge asks where x is. Add up the products along the "
-               "four paths from y back to x.")
+    board.draw(
+        "linear_stack",
+        picture,
+        "No edge asks where x is. Add up the products along the four paths from y back to x.",
+    )
     x, y = swept(bent, 1.0)
     title = f"the same weights with ReLUs: dy/dx = {x.grad:g} at x = {x.data:g}"
     picture = mx.draw(y, title=title, without=bent.parameters())
-    board.draw("bent_stack", picture, "A ReLU that is off takes its paths out of the sum; at "
-               "another x, another one is off.")
+    board.draw(
+        "bent_stack",
+        picture,
+        "A ReLU that is off takes its paths out of the sum; at another x, another one is off.",
+    )
     return f"slope {product:g} at all {len(XS)} points; with ReLUs {len(different)} slopes"

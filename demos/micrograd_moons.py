@@ -47,8 +47,10 @@ def run(board: Board) -> str:
     code = replay.source[replay.source.index("def forward") :]  # above it are the arrays it fills
     board.say(f"The graph of one point, for any number of them:\n\n{textwrap.indent(code, '  ')}")
     slow, once, fast = np.diff(times) / (STEPS, 1, STEPS)
-    board.say(f"a step takes {1e3 * slow:.1f} ms eagerly, {1e3 * fast:.3f} ms replayed: "
-          f"{slow / fast:.0f} times faster, once recorded in {1e3 * once:.0f} ms")
+    board.say(
+        f"a step takes {1e3 * slow:.1f} ms eagerly, {1e3 * fast:.3f} ms replayed: "
+        f"{slow / fast:.0f} times faster, once recorded in {1e3 * once:.0f} ms"
+    )
     apart = max(abs(x - y) for x, y in zip(losses, again))
     board.check(f"their losses differ by at most {apart:.0e} in {STEPS} steps", apart < 1e-12)
     for net in model, twin:
@@ -58,8 +60,12 @@ def run(board: Board) -> str:
     score = model([mx.Value(x, name) for x, name in zip(points[0], "xy")])
     model.zero_grad()
     score.backward()
-    picture = mx.draw(score, title="one point of the moons: what its score depends on",
-                      without=model.parameters(), fold_above=40)
+    picture = mx.draw(
+        score,
+        title="one point of the moons: what its score depends on",
+        without=model.parameters(),
+        fold_above=40,
+    )
     board.draw("micrograd_moons", picture, "One point, layer by layer: the graph that is recorded.")
     return f"{1e3 * slow:.1f} ms a step eagerly, {1e3 * fast:.3f} ms replayed; losses equal"
 

@@ -28,20 +28,30 @@ def run(board: Board) -> str:
         return x, y
 
     slopes = {line(length)[0].grad for length in lengths}
-    board.check(f"dy/dx is b = {slope:.4f}, to the last bit, at each of {len(lengths)} petals",
-                slopes == {slope})
+    board.check(
+        f"dy/dx is b = {slope:.4f}, to the last bit, at each of {len(lengths)} petals",
+        slopes == {slope},
+    )
 
     x, y = line(lengths[0])
     proved = mx.bounds.Bounds(y, {x: (-1e6, 1e6)}).gradient(x)
-    board.check(f"and it is proved for every x from -1,000,000 to 1,000,000: in {proved}",
-                proved.lo == proved.hi == slope)
+    board.check(
+        f"and it is proved for every x from -1,000,000 to 1,000,000: in {proved}",
+        proved.lo == proved.hi == slope,
+    )
     steepest, far = (line(length, squashed=True)[0].grad for length in (-intercept / slope, 100.0))
-    board.check(f"behind a sigmoid it is b/4 = {steepest:.4f} where that is steepest, and "
-                f"{far:.0e} at x = 100", math.isclose(steepest, slope / 4) and far < 1e-15)
+    board.check(
+        f"behind a sigmoid it is b/4 = {steepest:.4f} where that is steepest, and "
+        f"{far:.0e} at x = 100",
+        math.isclose(steepest, slope / 4) and far < 1e-15,
+    )
 
     title = f"y = a + b·x: the gradient of x is b = {slope:.3g}, whatever x is"
-    board.draw("one_slope", mx.draw(y, title=title),
-               "Two factors lie between y and x, ×1 and ×b. Neither of them asks where x is.")
+    board.draw(
+        "one_slope",
+        mx.draw(y, title=title),
+        "Two factors lie between y and x, ×1 and ×b. Neither of them asks where x is.",
+    )
     why = mx.why(x, y)
     board.say(*why.sentences)
     board.check("its verdict is healthy", why.verdict == "healthy")

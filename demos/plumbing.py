@@ -21,8 +21,13 @@ SPECIES = ("setosa", "versicolor", "virginica")
 BLUE, ORANGE, GREEN, INK, GREY = "#0072b2", "#c04e00", "#007a5a", "#1a1a1a", "#8a8a8a"
 
 STYLE: dict[Any, Any] = {  # of the plots; the colours are told apart by colour-blind readers too
-    "font.size": 11, "axes.titlesize": 11, "axes.titlelocation": "left", "lines.linewidth": 2,
-    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "lines.linewidth": 2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
     "svg.hashsalt": "microgradx",
 }
 
@@ -137,8 +142,13 @@ class Board:
 def show(*lines: str, indent: str = "") -> None:
     """Print lines; on a terminal, wrapped to its width."""
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10**6
-    wrapper = textwrap.TextWrapper(columns - 1, initial_indent=indent, break_long_words=False,
-                                   subsequent_indent=3 * indent, break_on_hyphens=False)
+    wrapper = textwrap.TextWrapper(
+        columns - 1,
+        initial_indent=indent,
+        break_long_words=False,
+        subsequent_indent=3 * indent,
+        break_on_hyphens=False,
+    )
     for line in "\n".join(lines).split("\n"):
         print(wrapper.fill(line) if line else "")
 

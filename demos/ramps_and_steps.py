@@ -25,8 +25,14 @@ def polygon(knots: Any, heights: Any) -> Any:
     """height + Σ bend · relu(x - knot) through all these points, computed by a net, on X."""
     bends = np.diff(np.diff(heights) / np.diff(knots), prepend=0.0)
     net = mx.nn.MLP(1, [len(bends), 1], seed=0)
-    net.load_state_dict({"layers.0.weight": [[1.0]] * len(bends), "layers.0.bias": -knots[:-1],
-                         "layers.1.weight": [bends], "layers.1.bias": heights[:1]})
+    net.load_state_dict(
+        {
+            "layers.0.weight": [[1.0]] * len(bends),
+            "layers.0.bias": -knots[:-1],
+            "layers.1.weight": [bends],
+            "layers.1.bias": heights[:1],
+        }
+    )
     return net.predict(X[:, None])
 
 
@@ -47,9 +53,11 @@ def run(board: Board) -> str:
         errors.append([np.abs(build(n) - y).max() for n in PIECES.tolist()])
         rates.append(np.polyfit(np.log(PIECES[2:]), np.log(errors[-1][2:]), 1)[0])
         last = errors[-1][-1] * PIECES[-1] ** power
-        board.check(f"error of {build.__name__} n^{rates[-1]:.2f}; n^{power} times it is {last:.3f}"
-                    f", in the limit {limit:.3f}",
-                    abs(rates[-1] + power) < 0.02 and abs(last / limit - 1) < 0.01)
+        board.check(
+            f"error of {build.__name__} n^{rates[-1]:.2f}; n^{power} times it is {last:.3f}"
+            f", in the limit {limit:.3f}",
+            abs(rates[-1] + power) < 0.02 and abs(last / limit - 1) < 0.01,
+        )
     x = np.linspace(0, 1, 100)
     data = f(x) + np.random.default_rng(0).normal(0, NOISE, 100)
     net = mx.nn.MLP(1, [16, 1], seed=0)
@@ -59,8 +67,10 @@ def run(board: Board) -> str:
     off = np.sqrt(np.mean((learnt - y) ** 2))
     w, b, *_ = map(np.ravel, net.state_dict().values())
     kinks = [kink for kink in 0.5 - b / w if 0 < kink < 1]
-    board.check(f"trained on data of noise {NOISE}, a net of {len(kinks)} kinks is {off:.3f} off "
-                "(rms)", off < NOISE / 2 and len(kinks) > 4)
+    board.check(
+        f"trained on data of noise {NOISE}, a net of {len(kinks)} kinks is {off:.3f} off (rms)",
+        off < NOISE / 2 and len(kinks) > 4,
+    )
 
     def paint(left: Any, middle: Any, right: Any) -> None:
         left.plot(X, y, color=GREY, lw=7, alpha=0.5)

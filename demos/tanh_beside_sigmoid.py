@@ -34,30 +34,48 @@ def run(board: Board) -> str:
             outputs = layer.predict(outputs)
             means[name].append(outputs.mean())
         sgd = mx.optim.SGD(model.parameters(), lr=0.2)
-        history = mx.fit(model, X, species, loss="cross_entropy", epochs=MOST, batch_size=None,
-                         optimizer=sgd, on_epoch=lambda epoch: epoch.loss < ENOUGH)
+        history = mx.fit(
+            model,
+            X,
+            species,
+            loss="cross_entropy",
+            epochs=MOST,
+            batch_size=None,
+            optimizer=sgd,
+            on_epoch=lambda epoch: epoch.loss < ENOUGH,
+        )
         losses[name], first = history.loss, history[0].gradients  # log10 of their rms
         decades[name] = [first[f"layers.{i}.weight"] for i in range(HIDDEN + 1)]
-        board.say(f"{name:13}  mean output {min(means[name]):5.2f} to {max(means[name]):5.2f}, "
-                  f"gradient 10^{min(decades[name]):.1f} to 10^{max(decades[name]):.1f}")
+        board.say(
+            f"{name:13}  mean output {min(means[name]):5.2f} to {max(means[name]):5.2f}, "
+            f"gradient 10^{min(decades[name]):.1f} to 10^{max(decades[name]):.1f}"
+        )
     board.check("all four start from the same weights", all(s == starts[0] for s in starts))
     [sigmoid], [tanh] = mx.Value(0.0).sigmoid().partials, mx.Value(0.0).tanh().partials
-    board.check(f"at 0, where they are steepest, σ' is {sigmoid:g} and tanh' {tanh:g}",
-                (sigmoid, tanh) == (0.25, 1.0))
-    board.check("in every layer the mean is near 0.5 with sigmoid, near 0 with tanh",
-                np.allclose(means["sigmoid"], 0.5, atol=0.2)
-                and np.allclose(means["tanh"], 0.0, atol=0.1))
+    board.check(
+        f"at 0, where they are steepest, σ' is {sigmoid:g} and tanh' {tanh:g}",
+        (sigmoid, tanh) == (0.25, 1.0),
+    )
+    board.check(
+        "in every layer the mean is near 0.5 with sigmoid, near 0 with tanh",
+        np.allclose(means["sigmoid"], 0.5, atol=0.2) and np.allclose(means["tanh"], 0.0, atol=0.1),
+    )
     spread = {name: max(found) - min(found) for name, found in decades.items()}
-    board.check(f"between layers the gradient differs by {spread['sigmoid']:.1f} decades with "
-                f"sigmoid, {spread['tanh']:.1f} with tanh",
-                spread["sigmoid"] > spread["tanh"] + 1.5)
-    board.check("it is more level in both of the centred nets than in the others",
-                max(spread["tanh"], spread["sigmoid - 1/2"])
-                < min(spread["sigmoid"], spread["tanh + 1"]))
+    board.check(
+        f"between layers the gradient differs by {spread['sigmoid']:.1f} decades with "
+        f"sigmoid, {spread['tanh']:.1f} with tanh",
+        spread["sigmoid"] > spread["tanh"] + 1.5,
+    )
+    board.check(
+        "it is more level in both of the centred nets than in the others",
+        max(spread["tanh"], spread["sigmoid - 1/2"]) < min(spread["sigmoid"], spread["tanh + 1"]),
+    )
     slow, fast, centred, steep = map(len, losses.values())
     board.check(f"loss below {ENOUGH}: tanh needs {fast} epochs, sigmoid {slow}", fast < slow / 10)
-    board.check(f"centred but not steep, it needs {centred}; steep but not centred, {steep}",
-                fast < steep < slow / 5 and centred > slow / 3)
+    board.check(
+        f"centred but not steep, it needs {centred}; steep but not centred, {steep}",
+        fast < steep < slow / 5 and centred > slow / 3,
+    )
 
     def paint(*panels: Any) -> None:
         for name, (_, colour, line) in NETS.items():
@@ -70,7 +88,13 @@ def run(board: Board) -> str:
         panels[1].set(title="log10 of the gradient at the start", xlabel="layer")
         panels[2].set(title="loss", xlabel="epoch", xlim=(1, MOST), ylim=0)
 
-    board.plot("tanh_beside_sigmoid", paint, "Solid: sigmoid and tanh. Dotted: only centred, only "
-               "steep.", panels=3)
-    return (f"loss below {ENOUGH} after {fast} epochs with tanh, {slow} with sigmoid; only centred "
-            f"{centred}, only steep {steep}")
+    board.plot(
+        "tanh_beside_sigmoid",
+        paint,
+        "Solid: sigmoid and tanh. Dotted: only centred, only steep.",
+        panels=3,
+    )
+    return (
+        f"loss below {ENOUGH} after {fast} epochs with tanh, {slow} with sigmoid; only centred "
+        f"{centred}, only steep {steep}"
+    )

@@ -22,8 +22,9 @@ def trained(model: mx.nn.MLP) -> tuple[list[mx.Value], mx.Value, float, float]:
     names, flowers, species = iris()
     flowers = np.array(flowers) - np.mean(flowers, axis=0)
     sgd = mx.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    history = mx.fit(model, flowers, species, loss="cross_entropy", optimizer=sgd, epochs=200,
-                     batch_size=None)
+    history = mx.fit(
+        model, flowers, species, loss="cross_entropy", optimizer=sgd, epochs=200, batch_size=None
+    )
     inputs = [mx.Value(x, name) for x, name in zip(flowers[FLOWER], names)]
     loss = mx.nn.cross_entropy(model(inputs), species[FLOWER])
     loss.label = "loss"
@@ -46,17 +47,32 @@ def run(board: Board) -> str:
         board.say(f"{node.label:14} {note.replace(chr(10), ', ')}")
     sigmoids = [edge.partial for node in order(loss) for edge in node.edges if node.op == "sigmoid"]
     board.check(f"each of the {len(sigmoids)} factors σ′ is at most 0.25", max(sigmoids) <= 0.25)
-    board.check(f"{DEPTH} of them multiply to {product:.1e}, below 0.25^{DEPTH} = "
-                f"{0.25**DEPTH:.1e}", product <= 0.25**DEPTH)
+    board.check(
+        f"{DEPTH} of them multiply to {product:.1e}, below 0.25^{DEPTH} = {0.25**DEPTH:.1e}",
+        product <= 0.25**DEPTH,
+    )
     board.check(f"the first layer learns {slower:,.0f} times slower than the last", slower > 1000)
-    board.check(f"as residual net {cured:.1f} times; its loss is {learnt:.2f}, not ln 3 (guessing)",
-                cured < 10 and learnt < stuck / 4 and abs(stuck - math.log(3)) < 0.01)
-    title = (f"iris {FLOWER} ({SPECIES[2]}) in a net of {DEPTH} sigmoid layers:\n"
-             "the gradient starts at the loss and fades on its way down")
-    picture = mx.draw(loss, title=title, note=lambda node: notes.get(node, ""),
-                      without=plain.parameters(), direction="BT")
-    board.draw("vanishing", picture, "The darker, the larger is the gradient. Each σ′ takes its "
-               "part, and each node where it falls below a decade says so.")
+    board.check(
+        f"as residual net {cured:.1f} times; its loss is {learnt:.2f}, not ln 3 (guessing)",
+        cured < 10 and learnt < stuck / 4 and abs(stuck - math.log(3)) < 0.01,
+    )
+    title = (
+        f"iris {FLOWER} ({SPECIES[2]}) in a net of {DEPTH} sigmoid layers:\n"
+        "the gradient starts at the loss and fades on its way down"
+    )
+    picture = mx.draw(
+        loss,
+        title=title,
+        note=lambda node: notes.get(node, ""),
+        without=plain.parameters(),
+        direction="BT",
+    )
+    board.draw(
+        "vanishing",
+        picture,
+        "The darker, the larger is the gradient. Each σ′ takes its "
+        "part, and each node where it falls below a decade says so.",
+    )
     board.say(*mx.why(plain.layers[0].neurons[0].weight[2], loss).sentences)
     return f"{DEPTH} factors multiply to {product:.1e}; layer 0 learns {slower:,.0f} times slower"
 

@@ -96,6 +96,7 @@ def _erfc(x: Any) -> Any:
 
 _exp, _log = _of_one(Context.exp), _of_one(Context.ln)
 
+
 def _expm1(x: Any) -> Any:
     """eˣ - 1, which is x where x is tiny"""
     return x if abs(x) < TINY else _exp(x) - 1.0

@@ -198,7 +198,7 @@ class Sheet:
         """The title, and below it what the colours and looks of this very picture mean."""
         looks = {self.look(box): None for box in self.diagram.boxes}
         blues = [fill for fill in BLUES if any(look[0] == fill for look in looks)]
-        cells = [f'<td>{font("|grad|", 10)}</td>'] if blues else []
+        cells = [f"<td>{font('|grad|', 10)}</td>"] if blues else []
         for fill in blues:
             floor = self.top - BLUES.index(fill) * self.step - self.step + 1
             cells.append(swatch(fill, f"≥ {_power(floor)}", _ink_on(fill)))

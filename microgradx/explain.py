@@ -66,9 +66,7 @@ class Explanation:
 
     picture: ClassVar[Callable[[Explanation], Any] | None] = None  # how `draw` shows one
 
-    def __init__(
-        self, paths: Paths, limits: Limits, node: Value, compare: bool = True
-    ) -> None:
+    def __init__(self, paths: Paths, limits: Limits, node: Value, compare: bool = True) -> None:
         self.node, self.output, self.paths = node, paths.nodes[0], paths
         self.flow: NodeFlow | None = node_flow(paths, node) if node in paths.index else None
         self._case = Case(paths, limits, node, self.flow) if self.flow else None

@@ -155,9 +155,7 @@ class MLP(Module):
         activation, output = _activation(activation), _activation(output)
         draw, rng = _initialiser(init), _generator(seed)
         ends = [activation] * (len(widths) - 2) + [output]
-        self.layers = [
-            Layer(n, m, end, draw, rng) for n, m, end in zip(widths, widths[1:], ends)
-        ]
+        self.layers = [Layer(n, m, end, draw, rng) for n, m, end in zip(widths, widths[1:], ends)]
 
     def __call__(self, xs: Any) -> Any:
         """For one sample, a list of Values, or a Value if the last layer has one neuron."""

@@ -140,7 +140,11 @@ def named(name: str) -> Rule:
 
 
 @rule(
-    label="+", kind="linear", ceiling=1.0, operator=True, bounds="increasing",
+    label="+",
+    kind="linear",
+    ceiling=1.0,
+    operator=True,
+    bounds="increasing",
     partials=("1", "1"),
 )
 def add(xp, x, y):
@@ -168,7 +172,10 @@ def div(xp, x, y):
 
 
 @rule(
-    label="**", kind="singular", domain={"x": (0.0, inf)}, operator=True,
+    label="**",
+    kind="singular",
+    domain={"x": (0.0, inf)},
+    operator=True,
     partials=("y · xʸ⁻¹", "xʸ · ln x"),
 )
 def pow(xp, x, y):
@@ -225,7 +232,11 @@ def cos(xp, x):
 
 
 @rule(
-    kind="gate", ceiling=1.0, kinks={"x": (0.0,)}, bounds="increasing", shut_below=0.0,
+    kind="gate",
+    ceiling=1.0,
+    kinks={"x": (0.0,)},
+    bounds="increasing",
+    shut_below=0.0,
     partials=("1 if x > 0, else 0",),
 )
 def relu(xp, x):
@@ -242,7 +253,8 @@ def leaky_relu(xp, x, slope=0.01):
 
 
 @rule(
-    kind="saturating", kinks={"x": (0.0,)},
+    kind="saturating",
+    kinks={"x": (0.0,)},
     partials=("1 if x > 0, else alpha · eˣ", "0 if x > 0, else eˣ - 1"),
 )
 def elu(xp, x, alpha=1.0):
@@ -293,7 +305,9 @@ def gelu(xp, x):
 
 
 @rule(
-    kind="gate", ceiling=1.0, bounds="increasing",
+    kind="gate",
+    ceiling=1.0,
+    bounds="increasing",
     partials=("1 if x > y, ½ if x = y, else 0", "1 if y > x, ½ if x = y, else 0"),
 )
 def maximum(xp, x, y):
@@ -304,7 +318,9 @@ def maximum(xp, x, y):
 
 
 @rule(
-    kind="gate", ceiling=1.0, bounds="increasing",
+    kind="gate",
+    ceiling=1.0,
+    bounds="increasing",
     partials=("1 if x < y, ½ if x = y, else 0", "1 if y < x, ½ if x = y, else 0"),
 )
 def minimum(xp, x, y):

@@ -98,7 +98,6 @@ class Case:
         """The sums from the node towards the output."""
         return Forward(self.paths, self.node)
 
-
     @cached_property
     def reference(self) -> Reference:
         """What to compare the gradient with."""

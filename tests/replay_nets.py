@@ -168,6 +168,7 @@ def one_layer():
 @net
 def two_layers():
     model = mlp(4, 5, 3, activation="tanh")
+
     def fn(x, t):
         return squared(model(x), t)
 
@@ -237,6 +238,7 @@ def two_heads_without_labels():
 @net
 def two_models_of_the_same_labels():
     one, other = mlp(4, 5, 2, activation="tanh", seed=1), mlp(4, 5, 2, activation="tanh", seed=2)
+
     def fn(x, t):
         return squared([*one(x), *other(x)], [*t, *t])
 

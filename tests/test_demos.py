@@ -58,11 +58,13 @@ SAYS = {
     "exploding": [r"4\^7 = 16,384 × the gradient, exactly", r"2\^6 = 64"],
     "dead_relu": [
         r"after step 31, ReLUs are off on \[150, 0, 0\] of 150 flowers",
-        r"layers\.0\[0\] is locked", r"one in a second layer, off on 150 too, is revivable",
+        r"layers\.0\[0\] is locked",
+        r"one in a second layer, off on 150 too, is revivable",
         r"proved dead for all flowers of such sizes: z ≤ -\d",
     ],
     "batch_norm": [
-        r"ReLU's mean is 0\.3989, not 0", r"by -1000: 192 ReLUs are dead, or normalised 0\n",
+        r"ReLU's mean is 0\.3989, not 0",
+        r"by -1000: 192 ReLUs are dead, or normalised 0\n",
     ],
     "ramps_and_steps": [r"of steps n\^-1\.00", r"of ramps n\^-1\.99; .* 4\.935"],
     "bent_lines": [r"8 ReLUs make \d\d regions, at most 37", r"crosses 1\d of them"],

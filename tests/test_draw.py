@@ -531,9 +531,7 @@ def test_title_stands_above():
 def test_label_and_note():
     x = Value(2.0, "x")
     notes = {x: "a\nb"}
-    picture = read(
-        swept(x * 3.0), label=lambda v: f"<{v.data:g}>", note=lambda v: notes.get(v, "")
-    )
+    picture = read(swept(x * 3.0), label=lambda v: f"<{v.data:g}>", note=lambda v: notes.get(v, ""))
     assert picture.lines("n0") == ["<6> × 3", "6   grad 1"]
     assert picture.lines("n1") == ["<2>", "2   grad 3", "a", "b"]
 

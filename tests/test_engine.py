@@ -742,9 +742,7 @@ class Dual:
 
     def __truediv__(self, other):
         other = dual(other)
-        return Dual(
-            self.x / other.x, (self.dx * other.x - self.x * other.dx) / (other.x * other.x)
-        )
+        return Dual(self.x / other.x, (self.dx * other.x - self.x * other.dx) / (other.x * other.x))
 
     def sin(self):
         return Dual(math.sin(self.x), math.cos(self.x) * self.dx)

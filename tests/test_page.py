@@ -808,14 +808,17 @@ def test_the_picture_has_the_final_gradients():
 @pytest.mark.parametrize("wide", [320, 390, 1024, 1280])
 def test_the_equation_never_spills(at, wide):
     it = at("dead", dead, viewport={"width": wide, "height": 800})
-    found = each_moment(it, """() => {
+    found = each_moment(
+        it,
+        """() => {
       const card = document.getElementById("equation"), right = card.getBoundingClientRect().right;
       const out = [...card.querySelectorAll("b, small, i, p:not(.hide)")].filter((x) =>
         x.getBoundingClientRect().right > right);
       const torn = [...document.querySelectorAll(".pair")].filter((x) =>
         x.lastChild.matches(".sign"));
       const fits = card.scrollWidth <= card.clientWidth && card.scrollHeight <= card.clientHeight;
-      return [fits && !out.length && !torn.length, card.offsetHeight]; }""")
+      return [fits && !out.length && !torn.length, card.offsetHeight]; }""",
+    )
     assert [k for k, (fits, _) in enumerate(found) if not fits] == []
     if wide > 1000:
         assert len({height for _, height in found}) == 1
@@ -823,11 +826,14 @@ def test_the_equation_never_spills(at, wide):
 
 def test_the_current_row_is_in_sight(at):
     it = at("dead", dead, viewport=DESK)
-    seen = each_moment(it, """() => {
+    seen = each_moment(
+        it,
+        """() => {
       const frame = document.getElementById("grads").getBoundingClientRect();
       const head = document.querySelector("thead").getBoundingClientRect();
       return [...document.querySelectorAll("tr.now")].map((x) => x.getBoundingClientRect()).some(
-        (x) => x.top >= head.bottom - 1 && x.bottom <= frame.bottom + 1); }""")
+        (x) => x.top >= head.bottom - 1 && x.bottom <= frame.bottom + 1); }""",
+    )
     assert all(seen)
 
 

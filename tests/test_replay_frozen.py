@@ -255,6 +255,7 @@ def test_after_an_exception_in_fn_everything_works(fatal, trace):
 
 def test_where_takes_each_sample_its_own_way():
     v = Value(3.0)
+
     def fn(x):
         return mx.where(x - 0.5, x * w, v * v + x)
 

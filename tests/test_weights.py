@@ -68,8 +68,25 @@ MODELS = {
     "scalar": lambda: with_attributes(gain=Value(-0.0)),
     "nothing": Module,
     "argument names": lambda: with_attributes(
-        **{name: Value(i) for i, name in enumerate(["file", "args", "kwds", "allow_pickle", "arr_0",
-                                                    "w", "w.npy", ".npy", "", "/", "a/../b", "ñ"])}
+        **{
+            name: Value(i)
+            for i, name in enumerate(
+                [
+                    "file",
+                    "args",
+                    "kwds",
+                    "allow_pickle",
+                    "arr_0",
+                    "w",
+                    "w.npy",
+                    ".npy",
+                    "",
+                    "/",
+                    "a/../b",
+                    "ñ",
+                ]
+            )
+        }
     ),  # fmt: skip
 }
 

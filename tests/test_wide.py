@@ -14,7 +14,6 @@ EXPONENTS = [-(10**9), -5000, -1100, -333, -1, 0, 1, 332, 1100, 5000, 10**9]
 FACTORS = [5e-324, 1e-320, 2.2e-308, 1e-200, 1e-100, 0.9, 1.0, 3.0, 1e100, 1e200, 1.7e308]
 
 
-
 def fraction(number):
     return Fraction(number.mantissa) * Fraction(2) ** number.exponent
 

@@ -168,9 +168,7 @@ class SumLifter:
         else:
             self._lift_grid(ids, np.arange(len(ids)).reshape(-1, 1), None, blocks)
 
-    def _lift_grid(
-        self, ids: Ids, sums: Ids, grid: Grid | None, blocks: list[Block]
-    ) -> None:
+    def _lift_grid(self, ids: Ids, sums: Ids, grid: Grid | None, blocks: list[Block]) -> None:
         """One array of sums, rows × columns; without a grid all of them in one column."""
         arrays = self.arrays
         dims = tuple([size for size in sums.shape if size > 1])
@@ -230,8 +228,12 @@ class SumLifter:
 
     def _is_by_sample(self, x: Ids) -> bool:
         """Whether the inputs of a product are a batch that lies sample by sample."""
-        return len(x) == 1 and x.shape[1] >= WIDE and any(
-            np.array_equal(array.ids, x[0]) and array.batched for array in self.arrays.inputs
+        return (
+            len(x) == 1
+            and x.shape[1] >= WIDE
+            and any(
+                np.array_equal(array.ids, x[0]) and array.batched for array in self.arrays.inputs
+            )
         )
 
     def _other_product(self, w: Ids, x: Ids, dims: Any, batched: bool) -> Any:

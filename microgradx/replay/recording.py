@@ -151,9 +151,7 @@ def _traced(fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], 
     return inputs, found
 
 
-def _tape(
-    outputs: list[Value], parameters: Sequence[Value] | None, inputs: list[Value]
-) -> Tape:
+def _tape(outputs: list[Value], parameters: Sequence[Value] | None, inputs: list[Value]) -> Tape:
     """The tape of `outputs`, if the parameters are leaves that it leads back to."""
     if parameters is not None:
         _check_parameters(parameters, set(inputs))
