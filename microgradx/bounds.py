@@ -10,10 +10,10 @@ from functools import cached_property
 from math import inf, isinf
 from typing import Any, NamedTuple
 
-from microgradx import floats
+from microgradx._base import floats
+from microgradx._base.reals import number
 from microgradx.engine import Value, order
 from microgradx.intervals import Interval, hull, interval, intervals, meet, widened
-from microgradx.reals import number
 from microgradx.rules import Rule
 
 Point = dict[Value, float]

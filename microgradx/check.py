@@ -8,8 +8,8 @@ from math import inf, isfinite
 from sys import float_info
 from typing import Any
 
+from microgradx._base.reals import number
 from microgradx.engine import Value, order
-from microgradx.reals import number
 
 
 class GradientMismatch(ArithmeticError):

@@ -13,7 +13,7 @@ from functools import total_ordering
 from types import SimpleNamespace
 from typing import Any
 
-from microgradx import floats
+from microgradx._base import floats
 from microgradx.rules import Rule
 from microgradx.wide import LOG2, Wide
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from microgradx._base.places import Place, place
 from microgradx.engine import Edge, Value, cut_off, with_cut_off
 from microgradx.paths import Paths
-from microgradx.places import Place, place
 
 CROSSINGS = 150  # arrows more than boxes: of more, no eye follows one
 SPAN = 2500  # ranks: a layout of more takes seconds, then minutes

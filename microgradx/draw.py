@@ -15,12 +15,12 @@ from os import PathLike
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from microgradx._base.places import Place, common_place, place
 from microgradx.diagram import Arrow, Box, Diagram
 from microgradx.engine import Value
 from microgradx.explain import Explanation
 from microgradx.flow import why
 from microgradx.markup import bold, clip, count, escape, font, row, short, swatch
-from microgradx.places import Place, common_place, place
 from microgradx.render import Picture
 from microgradx.shares import LINES, Shares
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from microgradx import floats, rules
-from microgradx.reals import number
+from microgradx import rules
+from microgradx._base import floats
+from microgradx._base.reals import number
 from microgradx.rules import Rule
 from microgradx.step import Visit, paused, visit
 

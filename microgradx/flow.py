@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import isfinite
 
+from microgradx._base.reals import number
 from microgradx.causes import name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain import Explanation
 from microgradx.nodeflow import NodeFlow, node_flow
 from microgradx.paths import Paths
-from microgradx.reals import number
 from microgradx.verdicts import Limits
 
 

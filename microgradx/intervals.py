@@ -13,7 +13,7 @@ from math import ceil, floor, inf, isinf, nan, nextafter, pi
 from types import SimpleNamespace
 from typing import Any
 
-from microgradx import floats
+from microgradx._base import floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,9 +10,9 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from microgradx._base.nests import flat, nested, shape, show_shape
+from microgradx._base.reals import number
 from microgradx.engine import Value
-from microgradx.nests import flat, nested, shape, show_shape
-from microgradx.reals import number
 from microgradx.rows import dot, logsumexp, mean, sum
 
 

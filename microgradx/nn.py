@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from microgradx import rules
+from microgradx._base.reals import whole
 from microgradx.engine import Value
 from microgradx.losses import (
     binary_cross_entropy_with_logits,
@@ -22,7 +23,6 @@ from microgradx.losses import (
 )
 from microgradx.modules import Module, join, label_parts, sample_row, title
 from microgradx.norms import BatchNorm, LayerNorm, Residual
-from microgradx.reals import whole
 from microgradx.rows import Row, dot, dots
 from microgradx.weights import WeightsError
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from microgradx import engine, floats, rows
+from microgradx import engine, rows
+from microgradx._base import floats
+from microgradx._base.nests import nested, shape, show_shape
+from microgradx._base.reals import number, whole, within
 from microgradx.engine import Value
 from microgradx.modules import Module, join, sample_row, title
-from microgradx.nests import nested, shape, show_shape
-from microgradx.reals import number, whole, within
 from microgradx.rows import Row, dot
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from microgradx._base.reals import number, within
 from microgradx.engine import Value
-from microgradx.reals import number, within
 
 State = dict[str, list[Any]]
 

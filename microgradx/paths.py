@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from math import inf, log
 from typing import Any
 
+from microgradx._base.places import names_parameter, place
 from microgradx.engine import Edge, Value, order
-from microgradx.places import names_parameter, place
 from microgradx.wide import LARGE, SMALL, Wide, plus, times
 
 # What a factor is, and so what there is to blame or to thank.

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from math import log
 from typing import NamedTuple
 
+from microgradx._base.places import place
 from microgradx.engine import Value
 from microgradx.forward import Forward
 from microgradx.paths import Paths
-from microgradx.places import place
 from microgradx.wide import Wide, plus
 
 LN10 = log(10.0)

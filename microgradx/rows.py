@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any
 
-from microgradx import floats, rules
+from microgradx import rules
+from microgradx._base import floats
+from microgradx._base.reals import number
 from microgradx.engine import Value, data_of, maximum, minimum, record
-from microgradx.reals import number
 from microgradx.rules import Rule
 
 

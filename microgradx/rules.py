@@ -1,6 +1,6 @@
 """The table of primitives: one row an op, numbers only, never nodes.
 
-A row is a function in generic arithmetic over a namespace `xp` (`microgradx.floats` for floats,
+A row is a function in generic arithmetic over a namespace `xp` (`floats` in `_base` for floats,
 NumPy for arrays). It returns the value and then ∂value/∂operand for each operand, in order.
 Decorating it with `@rule(...)` is all it takes to make it a method of `Value` (or, written with
 an operator, its sign), to draw it, to differentiate it and to have it tested.

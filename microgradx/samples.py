@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from microgradx.nests import nested, shape
-from microgradx.reals import number
+from microgradx._base.nests import nested, shape
+from microgradx._base.reals import number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

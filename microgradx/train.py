@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from microgradx._base.nests import flat, nested, shape
+from microgradx._base.reals import whole
 from microgradx.engine import Value
 from microgradx.history import Epoch, History
 from microgradx.modules import Module
-from microgradx.nests import flat, nested, shape
 from microgradx.objectives import Metric, Objective, objective
 from microgradx.optim import Adam, Optimizer
 from microgradx.progress import Progress, ctrl_c
-from microgradx.reals import whole
 from microgradx.replay import Replay, record
 from microgradx.samples import pair
 from microgradx.watch import Watch, places

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from microgradx._base.places import element
 from microgradx.engine import Value
 from microgradx.modules import Module
 from microgradx.objectives import Metric
-from microgradx.places import element
 from microgradx.replay import Replay
 from microgradx.samples import outputs
 

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from microgradx import floats, nn, rules
+from microgradx import nn, rules
+from microgradx._base import floats
 from microgradx.bounds import Bounds, Interval, _backward, _forward, _history, _run
 from microgradx.engine import Value, apply, maximum, minimum, order
 from microgradx.rows import Row, apply_to_rows, dot, logsumexp

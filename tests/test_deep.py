@@ -8,7 +8,8 @@ from fractions import Fraction
 
 import pytest
 
-from microgradx import floats, rules
+from microgradx import rules
+from microgradx._base import floats
 from microgradx.deep import Deep, _wide, deep, partials
 from microgradx.rules import TABLE, Rule
 from microgradx.wide import LARGE, SMALL, Wide

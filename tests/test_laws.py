@@ -13,7 +13,8 @@ from itertools import pairwise
 
 import pytest
 
-from microgradx import Flow, Value, dot, floats, nn, rules, why
+from microgradx import Flow, Value, dot, nn, rules, why
+from microgradx._base import floats
 
 LOG_QUARTER = math.log10(0.25)
 

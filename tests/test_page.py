@@ -10,8 +10,6 @@ import re
 import struct
 
 import pytest
-from browser import contrasts
-from test_paths import random_graph
 
 import microgradx as mx
 from microgradx import Value, nn, page
@@ -21,6 +19,8 @@ from microgradx.explain import Explanation
 from microgradx.markup import short
 from microgradx.render import RendererNotFound, RenderingFailed
 from microgradx.timeline import Timeline
+from tests.browser import contrasts
+from tests.test_paths import random_graph
 
 HOSTILE = [
     "</script><img src=x onerror=document.title='owned'>",

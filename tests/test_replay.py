@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from replay_nets import NETS, by_loop, eager, gradient, replayed, styled, values
 
 import microgradx as mx
 from demos.plumbing import moons
 from microgradx.engine import Value
 from microgradx.replay import Replay, lift, record
+from tests.replay_nets import NETS, by_loop, eager, gradient, replayed, styled, values
 
 inf, nan = math.inf, math.nan
 

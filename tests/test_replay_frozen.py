@@ -5,11 +5,11 @@ import math
 import random
 
 import pytest
-from replay_nets import gradient, replayed
 
 import microgradx as mx
 from microgradx.engine import Value
 from microgradx.replay import FrozenBranch, record
+from tests.replay_nets import gradient, replayed
 
 w = Value(2.0, "w")
 

@@ -4,7 +4,12 @@ import random
 
 import numpy as np
 import pytest
-from replay_nets import (
+
+import microgradx as mx
+from demos.plumbing import moons
+from microgradx.engine import Value, order
+from microgradx.replay import lift, record
+from tests.replay_nets import (
     NETS,
     STYLES,
     batch_normalised,
@@ -15,11 +20,6 @@ from replay_nets import (
     styled,
     values,
 )
-
-import microgradx as mx
-from demos.plumbing import moons
-from microgradx.engine import Value, order
-from microgradx.replay import lift, record
 
 
 def products(replay):

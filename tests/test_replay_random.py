@@ -5,12 +5,12 @@ from operator import mul, neg
 
 import numpy as np
 import pytest
-from replay_nets import EXACT, SMOOTH, largest, random_graph, replayed, values
 
 from microgradx.engine import Value, apply
 from microgradx.replay import record
 from microgradx.rows import apply_to_rows
 from microgradx.rules import TABLE, rule
+from tests.replay_nets import EXACT, SMOOTH, largest, random_graph, replayed, values
 
 inf, nan = math.inf, math.nan
 GRAPHS, AT_ONCE = 2000, 250

@@ -4,10 +4,10 @@ import random
 
 import numpy as np
 import pytest
-from replay_nets import STYLES, Net, eager, flat, parameters, replayed, values
 
 import microgradx as mx
 from microgradx.replay import lift, record
+from tests.replay_nets import STYLES, Net, eager, flat, parameters, replayed, values
 
 KINDS = [
     "dense", "shared", "convolution", "residual", "gate", "norm", "mix", "reverse", "attention",

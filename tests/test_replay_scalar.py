@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from replay_nets import NETS, eager, replayed
 
 import microgradx as mx
 from microgradx.engine import Value, order
 from microgradx.replay import lift, record
+from tests.replay_nets import NETS, eager, replayed
 
 w = Value(2.0, "w")
 

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 import microgradx
-from microgradx import floats, rules
+from microgradx import rules
+from microgradx._base import floats
 from microgradx.check import check_gradients
 from microgradx.engine import Value, apply
 from microgradx.rows import apply_to_rows

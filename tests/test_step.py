@@ -8,11 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from test_paths import random_graph
 
 from microgradx import Value, dot, engine, logsumexp, nn, step, sum
 from microgradx.engine import order
 from microgradx.step import Visit
+from tests.test_paths import random_graph
 
 inf, nan = math.inf, math.nan
 

@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-from test_paths import random_graph
 
 from microgradx import Flow, Value, dot, logsumexp, nn, rules, step, sum, why
 from microgradx.engine import apply, order, record_lines
@@ -26,6 +25,7 @@ from microgradx.narration import (
 )
 from microgradx.screen import colour, screen
 from microgradx.stepper import COMMANDS, Stepper, subject, tree
+from tests.test_paths import random_graph
 
 NEURON = """
 from microgradx import Value

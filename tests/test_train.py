@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from microgradx import nn, progress
+from microgradx._base.nests import flat
 from microgradx.engine import Value
 from microgradx.history import Epoch, History
-from microgradx.nests import flat
 from microgradx.nn import MLP
 from microgradx.objectives import OBJECTIVES
 from microgradx.optim import SGD, Adam

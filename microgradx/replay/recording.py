@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from microgradx import engine
+from microgradx._base.nests import flat, nested, shape, show_shape
+from microgradx._base.places import element
 from microgradx.engine import PACKAGE, Value, callers_line, record_lines
-from microgradx.nests import flat, nested, shape, show_shape
-from microgradx.places import element
 from microgradx.replay.replay import Replay
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from microgradx import floats
+from microgradx._base import floats
 from microgradx.replay.views import Shape
 from microgradx.rules import Rule
 

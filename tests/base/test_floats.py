@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from microgradx import floats
+from microgradx._base import floats
 
 inf, nan = math.inf, math.nan
 
