@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from microgradx import nn, optim, step
-from microgradx.check import check_gradients
 from microgradx.draw import draw, draw_dot
 from microgradx.engine import Value, maximum, minimum, record_lines
-from microgradx.flow import Flow, why
+from microgradx.explain.check import check_gradients
+from microgradx.explain.comparison import compare
+from microgradx.explain.flow import Flow, why
 from microgradx.rows import dot, logsumexp, mean, sum, where
-from microgradx.whatif import compare
 
 __all__ = [
     "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum", "where",
@@ -18,7 +18,9 @@ __all__ = [
     "compare", "record_lines", "record", "lift", "fit",
 ]  # fmt: skip
 
-_LATE = {"record": "replay", "lift": "replay", "fit": "train", "bounds": "", "page": ""}
+_LATE = {  # the room that has it
+    "record": "replay", "lift": "replay", "fit": "train", "page": "", "bounds": "explain.bounds",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -28,4 +30,4 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     room = importlib.import_module(f"microgradx.{_LATE[name] or name}")
-    return getattr(room, name) if _LATE[name] else room
+    return getattr(room, name, room)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from microgradx._base.places import Place, place
 from microgradx.engine import Edge, Value, cut_off, with_cut_off
-from microgradx.paths import Paths
+from microgradx.explain.paths import Paths
 
 CROSSINGS = 150  # arrows more than boxes: of more, no eye follows one
 SPAN = 2500  # ranks: a layout of more takes seconds, then minutes

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from microgradx._base.places import Place, common_place, place
 from microgradx.diagram import Arrow, Box, Diagram
 from microgradx.engine import Value
-from microgradx.explain import Explanation
-from microgradx.flow import why
+from microgradx.explain.explanation import Explanation
+from microgradx.explain.flow import why
 from microgradx.markup import bold, clip, count, escape, font, row, short, swatch
 from microgradx.render import Picture
 from microgradx.shares import LINES, Shares

@@ -10,13 +10,13 @@ from textwrap import wrap
 from typing import Any
 from unicodedata import east_asian_width
 
-from microgradx.causes import name_of, show
 from microgradx.engine import Edge, Value
+from microgradx.explain.causes import name_of, show
+from microgradx.explain.extended import Wide
+from microgradx.explain.paths import partner
 from microgradx.markup import count, short
-from microgradx.paths import partner
 from microgradx.rules import Rule
 from microgradx.timeline import Moment, Timeline
-from microgradx.wide import Wide
 
 # `w`, `layers.0.weight[2,1]`, `layers.0[2].z`, `mul(-6)`
 PLAIN_NAME = re.compile(r"[\w.]+(\[[\d,]*\][\w.]*)*(\([^()]*\))?")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from microgradx.causes import made_at
 from microgradx.engine import Edge
+from microgradx.explain.causes import made_at
 from microgradx.narration import (
     addition,
     bracketed,

@@ -12,12 +12,12 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from microgradx.engine import Edge, Value
-from microgradx.explain import Explanation
-from microgradx.flow import Flow
+from microgradx.explain.explanation import Explanation
+from microgradx.explain.extended import Wide, times
+from microgradx.explain.flow import Flow
+from microgradx.explain.paths import Paths
 from microgradx.narration import called, clean
-from microgradx.paths import Paths
 from microgradx.timeline import Moment, Timeline
-from microgradx.wide import Wide, times
 
 
 class Line(NamedTuple):

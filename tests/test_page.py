@@ -13,14 +13,14 @@ import pytest
 
 import microgradx as mx
 from microgradx import Value, nn, page
-from microgradx.causes import name_of
 from microgradx.engine import order
-from microgradx.explain import Explanation
+from microgradx.explain.causes import name_of
+from microgradx.explain.explanation import Explanation
 from microgradx.markup import short
 from microgradx.render import RendererNotFound, RenderingFailed
 from microgradx.timeline import Timeline
 from tests.browser import contrasts
-from tests.test_paths import random_graph
+from tests.explain.test_paths import random_graph
 
 HOSTILE = [
     "</script><img src=x onerror=document.title='owned'>",

@@ -19,8 +19,8 @@ import pytest
 import microgradx
 from microgradx import rules
 from microgradx._base import floats
-from microgradx.check import check_gradients
 from microgradx.engine import Value, apply
+from microgradx.explain.check import check_gradients
 from microgradx.rows import apply_to_rows
 from microgradx.rules import TABLE, Rule, rule
 

@@ -7,8 +7,8 @@ import pytest
 import microgradx as mx
 from microgradx.draw import VERMILLION
 from microgradx.engine import order
-from microgradx.flow import why
-from microgradx.paths import Paths
+from microgradx.explain.flow import why
+from microgradx.explain.paths import Paths
 from microgradx.shares import AWAY, DARK, STRONGER, WEAKER, Shares
 
 

@@ -12,7 +12,7 @@ import pytest
 from microgradx import Value, dot, engine, logsumexp, nn, step, sum
 from microgradx.engine import order
 from microgradx.step import Visit
-from tests.test_paths import random_graph
+from tests.explain.test_paths import random_graph
 
 inf, nan = math.inf, math.nan
 

@@ -25,7 +25,7 @@ from microgradx.narration import (
 )
 from microgradx.screen import colour, screen
 from microgradx.stepper import COMMANDS, Stepper, subject, tree
-from tests.test_paths import random_graph
+from tests.explain.test_paths import random_graph
 
 NEURON = """
 from microgradx import Value

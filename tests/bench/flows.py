@@ -10,7 +10,7 @@ from statistics import median
 
 from microgradx import Flow, nn, why
 from microgradx.engine import Value
-from microgradx.forward import Forward
+from microgradx.explain.tangents import Forward
 from tests.bench import moons, random_graph
 from tests.bench.timing import Line, collector, in_turns
 

@@ -6,10 +6,10 @@ import pytest
 
 import microgradx as mx
 from microgradx import Flow, Value, why
-from microgradx.flow import Limits
-from microgradx.forward import Forward
-from microgradx.paths import Paths
-from microgradx.reference import output_layer, reference
+from microgradx.explain.flow import Limits
+from microgradx.explain.paths import Paths
+from microgradx.explain.reference import output_layer, reference
+from microgradx.explain.tangents import Forward
 
 
 def beside(node, output):

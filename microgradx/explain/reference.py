@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from microgradx._base.places import place
 from microgradx.engine import Value
-from microgradx.forward import Forward
-from microgradx.paths import Paths
-from microgradx.wide import Wide, plus
+from microgradx.explain.extended import Wide, plus
+from microgradx.explain.paths import Paths
+from microgradx.explain.tangents import Forward
 
 LN10 = log(10.0)
 

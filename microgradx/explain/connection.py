@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from microgradx.causes import made_at, name_of
 from microgradx.engine import Value, cut_off, with_cut_off
+from microgradx.explain.causes import made_at, name_of
 from microgradx.markup import count
 
 

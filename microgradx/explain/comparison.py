@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from microgradx.causes import show
 from microgradx.engine import Value
-from microgradx.explain import Explanation
-from microgradx.flow import Flow
+from microgradx.explain.causes import show
+from microgradx.explain.explanation import Explanation
+from microgradx.explain.flow import Flow
 
 
 class Comparison:

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from math import isfinite
 
 from microgradx._base.reals import number
-from microgradx.causes import name_of
 from microgradx.engine import Edge, Value
-from microgradx.explain import Explanation
-from microgradx.nodeflow import NodeFlow, node_flow
-from microgradx.paths import Paths
-from microgradx.verdicts import Limits
+from microgradx.explain.causes import name_of
+from microgradx.explain.explanation import Explanation
+from microgradx.explain.nodeflow import NodeFlow, node_flow
+from microgradx.explain.paths import Paths
+from microgradx.explain.verdicts import Limits
 
 
 class Flow:

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from microgradx._base import floats
+from microgradx.explain.extended import LOG2, Wide
 from microgradx.rules import Rule
-from microgradx.wide import LOG2, Wide
 
 TINY = 1e-28
 CONTEXT = Context(prec=30, Emin=-MAX_EMAX, Emax=MAX_EMAX, traps=[Underflow])

@@ -11,7 +11,8 @@ from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from microgradx.causes import (
+from microgradx.engine import Edge, Value
+from microgradx.explain.causes import (
     carried,
     cause_of_zero,
     made_at,
@@ -20,12 +21,11 @@ from microgradx.causes import (
     provenance,
     show,
 )
-from microgradx.engine import Edge, Value
-from microgradx.forward import EXACT, Forward
-from microgradx.nodeflow import NodeFlow
-from microgradx.paths import Paths
-from microgradx.reference import Reference, reference
-from microgradx.wide import Wide, times
+from microgradx.explain.extended import Wide, times
+from microgradx.explain.nodeflow import NodeFlow
+from microgradx.explain.paths import Paths
+from microgradx.explain.reference import Reference, reference
+from microgradx.explain.tangents import EXACT, Forward
 
 if TYPE_CHECKING:
     from fractions import Fraction

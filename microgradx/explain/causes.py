@@ -7,8 +7,8 @@ from os.path import basename
 from typing import Any, NamedTuple
 
 from microgradx.engine import Edge, Value
-from microgradx.paths import Paths, partner
-from microgradx.wide import Wide, plus, product
+from microgradx.explain.extended import Wide, plus, product
+from microgradx.explain.paths import Paths, partner
 
 
 class Origin(NamedTuple):
@@ -74,7 +74,7 @@ def _smooth_there(edge: Edge, paths: Paths) -> bool:
 
 def true_partial(edge: Edge, paths: Paths) -> Wide:
     """The local derivative of an edge without underflow; decimal.Underflow if it is too small."""
-    from microgradx.deep import partials  # seldom needed, and slow to load
+    from microgradx.explain.deep import partials  # seldom needed, and slow to load
 
     node, rule = edge.node, edge.node.rule
     assert rule is not None

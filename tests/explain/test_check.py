@@ -6,8 +6,8 @@ import random
 import pytest
 
 from microgradx import rules
-from microgradx.check import GradientMismatch, check_gradients
 from microgradx.engine import Value, maximum, record
+from microgradx.explain.check import GradientMismatch, check_gradients
 from microgradx.rows import dot, logsumexp, mean
 from microgradx.rows import sum as sum_of
 

@@ -13,8 +13,8 @@ from math import ldexp, log10
 from typing import TYPE_CHECKING
 
 from microgradx.engine import Value
-from microgradx.paths import Paths
-from microgradx.wide import LARGE, SMALL, Wide, plus, product, quotient, times
+from microgradx.explain.extended import LARGE, SMALL, Wide, plus, product, quotient, times
+from microgradx.explain.paths import Paths
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -6,12 +6,12 @@ import pytest
 
 from microgradx import Value, dot, logsumexp, maximum, minimum, why
 from microgradx import sum as total
-from microgradx.causes import carried, cause_of_zero, name_of, origins, provenance, show
 from microgradx.engine import apply, order
-from microgradx.paths import Paths
+from microgradx.explain.causes import carried, cause_of_zero, name_of, origins, provenance, show
+from microgradx.explain.extended import Wide
+from microgradx.explain.paths import Paths
 from microgradx.rules import Rule
-from microgradx.wide import Wide
-from tests.test_paths import few_paths
+from tests.explain.test_paths import few_paths
 
 
 def causes(output):

@@ -9,16 +9,16 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, ClassVar
 
-from microgradx.causes import made_at, name_of, show
-from microgradx.connection import unconnected
 from microgradx.engine import Edge, Value
-from microgradx.forward import Forward
+from microgradx.explain.causes import made_at, name_of, show
+from microgradx.explain.connection import unconnected
+from microgradx.explain.extended import Wide, times
+from microgradx.explain.nodeflow import NodeFlow, Repair, node_flow
+from microgradx.explain.paths import Paths
+from microgradx.explain.staleness import NOT_RUN, staleness
+from microgradx.explain.tangents import Forward
+from microgradx.explain.verdicts import Case, Finding, Limits, verdict_on
 from microgradx.markup import clip, count
-from microgradx.nodeflow import NodeFlow, Repair, node_flow
-from microgradx.paths import Paths
-from microgradx.staleness import NOT_RUN, staleness
-from microgradx.verdicts import Case, Finding, Limits, verdict_on
-from microgradx.wide import Wide, times
 
 LN10 = math.log(10.0)
 WIDTH = 100  # columns

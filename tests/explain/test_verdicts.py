@@ -3,7 +3,7 @@
 import pytest
 
 from microgradx import Flow, Value, record_lines, render, why
-from microgradx.explain import MEANING, Explanation
+from microgradx.explain.explanation import MEANING, Explanation
 
 
 def run(x, y, times=1):

@@ -9,9 +9,9 @@ import pytest
 import microgradx as mx
 from microgradx import Value, dot, maximum
 from microgradx.engine import order
-from microgradx.forward import Forward
-from microgradx.paths import KINDS, Paths, loss_part, partner
-from microgradx.wide import Wide, plus, times
+from microgradx.explain.extended import Wide, plus, times
+from microgradx.explain.paths import KINDS, Paths, loss_part, partner
+from microgradx.explain.tangents import Forward
 
 
 def random_graph(seed, ops=12):

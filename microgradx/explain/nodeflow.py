@@ -6,8 +6,8 @@ from math import inf, isfinite, log
 from typing import NamedTuple
 
 from microgradx.engine import Edge, Value
-from microgradx.paths import Paths
-from microgradx.wide import Wide, quotient
+from microgradx.explain.extended import Wide, quotient
+from microgradx.explain.paths import Paths
 
 LN10 = log(10.0)
 

@@ -10,9 +10,9 @@ import pytest
 
 from microgradx import rules
 from microgradx._base import floats
-from microgradx.deep import Deep, _wide, deep, partials
+from microgradx.explain.deep import Deep, _wide, deep, partials
+from microgradx.explain.extended import LARGE, SMALL, Wide
 from microgradx.rules import TABLE, Rule
-from microgradx.wide import LARGE, SMALL, Wide
 from tests.test_rules import FAR, examples
 
 E = math.log10(math.e)  # decades of one neper

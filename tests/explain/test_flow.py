@@ -8,9 +8,9 @@ import pytest
 
 import microgradx as mx
 from microgradx import Flow, Value, why
-from microgradx.forward import Forward
-from tests import planted
-from tests.test_paths import few_paths
+from microgradx.explain.tangents import Forward
+from tests.explain import planted
+from tests.explain.test_paths import few_paths
 
 
 @pytest.mark.parametrize("name", planted.CAUSES)

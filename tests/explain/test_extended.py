@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from microgradx.wide import LARGE, SMALL, Wide, plus, product, quotient, times
+from microgradx.explain.extended import LARGE, SMALL, Wide, plus, product, quotient, times
 
 inf, nan = math.inf, math.nan
 MANTISSAS = [SMALL, 3e-100, 1e-60, 0.5, 1.0, 1.5, 1e60, 7e99, LARGE]

@@ -15,7 +15,7 @@ from typing import Any
 
 from microgradx._base.places import names_parameter, place
 from microgradx.engine import Edge, Value, order
-from microgradx.wide import LARGE, SMALL, Wide, plus, times
+from microgradx.explain.extended import LARGE, SMALL, Wide, plus, times
 
 # What a factor is, and so what there is to blame or to thank.
 KINDS = (

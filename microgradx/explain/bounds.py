@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from microgradx._base import floats
 from microgradx._base.reals import number
 from microgradx.engine import Value, order
-from microgradx.intervals import Interval, hull, interval, intervals, meet, widened
+from microgradx.explain.intervals import Interval, hull, interval, intervals, meet, widened
 from microgradx.rules import Rule
 
 Point = dict[Value, float]

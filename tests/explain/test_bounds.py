@@ -12,8 +12,8 @@ import pytest
 
 from microgradx import nn, rules
 from microgradx._base import floats
-from microgradx.bounds import Bounds, Interval, _backward, _forward, _history, _run
 from microgradx.engine import Value, apply, maximum, minimum, order
+from microgradx.explain.bounds import Bounds, Interval, _backward, _forward, _history, _run
 from microgradx.rows import Row, apply_to_rows, dot, logsumexp
 from microgradx.rules import TABLE, rule
 

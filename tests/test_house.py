@@ -1,0 +1,83 @@
+"""The house: imports run downwards through its floors, without a circle anywhere."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import microgradx
+
+PACKAGE = Path(microgradx.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+NUMPY = {"replay", "train", "watch.py", "train.py"}  # the packages that load NumPy; nobody loads them unasked
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a file: "microgradx.explain.paths"; of a folder's face, the folder's."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in FILES}
+
+
+def imported(source: str, package: str) -> list[str]:
+    """The dotted names of all that `source`, lying in `package`, imports, wherever it does so."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            base = parents[: len(parents) - node.level + 1] if node.level else []
+            base += [node.module] if node.module else []
+            names += [".".join((*base, alias.name)) for alias in node.names]
+    return names
+
+
+def modules_imported(path: Path) -> set[str]:
+    """The modules of the package that a file imports from."""
+    package = name_of(path) if path.stem == "__init__" else name_of(path).rpartition(".")[0]
+    names = imported(path.read_text(encoding="utf-8"), package)
+    return {name if name in MODULES else name.rpartition(".")[0] for name in names} & {*MODULES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_imports_itself_however_long_the_way(path):
+    behind, reached = [name_of(path)], set()
+    for name in behind:  # which grows meanwhile
+        fresh = modules_imported(MODULES[name]) - reached - {"microgradx"}
+        reached |= fresh
+        behind += sorted(fresh)
+    assert name_of(path) not in reached
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_loading_a_room_loads_neither_numpy_nor_graphviz(path):
+    top_level = ast.parse(path.read_text(encoding="utf-8"))
+    top_level.body = [x for x in top_level.body if isinstance(x, (ast.Import, ast.ImportFrom))]
+    loaded = {name.split(".")[0] for name in imported(ast.unparse(top_level), "microgradx")}
+    assert "graphviz" not in loaded
+    assert "numpy" not in loaded or path.relative_to(PACKAGE).parts[0] in NUMPY
+
+
+def test_the_reading_of_imports_sees_every_form():
+    source = "\n".join(
+        (
+            "import microgradx.engine",
+            "from microgradx import nn",
+            "from . import optim",
+            "from .flow import why",
+            "from ..pictures import draw",
+            "def late():",
+            "    from microgradx.step import page",
+        )
+    )
+    assert imported(source, "microgradx.replay") == [
+        "microgradx.engine",
+        "microgradx.nn",
+        "microgradx.replay.optim",
+        "microgradx.replay.flow.why",
+        "microgradx.pictures.draw",
+        "microgradx.step.page",
+    ]
