@@ -20,7 +20,7 @@ from types import ModuleType
 
 from demos import index
 from demos.plumbing import Board, ClaimFails, Item, show
-from microgradx.render import RendererNotFound, RenderingFailed
+from microgradx.pictures.render import RendererNotFound, RenderingFailed
 
 CLAIMS = (
     "linear_stack",

@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 
 from microgradx import page
 from microgradx.engine import Value
-from microgradx.render import BUNDLED, Picture, RendererNotFound, find_renderer, write_whole
+from microgradx.pictures.render import (
+    BUNDLED,
+    Picture,
+    RendererNotFound,
+    find_renderer,
+    write_whole,
+)
 
 SPECIES = ("setosa", "versicolor", "virginica")
 BLUE, ORANGE, GREEN, INK, GREY = "#0072b2", "#c04e00", "#007a5a", "#1a1a1a", "#8a8a8a"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from microgradx import nn, optim, step
-from microgradx.draw import draw, draw_dot
 from microgradx.engine import Value, maximum, minimum, record_lines
 from microgradx.explain.check import check_gradients
 from microgradx.explain.comparison import compare
 from microgradx.explain.flow import Flow, why
+from microgradx.pictures.sheet import draw, draw_dot
 from microgradx.rows import dot, logsumexp, mean, sum, where
 
 __all__ = [

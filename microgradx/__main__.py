@@ -12,11 +12,11 @@ import traceback
 from pathlib import Path
 
 from microgradx import rules
-from microgradx.draw import draw
 from microgradx.engine import Value
 from microgradx.narration import sweep
 from microgradx.page import save
-from microgradx.render import RendererNotFound, RenderingFailed
+from microgradx.pictures.render import RendererNotFound, RenderingFailed
+from microgradx.pictures.sheet import draw
 from microgradx.screen import colour, plain, screen
 from microgradx.stepper import Stepper
 

@@ -14,7 +14,7 @@ from microgradx.engine import Edge, Value
 from microgradx.explain.causes import name_of, show
 from microgradx.explain.extended import Wide
 from microgradx.explain.paths import partner
-from microgradx.markup import count, short
+from microgradx.pictures.markup import count, short
 from microgradx.rules import Rule
 from microgradx.timeline import Moment, Timeline
 

@@ -18,16 +18,16 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microgradx.diagram import Arrow, Box, Diagram
-from microgradx.draw import FOLD_ABOVE, Sheet, checked, decade, own_label
 from microgradx.engine import Edge, Value
 from microgradx.explain.causes import made_at, name_of
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.extended import times
 from microgradx.explain.flow import Flow
-from microgradx.markup import bold, count, escape, font, row, short
 from microgradx.narration import bracketed, derivative, reach
-from microgradx.render import render, write_whole
+from microgradx.pictures.diagram import Arrow, Box, Diagram
+from microgradx.pictures.markup import bold, count, escape, font, row, short
+from microgradx.pictures.render import render, write_whole
+from microgradx.pictures.sheet import FOLD_ABOVE, Sheet, checked, decade, own_label
 from microgradx.stepper import path_products
 from microgradx.timeline import Moment, Timeline
 

@@ -20,7 +20,7 @@ import pytest
 
 from demos.__main__ import CLAIMS, DEMOS, main
 from demos.plumbing import SPECIES, Board, ClaimFails, Item, iris, moons
-from microgradx.render import BUNDLED, RendererNotFound, find_renderer
+from microgradx.pictures.render import BUNDLED, RendererNotFound, find_renderer
 
 FOLDER = Path(importlib.import_module("demos").__file__).parent
 GALLERY = FOLDER / "gallery"

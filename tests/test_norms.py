@@ -11,7 +11,7 @@ import microgradx as mx
 from microgradx import nn
 from microgradx.engine import Value, order
 from microgradx.nn import MLP, BatchNorm, Layer, LayerNorm, Module, Residual, WeightsError
-from microgradx.render import RendererNotFound, find_renderer
+from microgradx.pictures.render import RendererNotFound, find_renderer
 from microgradx.replay import FrozenBranch
 
 X = [[0.5, -1.5, 2.0], [1.25, 0.75, -0.5], [-2.0, 3.0, 1.0], [0.25, -0.25, 4.0]]

@@ -16,8 +16,8 @@ from microgradx import Value, nn, page
 from microgradx.engine import order
 from microgradx.explain.causes import name_of
 from microgradx.explain.explanation import Explanation
-from microgradx.markup import short
-from microgradx.render import RendererNotFound, RenderingFailed
+from microgradx.pictures.markup import short
+from microgradx.pictures.render import RendererNotFound, RenderingFailed
 from microgradx.timeline import Timeline
 from tests.browser import contrasts
 from tests.explain.test_paths import random_graph

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from microgradx import nn, render, weights
+from microgradx import nn, weights
 from microgradx.engine import Value
 from microgradx.modules import IncompatibleKeys
 from microgradx.nn import MLP, Layer, Module, Neuron, WeightsError
+from microgradx.pictures import render
 
 SUFFIXES = [".npz", ".safetensors"]
 EDGES = [-0.0, 5e-324, 1.7976931348623157e308, float("inf"), float("-inf"), float("nan"), 0.1]

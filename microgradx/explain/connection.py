@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from microgradx.engine import Value, cut_off, with_cut_off
 from microgradx.explain.causes import made_at, name_of
-from microgradx.markup import count
+from microgradx.pictures.markup import count
 
 
 def unconnected(node: Value, output: Value, nodes: list[Value]) -> tuple[str, list[str]]:

@@ -18,7 +18,7 @@ from microgradx.explain.paths import Paths
 from microgradx.explain.staleness import NOT_RUN, staleness
 from microgradx.explain.tangents import Forward
 from microgradx.explain.verdicts import Case, Finding, Limits, verdict_on
-from microgradx.markup import clip, count
+from microgradx.pictures.markup import clip, count
 
 LN10 = math.log(10.0)
 WIDTH = 100  # columns

@@ -2,8 +2,9 @@
 
 import pytest
 
-from microgradx import Flow, Value, record_lines, render, why
+from microgradx import Flow, Value, record_lines, why
 from microgradx.explain.explanation import MEANING, Explanation
+from microgradx.pictures import render
 
 
 def run(x, y, times=1):

@@ -16,7 +16,7 @@ import microgradx as mx
 from microgradx import dot, draw, draw_dot, rules
 from microgradx import sum as sum_of
 from microgradx.engine import Value, apply, order
-from microgradx.render import find_renderer
+from microgradx.pictures.render import find_renderer
 
 inf, nan = math.inf, math.nan
 SVG = "{http://www.w3.org/2000/svg}"

@@ -16,13 +16,13 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from microgradx._base.places import Place, common_place, place
-from microgradx.diagram import Arrow, Box, Diagram
 from microgradx.engine import Value
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.flow import why
-from microgradx.markup import bold, clip, count, escape, font, row, short, swatch
-from microgradx.render import Picture
-from microgradx.shares import LINES, Shares
+from microgradx.pictures.diagram import Arrow, Box, Diagram
+from microgradx.pictures.markup import bold, clip, count, escape, font, row, short, swatch
+from microgradx.pictures.render import Picture
+from microgradx.pictures.shares import LINES, Shares
 
 if TYPE_CHECKING:
     import graphviz
@@ -63,7 +63,7 @@ def draw(
     without:    nodes to leave out, such as `model.parameters()`
     fold_above: with more nodes than this, neurons, then layers, are drawn as one box each
     direction:  in which the computation runs: "LR", "TB", "RL" or "BT"
-    renderer:   the program that renders, see `microgradx.render.find_renderer`
+    renderer:   the program that renders, see `microgradx.pictures.render.find_renderer`
 
     Neurons and layers are known by their nodes' labels, `layer[i]` and `layer.weight[i,j]`.
     A TypeError if `output` is no Value, a ValueError for another direction or a fold below 1.

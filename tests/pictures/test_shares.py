@@ -5,11 +5,11 @@ import re
 import pytest
 
 import microgradx as mx
-from microgradx.draw import VERMILLION
 from microgradx.engine import order
 from microgradx.explain.flow import why
 from microgradx.explain.paths import Paths
-from microgradx.shares import AWAY, DARK, STRONGER, WEAKER, Shares
+from microgradx.pictures.shares import AWAY, DARK, STRONGER, WEAKER, Shares
+from microgradx.pictures.sheet import VERMILLION
 
 
 def two_ways():

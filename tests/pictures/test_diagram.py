@@ -8,8 +8,8 @@ import pytest
 import microgradx as mx
 from microgradx import dot, maximum
 from microgradx import sum as sum_of
-from microgradx.diagram import FOLDS, Diagram
 from microgradx.engine import Edge, Value, order
+from microgradx.pictures.diagram import FOLDS, Diagram
 
 inf, nan = math.inf, math.nan
 LIMITS = (300, 60, 40, 24, 12, 8, 5, 4, 3, 2, 1)

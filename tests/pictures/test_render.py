@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from microgradx import render as rendering
-from microgradx.render import (
+from microgradx.pictures import render as rendering
+from microgradx.pictures.render import (
     BUNDLED,
     Picture,
     RendererNotFound,
