@@ -7,7 +7,7 @@ that of w2 is 0 because x2 is 0: an input that is off teaches its weight nothing
 
 import microgradx as mx
 from demos.plumbing import Board
-from microgradx.narration import sweep
+from microgradx.step.words import sweep
 
 
 def run(board: Board) -> str:

@@ -108,8 +108,8 @@ class Board:
         self._wrote(Item("picture", caption, f"{name}.svg", picture.summary))
 
     def page(self, name: str, output: Value, caption: str, **options: Any) -> None:
-        """A page that steps through a computation; the options are those of `page.page`."""
-        page.save(output, self.out / f"{name}.html", renderer=_bundled(), **options)
+        """A page that steps through a computation; the options are those of `page`."""
+        page(output, renderer=_bundled(), **options).save(self.out / f"{name}.html")
         self._wrote(Item("page", caption, f"{name}.html"))
 
     def plot(

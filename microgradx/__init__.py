@@ -19,7 +19,8 @@ __all__ = [
 ]  # fmt: skip
 
 _LATE = {  # the room that has it
-    "record": "replay", "lift": "replay", "fit": "train", "page": "", "bounds": "explain.bounds",
+    "record": "replay", "lift": "replay", "fit": "train", "page": "step",
+    "bounds": "explain.bounds",
 }  # fmt: skip
 
 

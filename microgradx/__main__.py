@@ -13,12 +13,12 @@ from pathlib import Path
 
 from microgradx import rules
 from microgradx.engine import Value
-from microgradx.narration import sweep
-from microgradx.page import save
 from microgradx.pictures.render import RendererNotFound, RenderingFailed
 from microgradx.pictures.sheet import draw
-from microgradx.screen import colour, plain, screen
-from microgradx.stepper import Stepper
+from microgradx.step.html import page
+from microgradx.step.terminal import colour, plain, screen
+from microgradx.step.walk import Stepper
+from microgradx.step.words import sweep
 
 DEFAULT_NAME = "loss"
 
@@ -89,7 +89,7 @@ def _draw(chosen: argparse.Namespace) -> int:
 
 def _page(chosen: argparse.Namespace) -> int:
     file, name = parsed(chosen.target)
-    print(save(value_of(file, name), chosen.out or Path(file).with_suffix(".html")))
+    print(page(value_of(file, name)).save(chosen.out or Path(file).with_suffix(".html")))
     return 0
 
 

@@ -16,7 +16,7 @@ from microgradx import rules
 from microgradx._base import floats
 from microgradx._base.reals import number
 from microgradx.rules import Rule
-from microgradx.step import Visit, paused, visit
+from microgradx.step.conditions import Visit, paused, visit
 
 PACKAGE = os.path.dirname(__file__) + os.sep
 MISSING = object()  # an operand that was left out

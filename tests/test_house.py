@@ -11,11 +11,6 @@ PACKAGE = Path(microgradx.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 # The packages that load NumPy; nobody loads them unasked.
 NUMPY = {"replay", "train", "watch.py", "train.py"}
-    "replay",
-    "train",
-    "watch.py",
-    "train.py",
-}  # the packages that load NumPy; nobody loads them unasked
 
 
 def name_of(path: Path) -> str:

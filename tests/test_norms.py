@@ -347,7 +347,7 @@ def test_a_norm_can_be_laid_out(make, fold):
     loss.backward()
     for direction in ("LR", "TB"):
         assert "</svg>" in mx.draw(loss, fold_above=fold, direction=direction).svg()
-    assert "</svg>" in mx.page.page(loss, fold_above=fold)
+    assert "</svg>" in mx.page(loss, fold_above=fold)
 
 
 def test_the_labels_are_those_of_the_mean_and_the_variance():

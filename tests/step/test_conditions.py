@@ -11,7 +11,7 @@ import pytest
 
 from microgradx import Value, dot, engine, logsumexp, nn, step, sum
 from microgradx.engine import order
-from microgradx.step import Visit
+from microgradx.step.conditions import Visit
 from tests.explain.test_paths import random_graph
 
 inf, nan = math.inf, math.nan

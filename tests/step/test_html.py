@@ -18,9 +18,10 @@ from microgradx.explain.causes import name_of
 from microgradx.explain.explanation import Explanation
 from microgradx.pictures.markup import short
 from microgradx.pictures.render import RendererNotFound, RenderingFailed
-from microgradx.timeline import Timeline
-from tests.browser import contrasts
+from microgradx.step.html import SHADES
+from microgradx.step.moments import Timeline
 from tests.explain.test_paths import random_graph
+from tests.step.browser import contrasts
 
 HOSTILE = [
     "</script><img src=x onerror=document.title='owned'>",
@@ -78,7 +79,7 @@ def detached():
 def shades():
     """Gradients of as many decades as there are shades, and one of 0."""
     h = Value(1.0, "x")
-    for i in range(page.SHADES - 1):
+    for i in range(SHADES - 1):
         h = h * 0.1
         h.label = f"h{i}"
     return h + (Value(-1.0, "off").relu() * Value(1.0, "w"))
@@ -189,7 +190,7 @@ def test_next_stop():
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_page_asks_for_nothing(name):
-    text = page.page(GRAPHS[name]()).replace("http://www.w3.org/2000/svg", "")
+    text = page(GRAPHS[name]()).replace("http://www.w3.org/2000/svg", "")
     text = text.replace("http://www.w3.org/1999/xlink", "")
     markup = re.sub(r"<script.*?</script>|>[^<]*<", "><", text, flags=re.DOTALL)
     assert not re.search(r"\b(src|href|srcset|action|data|poster|xlink:href)\s*=", markup)
@@ -201,7 +202,7 @@ def test_page_asks_for_nothing(name):
 
 
 def test_policy_forbids_all_but_its_own():
-    text = page.page(neuron())
+    text = page(neuron())
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
@@ -215,8 +216,8 @@ def test_policy_forbids_all_but_its_own():
 @pytest.mark.parametrize("label", HOSTILE)
 def test_hostile_text_stays_text(label):
     x = Value(2.0, label)
-    text = page.page(x * x, title=label)
-    plain = page.page(Value(2.0, "x") * 1.0, title="x")
+    text = page(x * x, title=label)
+    plain = page(Value(2.0, "x") * 1.0, title="x")
     for tag in ("<script", "</script", "<svg", "<img", "<iframe", "<style", "<!--", '"boxes"'):
         assert text.count(tag) == plain.count(tag), tag
     assert text.encode().decode() == text
@@ -227,7 +228,7 @@ def test_hostile_text_stays_text(label):
 
 
 def test_lecture_page_is_small():
-    assert len(page.page(neuron()).encode()) <= 60_000
+    assert len(page(neuron()).encode()) <= 60_000
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -235,7 +236,7 @@ def test_grads_are_left_alone_and_told(name):
     output = GRAPHS[name]()
     for i, node in enumerate(order(output)):
         node.grad = 100.0 + i
-    text = page.page(output)
+    text = page(output)
     assert [node.grad for node in order(output)] == [100.0 + i for i in range(len(order(output)))]
     told = [float(box["grad"]) for box in data_of(text)["boxes"] if "apart" not in box]
     assert all(map(same, told, swept(output).values())) and len(told) == len(order(output))
@@ -247,7 +248,7 @@ def test_grads_are_left_alone_and_told(name):
 ])  # fmt: skip
 def test_errors_are_those_of_draw(options, tmp_path):
     with pytest.raises(Exception) as ours:
-        page.save(neuron(), tmp_path / "new" / "page.html", **options)
+        page(neuron(), **options).save(tmp_path / "new" / "page.html")
     with pytest.raises(Exception) as theirs:
         mx.draw(neuron(), **options).svg()
     assert (ours.type, str(ours.value)) == (theirs.type, str(theirs.value))
@@ -257,34 +258,36 @@ def test_errors_are_those_of_draw(options, tmp_path):
 @pytest.mark.parametrize("output", [None, 3.0, [Value(1.0)], "loss"])
 def test_output_is_a_value(output):
     with pytest.raises(TypeError, match="takes the Value at the end of a graph"):
-        page.page(output)
+        page(output)
 
 
 def test_without_the_output(tmp_path):
     output = neuron()
     with pytest.raises(ValueError, match="the output itself"):
-        page.page(output, without=[output])
+        page(output, without=[output])
 
 
 def test_nothing_half_written(tmp_path, monkeypatch):
     path = tmp_path / "step.html"
     path.write_text("the old one")
     for error in (RendererNotFound, RenderingFailed):
-        monkeypatch.setattr(page, "render", lambda *_, error=error: (_ for _ in ()).throw(error()))
+        monkeypatch.setattr(
+            "microgradx.step.html.render", lambda *_, error=error: (_ for _ in ()).throw(error())
+        )
         with pytest.raises(error):
-            page.save(neuron(), path)
+            page(neuron()).save(path)
     assert [*tmp_path.iterdir()] == [path] and path.read_text() == "the old one"
 
 
 def test_save_makes_folders_and_a_suffix(tmp_path):
-    path = page.save(neuron(), tmp_path / "a" / "step", title="Lecture <1>")
+    path = page(neuron(), title="Lecture <1>").save(tmp_path / "a" / "step")
     assert path == tmp_path / "a" / "step.html" and [*path.parent.iterdir()] == [path]
     assert "<title>Lecture &lt;1&gt;</title>" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("direction", ["LR", "TB", "RL", "BT"])
 def test_direction(direction):
-    text = page.page(neuron(), direction=direction)
+    text = page(neuron(), direction=direction)
     at = {
         name: [float(x) for x in re.search(r'<text[^>]* x="([^"]*)" y="([^"]*)"', group).groups()]
         for name, group in re.findall(r'<g id="(n\d+)" class="node">(.*?)</g>', text, re.DOTALL)
@@ -297,23 +300,23 @@ def test_direction(direction):
 
 def test_folds_and_what_is_left_out():
     output = network()
-    boxes = data_of(page.page(output))["boxes"]
+    boxes = data_of(page(output))["boxes"]
     assert len(order(output)) > 300 > len(boxes) and any("fold" in box for box in boxes)
     hidden = [node for node in order(output) if not node.inputs]
-    shown = data_of(page.page(output, without=hidden, fold_above=10**6))["boxes"]
+    shown = data_of(page(output, without=hidden, fold_above=10**6))["boxes"]
     assert len(shown) == len(order(output)) - len(hidden)
     behind = mx.sum([(Value(0.1 * i, f"a[{i}]") * 2.0).tanh() for i in range(200)]).detach()
-    assert data_of(page.page(behind * Value(2.0, "w")))["boxes"]
+    assert data_of(page(behind * Value(2.0, "w")))["boxes"]
 
 
 def test_labels_of_the_readers():
-    text = page.page(neuron(), label=lambda node: f"<{node.op}>")
+    text = page(neuron(), label=lambda node: f"<{node.op}>")
     assert "&lt;tanh&gt;" in text and "<tanh>" not in text
 
 
 def test_shades_cover_the_scale():
-    used = {box["shade"] for box in data_of(page.page(shades()))["boxes"]}
-    assert used == {*range(page.SHADES), "zero"}
+    used = {box["shade"] for box in data_of(page(shades()))["boxes"]}
+    assert used == {*range(SHADES), "zero"}
 
 
 # --- in a browser ---------------------------------------------------------------------------------
@@ -327,7 +330,7 @@ def saved(tmp_path_factory):
     def save(name, make=None, **options):
         if name not in known:
             output = (make or GRAPHS[name])()
-            known[name] = page.save(output, folder / f"{name}.html", **options), output
+            known[name] = page(output, **options).save(folder / f"{name}.html"), output
         return known[name]
 
     return save
@@ -649,7 +652,7 @@ def test_contrast(at, scheme, name):
     assert worst == {}
     assert {"node", "edge", "term", "link"} <= seen or name == "leaf"
     if name == "shades":
-        assert {f"s{i}" for i in range(page.SHADES)} | {"reached", "zero", "word"} <= seen
+        assert {f"s{i}" for i in range(SHADES)} | {"reached", "zero", "word"} <= seen
     if name == "spoilt":
         assert "odd" in seen
 
@@ -795,7 +798,7 @@ def test_without_a_script(at):
 
 def picture_of(output):
     """The texts of the picture as it is without a script."""
-    svg = re.search(r"<svg.*?</svg>", page.page(output), re.DOTALL)[0]
+    svg = re.search(r"<svg.*?</svg>", page(output), re.DOTALL)[0]
     return " ".join(re.findall(r">([^<]+)</text>", svg))
 
 
@@ -839,12 +842,12 @@ def test_the_current_row_is_in_sight(at):
 
 def test_a_product_too_small_for_a_float():
     x = Value(1e-200, "x")
-    boxes = data_of(page.page(Value(1e-200, "u") * (Value(1e-200, "v") * x)))["boxes"]
+    boxes = data_of(page(Value(1e-200, "u") * (Value(1e-200, "v") * x)))["boxes"]
     assert {box["name"]: box["product"] for box in boxes}["x"] == "1.00e-400"
 
 
 def test_a_fold_is_told():
-    data = data_of(page.page(network()))
+    data = data_of(page(network()))
     folds = [box for box in data["boxes"] if "fold" in box]
     assert all("drawn as one. The largest |grad| is" in box["why"] for box in folds)
     assert any(re.fullmatch(r"[\d,]+ edges", arrow.get("many", "")) for arrow in data["arrows"])

@@ -12,7 +12,9 @@ import pytest
 
 from microgradx import Flow, Value, dot, logsumexp, nn, rules, step, sum, why
 from microgradx.engine import apply, order, record_lines
-from microgradx.narration import (
+from microgradx.step.terminal import colour, screen
+from microgradx.step.walk import COMMANDS, Stepper, subject, tree
+from microgradx.step.words import (
     clip,
     digits,
     formula,
@@ -23,8 +25,6 @@ from microgradx.narration import (
     width,
     wrapped,
 )
-from microgradx.screen import colour, screen
-from microgradx.stepper import COMMANDS, Stepper, subject, tree
 from tests.explain.test_paths import random_graph
 
 NEURON = """
@@ -387,7 +387,7 @@ def test_the_line_that_made_a_node_is_told():
     with record_lines():
         x = Value(2.0, "x")
         y = x * x
-    line = f"test_stepper.py:{y.line[1]})"
+    line = f"test_walk.py:{y.line[1]})"
     assert f"  Forward: the value of mul(4) ({line}" in seen(at(y, "n"))
     assert f"  Backward: from mul(4) to x, through mul ({line}" in seen(at(y, "t", "n"))
 

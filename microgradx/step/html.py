@@ -23,13 +23,13 @@ from microgradx.explain.causes import made_at, name_of
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.extended import times
 from microgradx.explain.flow import Flow
-from microgradx.narration import bracketed, derivative, reach
 from microgradx.pictures.diagram import Arrow, Box, Diagram
 from microgradx.pictures.markup import bold, count, escape, font, row, short
 from microgradx.pictures.render import render, write_whole
 from microgradx.pictures.sheet import FOLD_ABOVE, Sheet, checked, decade, own_label
-from microgradx.stepper import path_products
-from microgradx.timeline import Moment, Timeline
+from microgradx.step.moments import Moment, Timeline
+from microgradx.step.walk import path_products
+from microgradx.step.words import bracketed, derivative, reach
 
 if TYPE_CHECKING:
     import graphviz
@@ -38,16 +38,19 @@ SHADES = 8  # of a gradient's decade, darkest first
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def save(output: Value, path: str | PathLike[str], **options: Any) -> Path:
-    """Write the page of `output` to `path`, whole or not at all; its folders are made as needed.
+class Page(str):
+    """A page as HTML text, which can write itself."""
 
-    The options are those of `page`. RendererNotFound without a Graphviz to lay the picture out.
-    """
-    path = Path(path)
-    if not path.suffix:
-        path = path.with_suffix(".html")
-    write_whole(path, page(output, **options).encode())
-    return path
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the page to `path`, whole or not at all; its folders are made as needed."""
+        path = Path(path)
+        if not path.suffix:
+            path = path.with_suffix(".html")
+        write_whole(path, self.encode())
+        return path
+
+    def __repr__(self) -> str:
+        return f"<Page of {len(self):,} characters>"
 
 
 def page(
@@ -59,11 +62,12 @@ def page(
     fold_above: int = FOLD_ABOVE,
     direction: str = "LR",
     renderer: str | None = None,
-) -> str:
+) -> Page:
     """The page that steps through the computation of `output`, as HTML.
 
     It runs a sweep of its own: no `.grad` is read or changed. Above `fold_above` nodes it folds as
-    pictures do. The options, and the errors raised, are those of `draw`.
+    pictures do. The options, and the errors raised, are those of `draw`; without a Graphviz
+    to lay the picture out it is a RendererNotFound.
 
     >>> x = Value(3.0, "x")
     >>> page((x * x).tanh(), title="a square").splitlines()[0]
@@ -75,7 +79,7 @@ def page(
     sheet = _Sheet(Diagram(output, without, fold_above), label or own_label, timeline)
     svg = sheet.svg(direction, renderer)
     title = title or f"Backpropagation through {name_of(output)}"
-    return _filled(title, svg, _Story(sheet, output, timeline).data())
+    return Page(_filled(title, svg, _Story(sheet, output, timeline).data()))
 
 
 def _filled(title: str, svg: str, data: dict[str, Any]) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 
 from microgradx.engine import Edge
 from microgradx.explain.causes import made_at
-from microgradx.narration import (
+from microgradx.step.moments import Moment
+from microgradx.step.walk import Line, Stepper
+from microgradx.step.words import (
     addition,
     bracketed,
     called,
@@ -21,8 +23,6 @@ from microgradx.narration import (
     width,
     wrapped,
 )
-from microgradx.stepper import Line, Stepper
-from microgradx.timeline import Moment
 
 Paint = Callable[[str, str], str]
 Row = tuple[str, str]  # a line of the screen, and its style

@@ -10,7 +10,7 @@ import pytest
 
 import microgradx
 from microgradx import Value, rules, step
-from microgradx.step import Visit
+from microgradx.step.conditions import Visit
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(microgradx.__file__)))
 PROMPT = "(Pdb) "
@@ -262,7 +262,7 @@ def test_the_chain_rule_in_words(session):
     script = NEURON.replace("backward()", "backward(pause=step.stops)")
     ran = session(
         script,
-        f"b microgradx/step.py:{IN_WORDS}",
+        f"b microgradx/step/conditions.py:{IN_WORDS}",
         "c",
         "p node.op, input.op, partial, adjoint, contribution, input.grad",
         "n",

@@ -16,8 +16,8 @@ from microgradx.explain.explanation import Explanation
 from microgradx.explain.extended import Wide, times
 from microgradx.explain.flow import Flow
 from microgradx.explain.paths import Paths
-from microgradx.narration import called, clean
-from microgradx.timeline import Moment, Timeline
+from microgradx.step.moments import Moment, Timeline
+from microgradx.step.words import called, clean
 
 
 class Line(NamedTuple):

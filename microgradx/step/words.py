@@ -16,7 +16,7 @@ from microgradx.explain.extended import Wide
 from microgradx.explain.paths import partner
 from microgradx.pictures.markup import count, short
 from microgradx.rules import Rule
-from microgradx.timeline import Moment, Timeline
+from microgradx.step.moments import Moment, Timeline
 
 # `w`, `layers.0.weight[2,1]`, `layers.0[2].z`, `mul(-6)`
 PLAIN_NAME = re.compile(r"[\w.]+(\[[\d,]*\][\w.]*)*(\([^()]*\))?")
