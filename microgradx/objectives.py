@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from microgradx import losses
 from microgradx.engine import Value
+from microgradx.nn import losses
 
 if TYPE_CHECKING:
     from microgradx.samples import Array

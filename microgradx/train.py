@@ -14,7 +14,7 @@ from microgradx._base.nests import flat, nested, shape
 from microgradx._base.reals import whole
 from microgradx.engine import Value
 from microgradx.history import Epoch, History
-from microgradx.modules import Module
+from microgradx.nn.module import Module
 from microgradx.objectives import Metric, Objective, objective
 from microgradx.optim import Adam, Optimizer
 from microgradx.progress import Progress, ctrl_c

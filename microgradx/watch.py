@@ -9,7 +9,7 @@ import numpy as np
 
 from microgradx._base.places import element
 from microgradx.engine import Value
-from microgradx.modules import Module
+from microgradx.nn.module import Module
 from microgradx.objectives import Metric
 from microgradx.replay import Replay
 from microgradx.samples import outputs

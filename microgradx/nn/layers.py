@@ -1,7 +1,6 @@
 """A neuron is one dot and one activation; layers of them make the multi-layer perceptron.
 
-Everything here is made of the engine's ops and adds no derivative of its own. Modules, norms and
-losses are offered here too, as `nn.Module`, `nn.BatchNorm`, `nn.mse_loss` and so on.
+Everything here is made of the engine's ops and adds no derivative of its own.
 """
 
 from __future__ import annotations
@@ -15,22 +14,8 @@ from typing import Any
 from microgradx import rules
 from microgradx._base.reals import whole
 from microgradx.engine import Value
-from microgradx.losses import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    hinge_loss,
-    mse_loss,
-)
-from microgradx.modules import Module, join, label_parts, sample_row, title
-from microgradx.norms import BatchNorm, LayerNorm, Residual
+from microgradx.nn.module import Module, join, label_parts, sample_row, title
 from microgradx.rows import Row, dot, dots
-from microgradx.weights import WeightsError
-
-__all__ = [
-    "Module", "Neuron", "Layer", "MLP", "BatchNorm", "LayerNorm", "Residual",
-    "activations", "INITIALISERS", "WeightsError",
-    "mse_loss", "hinge_loss", "binary_cross_entropy_with_logits", "cross_entropy",
-]  # fmt: skip
 
 Activation = Callable[[Value], Value]
 Initialiser = Callable[[int, int, Any], float]

@@ -13,7 +13,7 @@ from microgradx._base import floats
 from microgradx._base.nests import nested, shape, show_shape
 from microgradx._base.reals import number, whole, within
 from microgradx.engine import Value
-from microgradx.modules import Module, join, sample_row, title
+from microgradx.nn.module import Module, join, sample_row, title
 from microgradx.rows import Row, dot
 
 

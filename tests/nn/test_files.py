@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from microgradx import nn, weights
+from microgradx import nn
 from microgradx.engine import Value
-from microgradx.modules import IncompatibleKeys
 from microgradx.nn import MLP, Layer, Module, Neuron, WeightsError
+from microgradx.nn import files as weights
+from microgradx.nn.module import IncompatibleKeys
 from microgradx.pictures import render
 
 SUFFIXES = [".npz", ".safetensors"]
