@@ -19,13 +19,13 @@ from microgradx.objectives import Metric, Objective, objective
 from microgradx.optim import Adam, Optimizer
 from microgradx.progress import Progress, ctrl_c
 from microgradx.replay import Replay, record
-from microgradx.samples import pair
+from microgradx.replay.samples import pair
 from microgradx.watch import Watch, places
 
 if TYPE_CHECKING:
     import os
 
-    from microgradx.samples import Array
+    from microgradx.replay.samples import Array
 
 __all__ = ["fit", "Epoch", "History"]
 

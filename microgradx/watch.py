@@ -12,10 +12,10 @@ from microgradx.engine import Value
 from microgradx.nn.module import Module
 from microgradx.objectives import Metric
 from microgradx.replay import Replay
-from microgradx.samples import outputs
+from microgradx.replay.samples import outputs
 
 if TYPE_CHECKING:
-    from microgradx.samples import Array
+    from microgradx.replay.samples import Array
 
     Samples = tuple[Array, Array]  # and their targets
 

@@ -122,7 +122,7 @@ class Module:
         anew at each call: keep a `replay.record(model, X[0])` for many small ones.
         """
         from microgradx.replay import record
-        from microgradx.samples import outputs, samples
+        from microgradx.replay.samples import outputs, samples
 
         rows, model = samples("X", X), cast("Callable[[Any], Any]", self)
         return outputs(record(model, rows[0].tolist()), rows)

@@ -16,7 +16,7 @@ from microgradx import engine
 from microgradx._base.nests import flat, nested, shape, show_shape
 from microgradx._base.places import element
 from microgradx.engine import PACKAGE, Value, callers_line, record_lines
-from microgradx.replay.replay import Replay
+from microgradx.replay.program import Replay
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids
 

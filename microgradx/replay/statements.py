@@ -33,7 +33,7 @@ def module(
         subsequent_indent="    ",
     ).splitlines()  # fmt: skip
     lines[-1:] = [lines[-1] + ")", ""]
-    lines += [f"from microgradx.replay.calls import {', '.join(ours)}", ""] if ours else []
+    lines += [f"from microgradx.replay.runtime import {', '.join(ours)}", ""] if ours else []
     lines += buffers
     for name, body in functions.items():
         lines += ["", "", f"def {name}():", *["    " + line for line in body or ["pass"]]]

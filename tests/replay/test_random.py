@@ -10,7 +10,7 @@ from microgradx.engine import Value, apply
 from microgradx.replay import record
 from microgradx.rows import apply_to_rows
 from microgradx.rules import TABLE, rule
-from tests.replay_nets import EXACT, SMOOTH, largest, random_graph, replayed, values
+from tests.replay.nets import EXACT, SMOOTH, largest, random_graph, replayed, values
 
 inf, nan = math.inf, math.nan
 GRAPHS, AT_ONCE = 2000, 250

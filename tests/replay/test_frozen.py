@@ -9,7 +9,7 @@ import pytest
 import microgradx as mx
 from microgradx.engine import Value
 from microgradx.replay import FrozenBranch, record
-from tests.replay_nets import gradient, replayed
+from tests.replay.nets import gradient, replayed
 
 w = Value(2.0, "w")
 

@@ -11,7 +11,7 @@ import microgradx as mx
 from demos.plumbing import moons
 from microgradx.engine import Value
 from microgradx.replay import Replay, lift, record
-from tests.replay_nets import NETS, by_loop, eager, gradient, replayed, styled, values
+from tests.replay.nets import NETS, by_loop, eager, gradient, replayed, styled, values
 
 inf, nan = math.inf, math.nan
 

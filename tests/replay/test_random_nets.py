@@ -7,7 +7,7 @@ import pytest
 
 import microgradx as mx
 from microgradx.replay import lift, record
-from tests.replay_nets import STYLES, Net, eager, flat, parameters, replayed, values
+from tests.replay.nets import STYLES, Net, eager, flat, parameters, replayed, values
 
 KINDS = [
     "dense", "shared", "convolution", "residual", "gate", "norm", "mix", "reverse", "attention",

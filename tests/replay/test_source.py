@@ -15,7 +15,7 @@ from microgradx.engine import Value
 from microgradx.replay import Replay, record, symbols
 from microgradx.replay.agreement import Disagreement
 from microgradx.rules import TABLE, rule
-from tests.replay_nets import NETS
+from tests.replay.nets import NETS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(mx.__file__)))
 
@@ -73,7 +73,7 @@ def test_the_same_net_has_the_same_source():
 SCRIPT = """
 import sys
 sys.path[:0] = sys.argv[1:]
-from tests.replay_nets import NETS, EXACT, SMOOTH, random_graph
+from tests.replay.nets import NETS, EXACT, SMOOTH, random_graph
 from microgradx.replay import record
 for net in [make() for make in NETS.values()] + [random_graph(k, SMOOTH) for k in range(20)]:
     print(record(net.fn, *net.example).source)

@@ -9,7 +9,7 @@ import microgradx as mx
 from demos.plumbing import moons
 from microgradx.engine import Value, order
 from microgradx.replay import lift, record
-from tests.replay_nets import (
+from tests.replay.nets import (
     NETS,
     STYLES,
     batch_normalised,

@@ -6,7 +6,7 @@ import pytest
 import microgradx as mx
 from microgradx.engine import Value, order
 from microgradx.replay import lift, record
-from tests.replay_nets import NETS, eager, replayed
+from tests.replay.nets import NETS, eager, replayed
 
 w = Value(2.0, "w")
 
