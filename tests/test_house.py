@@ -10,7 +10,7 @@ import microgradx
 PACKAGE = Path(microgradx.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 # The packages that load NumPy; nobody loads them unasked.
-NUMPY = {"replay", "train", "watch.py", "train.py"}
+NUMPY = {"replay", "train"}
 
 
 def name_of(path: Path) -> str:

@@ -13,15 +13,16 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from microgradx import nn, progress
+from microgradx import nn
 from microgradx._base.nests import flat
 from microgradx.engine import Value
-from microgradx.history import Epoch, History
 from microgradx.nn import MLP
-from microgradx.objectives import OBJECTIVES
 from microgradx.optim import SGD, Adam
 from microgradx.rows import sum as total
-from microgradx.train import fit
+from microgradx.train import progress
+from microgradx.train.history import Epoch, History
+from microgradx.train.loop import fit
+from microgradx.train.objectives import OBJECTIVES
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(10, 2))
@@ -151,7 +152,7 @@ def test_an_optimiser_of_some_parameters_leaves_the_others():
 
 
 def test_large_models_are_moved_in_pieces(monkeypatch):
-    monkeypatch.setattr("microgradx.train.PIECE", 5)
+    monkeypatch.setattr("microgradx.train.loop.PIECE", 5)
     test_fit_is_the_training_by_hand(Adam, {"lr": 0.02}, "mse", 4)
 
 
@@ -487,7 +488,7 @@ def test_the_last_line_says_how_it_ended(monkeypatch):
 def test_the_line_changes_ten_times_a_second_at_most(monkeypatch):
     clock = iter(range(10**6))
     monkeypatch.setattr(progress, "perf_counter", lambda: next(clock) / 1000)
-    monkeypatch.setattr("microgradx.train.perf_counter", lambda: next(clock) / 1000)
+    monkeypatch.setattr("microgradx.train.loop.perf_counter", lambda: next(clock) / 1000)
     text, _ = shown(monkeypatch, epochs=300)
     assert next(clock) / 1000 * 10 * 0.5 < text.count("\r") <= next(clock) / 1000 * 10 + 2
 

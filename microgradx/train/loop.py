@@ -13,21 +13,19 @@ import numpy as np
 from microgradx._base.nests import flat, nested, shape
 from microgradx._base.reals import whole
 from microgradx.engine import Value
-from microgradx.history import Epoch, History
 from microgradx.nn.module import Module
-from microgradx.objectives import Metric, Objective, objective
 from microgradx.optim import Adam, Optimizer
-from microgradx.progress import Progress, ctrl_c
 from microgradx.replay import Replay, record
 from microgradx.replay.samples import pair
-from microgradx.watch import Watch, places
+from microgradx.train.history import Epoch, History
+from microgradx.train.metrics import Watch, places
+from microgradx.train.objectives import Metric, Objective, objective
+from microgradx.train.progress import Progress, ctrl_c
 
 if TYPE_CHECKING:
     import os
 
     from microgradx.replay.samples import Array
-
-__all__ = ["fit", "Epoch", "History"]
 
 PIECE = 8192  # parameters moved at a time: their temporaries stay in the cache
 

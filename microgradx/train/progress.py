@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-from microgradx.history import Epoch
+from microgradx.train.history import Epoch
 
 REDRAW = 0.1  # seconds between two looks of the line
 

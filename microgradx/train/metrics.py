@@ -10,9 +10,9 @@ import numpy as np
 from microgradx._base.places import element
 from microgradx.engine import Value
 from microgradx.nn.module import Module
-from microgradx.objectives import Metric
 from microgradx.replay import Replay
 from microgradx.replay.samples import outputs
+from microgradx.train.objectives import Metric
 
 if TYPE_CHECKING:
     from microgradx.replay.samples import Array
