@@ -9,8 +9,8 @@ from microgradx.engine import Value, maximum, minimum, record_lines
 from microgradx.explain.check import check_gradients
 from microgradx.explain.comparison import compare
 from microgradx.explain.flow import Flow, why
+from microgradx.ops import dot, logsumexp, mean, sum, where
 from microgradx.pictures.sheet import draw, draw_dot
-from microgradx.rows import dot, logsumexp, mean, sum, where
 
 __all__ = [
     "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum", "where",

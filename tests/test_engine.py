@@ -19,8 +19,8 @@ import pytest
 from microgradx import engine, rules
 from microgradx._base import floats
 from microgradx.engine import Edge, Value, apply, maximum, minimum, order
-from microgradx.rows import Fan, Row, apply_to_rows, dot, mean
-from microgradx.rows import sum as sum_of
+from microgradx.ops import Fan, Row, apply_to_rows, dot, mean
+from microgradx.ops import sum as sum_of
 
 inf, nan = math.inf, math.nan
 
@@ -542,7 +542,7 @@ def test_9_bool_and_float():
 
 WIDTHS = """
 from microgradx.engine import Value
-from microgradx.rows import dot, sum, mean, logsumexp
+from microgradx.ops import dot, sum, mean, logsumexp
 for attempt in (lambda: dot([Value(1.0)] * 3, [1.0, 2.0]), lambda: dot([], []), lambda: sum([]),
                 lambda: dot([1.0], []), lambda: mean([]), lambda: logsumexp(iter([]))):
     try:

@@ -21,7 +21,7 @@ from microgradx import rules
 from microgradx._base import floats
 from microgradx.engine import Value, apply
 from microgradx.explain.check import check_gradients
-from microgradx.rows import apply_to_rows
+from microgradx.ops import apply_to_rows
 from microgradx.rules import TABLE, Rule, rule
 
 inf, nan = math.inf, math.nan

@@ -15,7 +15,7 @@ from microgradx import rules
 from microgradx._base.reals import whole
 from microgradx.engine import Value
 from microgradx.nn.module import Module, join, label_parts, sample_row, title
-from microgradx.rows import Row, dot, dots
+from microgradx.ops import Row, dot, dots
 
 Activation = Callable[[Value], Value]
 Initialiser = Callable[[int, int, Any], float]

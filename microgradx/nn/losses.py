@@ -13,7 +13,7 @@ from typing import Any
 from microgradx._base.nests import flat, nested, shape, show_shape
 from microgradx._base.reals import number
 from microgradx.engine import Value
-from microgradx.rows import dot, logsumexp, mean, sum
+from microgradx.ops import dot, logsumexp, mean, sum
 
 
 def mse_loss(predictions: Any, targets: Any) -> Value:

@@ -10,7 +10,7 @@ from microgradx._base.nests import flat, nested, shape, show_shape
 from microgradx._base.reals import number
 from microgradx.engine import Value
 from microgradx.nn import files as weights
-from microgradx.rows import Row
+from microgradx.ops import Row
 
 if TYPE_CHECKING:
     import os

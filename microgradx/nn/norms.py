@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from microgradx import engine, rows
+from microgradx import engine
+from microgradx import ops as rows
 from microgradx._base import floats
 from microgradx._base.nests import nested, shape, show_shape
 from microgradx._base.reals import number, whole, within
 from microgradx.engine import Value
 from microgradx.nn.module import Module, join, sample_row, title
-from microgradx.rows import Row, dot
+from microgradx.ops import Row, dot
 
 
 class BatchNorm(Module):

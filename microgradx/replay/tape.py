@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from microgradx.engine import Value, apply, cut_off, order
-from microgradx.rows import Row, apply_to_rows
+from microgradx.ops import Row, apply_to_rows
 from microgradx.rules import Rule
 
 NONE = -1  # in place of an id

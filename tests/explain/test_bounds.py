@@ -14,7 +14,7 @@ from microgradx import nn, rules
 from microgradx._base import floats
 from microgradx.engine import Value, apply, maximum, minimum, order
 from microgradx.explain.bounds import Bounds, Interval, _backward, _forward, _history, _run
-from microgradx.rows import Row, apply_to_rows, dot, logsumexp
+from microgradx.ops import Row, apply_to_rows, dot, logsumexp
 from microgradx.rules import TABLE, rule
 
 inf, nan = math.inf, math.nan

@@ -8,8 +8,8 @@ import pytest
 from microgradx import rules
 from microgradx.engine import Value, maximum, record
 from microgradx.explain.check import GradientMismatch, check_gradients
-from microgradx.rows import dot, logsumexp, mean
-from microgradx.rows import sum as sum_of
+from microgradx.ops import dot, logsumexp, mean
+from microgradx.ops import sum as sum_of
 
 
 def wrong(factor: float):

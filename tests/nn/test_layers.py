@@ -14,7 +14,7 @@ import pytest
 from microgradx import nn, rules
 from microgradx.engine import Value, order
 from microgradx.nn import MLP, Layer, Module, Neuron
-from microgradx.rows import Row
+from microgradx.ops import Row
 
 NUMPY_ACTIVATIONS = {
     "linear": lambda z: z,

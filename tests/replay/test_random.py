@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from microgradx.engine import Value, apply
+from microgradx.ops import apply_to_rows
 from microgradx.replay import record
-from microgradx.rows import apply_to_rows
 from microgradx.rules import TABLE, rule
 from tests.replay.nets import EXACT, SMOOTH, largest, random_graph, replayed, values
 

@@ -44,7 +44,7 @@ def test_leaves_and_ops():
 
 def test_every_row_of_the_table_keeps_it():
     from microgradx.engine import apply
-    from microgradx.rows import apply_to_rows
+    from microgradx.ops import apply_to_rows
     from microgradx.rules import TABLE
 
     for row in TABLE.values():

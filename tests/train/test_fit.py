@@ -17,8 +17,8 @@ from microgradx import nn
 from microgradx._base.nests import flat
 from microgradx.engine import Value
 from microgradx.nn import MLP
+from microgradx.ops import sum as total
 from microgradx.optim import SGD, Adam
-from microgradx.rows import sum as total
 from microgradx.train import progress
 from microgradx.train.history import Epoch, History
 from microgradx.train.loop import fit

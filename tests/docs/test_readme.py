@@ -9,7 +9,7 @@ import pytest
 from demos.__main__ import CLAIMS
 from microgradx import Value, rules
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README, LESSON, BENCH = ROOT / "README.md", ROOT / "demos/README.md", ROOT / "tests/bench/README.md"
 PAGES = [README, LESSON, BENCH, ROOT / "demos/debugging.md"]
 
