@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from demos.plumbing import Board, Item
-from microgradx.pictures.render import write_whole
+from microgradx._base.files import write_whole
 
 
 class Page(NamedTuple):

@@ -14,14 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from microgradx import page
+from microgradx._base.files import write_whole
 from microgradx.engine import Value
-from microgradx.pictures.render import (
-    BUNDLED,
-    Picture,
-    RendererNotFound,
-    find_renderer,
-    write_whole,
-)
+from microgradx.pictures.render import BUNDLED, Picture, RendererNotFound, find_renderer
 
 SPECIES = ("setosa", "versicolor", "virginica")
 BLUE, ORANGE, GREEN, INK, GREY = "#0072b2", "#c04e00", "#007a5a", "#1a1a1a", "#8a8a8a"

@@ -6,11 +6,9 @@ from typing import Any
 
 from microgradx import nn, optim, step
 from microgradx.engine import Value, maximum, minimum, record_lines
-from microgradx.explain.check import check_gradients
-from microgradx.explain.comparison import compare
-from microgradx.explain.flow import Flow, why
+from microgradx.explain import Flow, check_gradients, compare, why
 from microgradx.ops import dot, logsumexp, mean, sum, where
-from microgradx.pictures.sheet import draw, draw_dot
+from microgradx.pictures import draw, draw_dot
 
 __all__ = [
     "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum", "where",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microgradx import rules
 from microgradx._base import floats
-from microgradx._base.reals import number
+from microgradx._base.arguments import number
 from microgradx.rules import Rule
 from microgradx.step.conditions import Visit, paused, visit
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from microgradx import rules
 from microgradx._base import floats
-from microgradx._base.reals import number
+from microgradx._base.arguments import number
 from microgradx.engine import Value, data_of, maximum, minimum, record
 from microgradx.rules import Rule
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from microgradx._base.reals import number, within
+from microgradx._base.arguments import number, within
 from microgradx.engine import Value
 
 State = dict[str, list[Any]]

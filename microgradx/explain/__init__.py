@@ -1,1 +1,18 @@
 """Why a gradient is what it is, whether it is right, and what is proved of it."""
+
+from typing import Any
+
+from microgradx.explain.check import check_gradients
+from microgradx.explain.comparison import compare
+from microgradx.explain.flow import Flow, why
+
+__all__ = ["Bounds", "Flow", "check_gradients", "compare", "why"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Bounds` is loaded when asked for, with the arithmetic of intervals."""
+    if name != "Bounds":
+        raise AttributeError(f"microgradx.explain has no {name!r}; it offers {', '.join(__all__)}")
+    from microgradx.explain.bounds import Bounds
+
+    return Bounds

@@ -11,7 +11,7 @@ from math import inf, isinf
 from typing import Any, NamedTuple
 
 from microgradx._base import floats
-from microgradx._base.reals import number
+from microgradx._base.arguments import number
 from microgradx.engine import Value, order
 from microgradx.explain.intervals import Interval, hull, interval, intervals, meet, widened
 from microgradx.rules import Rule

@@ -1,11 +1,11 @@
-"""What a single factor is, in words: why it is 0, where a nan came from, what a node is called."""
+"""What a single factor is, in words: why it is 0, where a nan came from."""
 
 from __future__ import annotations
 
-from math import floor, inf, isfinite, isnan
-from os.path import basename
+from math import inf, isfinite, isnan
 from typing import Any, NamedTuple
 
+from microgradx._base.text import name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain.extended import Wide, plus, product
 from microgradx.explain.paths import Paths, partner
@@ -17,30 +17,6 @@ class Origin(NamedTuple):
     cause: str
     edges: list[Edge]
     sentence: str
-
-
-def name_of(node: Value) -> str:
-    """What to call a node in a sentence: its label, else its op and its number."""
-    if node.label:
-        return node.label
-    return f"{node.op}({node.data:.3g})" if node.rule else f"the leaf {node.data:.3g}"
-
-
-def made_at(node: Value) -> str:
-    """Where a node was made, in brackets, if that was recorded."""
-    if node.line is None:
-        return ""
-    file, line = node.line
-    return f" ({basename(file)}:{line})"
-
-
-def show(number: Wide) -> str:
-    """Three digits of a number, whatever its size."""
-    x = float(number)
-    if (x and isfinite(x)) or not (number.mantissa and isfinite(number.mantissa)):
-        return f"{x + 0.0:.3g}"  # no -0
-    decade = floor(number.decades)
-    return f"{'-' if number.mantissa < 0 else ''}{10 ** (number.decades - decade):.2f}e{decade}"
 
 
 def cause_of_zero(edge: Edge, paths: Paths) -> str:

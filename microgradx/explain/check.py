@@ -8,7 +8,7 @@ from math import inf, isfinite
 from sys import float_info
 from typing import Any
 
-from microgradx._base.reals import number
+from microgradx._base.arguments import number
 from microgradx.engine import Value, order
 
 

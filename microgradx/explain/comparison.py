@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from microgradx.engine import Value
-from microgradx.explain.causes import show
 from microgradx.explain.explanation import Explanation
+from microgradx.explain.extended import show
 from microgradx.explain.flow import Flow
 
 

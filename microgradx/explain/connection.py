@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from microgradx._base.text import count, made_at, name_of
 from microgradx.engine import Value, cut_off, with_cut_off
-from microgradx.explain.causes import made_at, name_of
-from microgradx.pictures.markup import count
 
 
 def unconnected(node: Value, output: Value, nodes: list[Value]) -> tuple[str, list[str]]:

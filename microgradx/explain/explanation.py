@@ -9,16 +9,15 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, ClassVar
 
+from microgradx._base.text import clip, count, made_at, name_of
 from microgradx.engine import Edge, Value
-from microgradx.explain.causes import made_at, name_of, show
 from microgradx.explain.connection import unconnected
-from microgradx.explain.extended import Wide, times
+from microgradx.explain.extended import Wide, show, times
 from microgradx.explain.nodeflow import NodeFlow, Repair, node_flow
 from microgradx.explain.paths import Paths
 from microgradx.explain.staleness import NOT_RUN, staleness
 from microgradx.explain.tangents import Forward
 from microgradx.explain.verdicts import Case, Finding, Limits, verdict_on
-from microgradx.pictures.markup import clip, count
 
 LN10 = math.log(10.0)
 WIDTH = 100  # columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from math import floor, isfinite
 from typing import NamedTuple
 
 LOG2 = math.log10(2.0)
@@ -58,3 +59,12 @@ def quotient(a: Wide, b: Wide) -> Wide:
     """|a| / |b|, b not 0"""
     (m, e), (n, f) = math.frexp(a.mantissa), math.frexp(b.mantissa)
     return Wide(abs(m / n), e + a.exponent - f - b.exponent)
+
+
+def show(number: Wide) -> str:
+    """Three digits of a number, whatever its size."""
+    x = float(number)
+    if (x and isfinite(x)) or not (number.mantissa and isfinite(number.mantissa)):
+        return f"{x + 0.0:.3g}"  # no -0
+    decade = floor(number.decades)
+    return f"{'-' if number.mantissa < 0 else ''}{10 ** (number.decades - decade):.2f}e{decade}"

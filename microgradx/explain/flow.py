@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import isfinite
 
-from microgradx._base.reals import number
+from microgradx._base.arguments import number
+from microgradx._base.text import name_of
 from microgradx.engine import Edge, Value
-from microgradx.explain.causes import name_of
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.nodeflow import NodeFlow, node_flow
 from microgradx.explain.paths import Paths

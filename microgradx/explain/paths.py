@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from math import inf, log
 from typing import Any
 
-from microgradx._base.places import names_parameter, place
+from microgradx._base.text import names_parameter, place
 from microgradx.engine import Edge, Value, order
 from microgradx.explain.extended import LARGE, SMALL, Wide, plus, times
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import log
 from typing import NamedTuple
 
-from microgradx._base.places import place
+from microgradx._base.text import place
 from microgradx.engine import Value
 from microgradx.explain.extended import Wide, plus
 from microgradx.explain.paths import Paths

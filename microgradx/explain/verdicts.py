@@ -11,17 +11,10 @@ from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from microgradx._base.text import made_at, name_of
 from microgradx.engine import Edge, Value
-from microgradx.explain.causes import (
-    carried,
-    cause_of_zero,
-    made_at,
-    name_of,
-    origins,
-    provenance,
-    show,
-)
-from microgradx.explain.extended import Wide, times
+from microgradx.explain.causes import carried, cause_of_zero, origins, provenance
+from microgradx.explain.extended import Wide, show, times
 from microgradx.explain.nodeflow import NodeFlow
 from microgradx.explain.paths import Paths
 from microgradx.explain.reference import Reference, reference

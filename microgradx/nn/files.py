@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
-from microgradx.pictures.render import write_whole
+from microgradx._base.files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

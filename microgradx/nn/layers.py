@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from microgradx import rules
-from microgradx._base.reals import whole
+from microgradx._base.arguments import whole
 from microgradx.engine import Value
 from microgradx.nn.module import Module, join, label_parts, sample_row, title
 from microgradx.ops import Row, dot, dots

@@ -10,8 +10,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from microgradx._base.nests import flat, nested, shape, show_shape
-from microgradx._base.reals import number
+from microgradx._base.arguments import flat, nested, number, shape, show_shape
 from microgradx.engine import Value
 from microgradx.ops import dot, logsumexp, mean, sum
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from microgradx._base.nests import flat, nested, shape, show_shape
-from microgradx._base.reals import number
+from microgradx._base.arguments import flat, nested, number, shape, show_shape
 from microgradx.engine import Value
 from microgradx.nn import files as weights
 from microgradx.ops import Row

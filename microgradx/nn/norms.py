@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from microgradx import engine
 from microgradx import ops as rows
 from microgradx._base import floats
-from microgradx._base.nests import nested, shape, show_shape
-from microgradx._base.reals import number, whole, within
+from microgradx._base.arguments import nested, number, shape, show_shape, whole, within
 from microgradx.engine import Value
 from microgradx.nn.module import Module, join, sample_row, title
 from microgradx.ops import Row, dot

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from microgradx._base.places import Place, place
+from microgradx._base.text import Place, place
 from microgradx.engine import Edge, Value, cut_off, with_cut_off
 from microgradx.explain.paths import Paths
 

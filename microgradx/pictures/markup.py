@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from microgradx._base.text import clip
 
 # A backslash is doubled, because Graphviz expands \N and \n in such labels too.
 MARKUP = str.maketrans(
@@ -11,28 +11,13 @@ MARKUP = str.maketrans(
 WIDTH, LINES = 120, 6  # of a text in a picture; the rest is cut off
 
 
-def short(x: float) -> str:
-    """Three significant digits: 0.25, 1.5e-7."""
-    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{x:.3g}")
-
-
-def clip(text: str, width: int = WIDTH) -> str:
-    """One line of text, cut off where there is no more room."""
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
 def escape(text: str) -> str:
     """Text that stays text: no tag, no entity, no control character of its own."""
-    lines = [clip(line) for line in str(text).splitlines()] or [""]
+    lines = [clip(line, WIDTH) for line in str(text).splitlines()] or [""]
     if len(lines) > LINES:
         lines[LINES - 1 :] = ["…"]
     clean = ["".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines]
     return "<br/>".join(line.translate(MARKUP) for line in clean)
-
-
-def count(n: int, noun: str, plural: str = "") -> str:
-    """A number of things: "1 edge", "2 edges"; `plural` where that is not the noun with an s."""
-    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
 def row(content: str, attributes: str = "") -> str:

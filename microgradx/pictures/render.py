@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from microgradx._base.files import write_whole
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -82,21 +84,6 @@ def render(source: str, format: str, choice: str | None = None) -> bytes:
             return done.stdout.replace(*FONTS) if format == "svg" else done.stdout
     said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
     raise RenderingFailed(f"{program} could not make {format}: {said}")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, all of it or nothing; an OSError names the folder that refuses."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name[:40]}.{os.urandom(8).hex()}.part")
-    try:
-        with open(draft, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 class Picture:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from microgradx._base.text import name_of
 from microgradx.engine import Edge
-from microgradx.explain.causes import name_of, show
 from microgradx.explain.explanation import Explanation
-from microgradx.explain.extended import product, times
+from microgradx.explain.extended import product, show, times
 
 DARK, WEAKER, STRONGER, EVEN, AWAY = "#1a1a1a", "#2166ac", "#b35806", "#6b6b6b", "#d9d9d9"
 

@@ -15,12 +15,12 @@ from os import PathLike
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from microgradx._base.places import Place, common_place, place
+from microgradx._base.text import Place, clip, common_place, count, place, short
 from microgradx.engine import Value
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.flow import why
 from microgradx.pictures.diagram import Arrow, Box, Diagram
-from microgradx.pictures.markup import bold, clip, count, escape, font, row, short, swatch
+from microgradx.pictures.markup import WIDTH, bold, escape, font, row, swatch
 from microgradx.pictures.render import Picture
 from microgradx.pictures.shares import LINES, Shares
 
@@ -233,7 +233,7 @@ class Sheet:
         if not diagram.swept:
             facts.append("no gradients yet: call backward() first")
         if diagram.stops:
-            places = list(dict.fromkeys(clip(_called(stop.node)) for stop in diagram.stops))
+            places = list(dict.fromkeys(clip(_called(stop.node), WIDTH) for stop in diagram.stops))
             more = f" and {len(places) - 5} more" if len(places) > 5 else ""
             facts.append(f"STOP at {', '.join(places[:5])}{more}")
         off = [node for node in diagram.nodes if node not in diagram.alive]

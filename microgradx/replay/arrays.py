@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from microgradx._base.places import element
+from microgradx._base.text import element
 from microgradx.replay.names import variable
 from microgradx.replay.symbols import Symbol, Symbols
 from microgradx.replay.tape import Tape

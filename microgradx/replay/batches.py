@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from microgradx._base.reals import number
+from microgradx._base.arguments import number
 
 Floats = np.ndarray[Any, np.dtype[Any]]
 

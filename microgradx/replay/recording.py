@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from microgradx import engine
-from microgradx._base.nests import flat, nested, shape, show_shape
-from microgradx._base.places import element
+from microgradx._base.arguments import flat, nested, shape, show_shape
+from microgradx._base.text import element
 from microgradx.engine import PACKAGE, Value, callers_line, record_lines
 from microgradx.replay.program import Replay
 from microgradx.replay.tape import Tape

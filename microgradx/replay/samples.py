@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from microgradx._base.nests import nested, shape
-from microgradx._base.reals import number
+from microgradx._base.arguments import nested, number, shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Any, NamedTuple
 
-from microgradx._base.reals import number
+from microgradx._base.arguments import number
 
 Condition = Callable[["Visit"], bool]
 

@@ -18,14 +18,15 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from microgradx._base.files import write_whole
+from microgradx._base.text import count, made_at, name_of, short
 from microgradx.engine import Edge, Value
-from microgradx.explain.causes import made_at, name_of
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.extended import times
 from microgradx.explain.flow import Flow
 from microgradx.pictures.diagram import Arrow, Box, Diagram
-from microgradx.pictures.markup import bold, count, escape, font, row, short
-from microgradx.pictures.render import render, write_whole
+from microgradx.pictures.markup import bold, escape, font, row
+from microgradx.pictures.render import render
 from microgradx.pictures.sheet import FOLD_ABOVE, Sheet, checked, decade, own_label
 from microgradx.step.moments import Moment, Timeline
 from microgradx.step.walk import path_products

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from microgradx._base.text import made_at
 from microgradx.engine import Edge
-from microgradx.explain.causes import made_at
 from microgradx.step.moments import Moment
 from microgradx.step.walk import Line, Stepper
 from microgradx.step.words import (

@@ -10,11 +10,10 @@ from textwrap import wrap
 from typing import Any
 from unicodedata import east_asian_width
 
+from microgradx._base.text import count, name_of, short
 from microgradx.engine import Edge, Value
-from microgradx.explain.causes import name_of, show
-from microgradx.explain.extended import Wide
+from microgradx.explain.extended import Wide, show
 from microgradx.explain.paths import partner
-from microgradx.pictures.markup import count, short
 from microgradx.rules import Rule
 from microgradx.step.moments import Moment, Timeline
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microgradx._base.nests import flat, nested, shape
-from microgradx._base.reals import whole
+from microgradx._base.arguments import flat, nested, shape, whole
 from microgradx.engine import Value
 from microgradx.nn.module import Module
 from microgradx.optim import Adam, Optimizer

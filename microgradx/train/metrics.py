@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from microgradx._base.places import element
+from microgradx._base.text import element
 from microgradx.engine import Value
 from microgradx.nn.module import Module
 from microgradx.replay import Replay

@@ -2,7 +2,7 @@
 
 import pytest
 
-from microgradx._base.places import common_place, names_parameter, place
+from microgradx._base.text import common_place, names_parameter, place
 
 PLACES = [
     ("layers.0[2]", ("layers.0", "2")),

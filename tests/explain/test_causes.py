@@ -6,9 +6,10 @@ import pytest
 
 from microgradx import Value, dot, logsumexp, maximum, minimum, why
 from microgradx import sum as total
+from microgradx._base.text import name_of
 from microgradx.engine import apply, order
-from microgradx.explain.causes import carried, cause_of_zero, name_of, origins, provenance, show
-from microgradx.explain.extended import Wide
+from microgradx.explain.causes import carried, cause_of_zero, origins, provenance
+from microgradx.explain.extended import Wide, show
 from microgradx.explain.paths import Paths
 from microgradx.rules import Rule
 from tests.explain.test_paths import few_paths

@@ -19,7 +19,6 @@ from microgradx.engine import Value
 from microgradx.nn import MLP, Layer, Module, Neuron, WeightsError
 from microgradx.nn import files as weights
 from microgradx.nn.module import IncompatibleKeys
-from microgradx.pictures import render
 
 SUFFIXES = [".npz", ".safetensors"]
 EDGES = [-0.0, 5e-324, 1.7976931348623157e308, float("inf"), float("-inf"), float("nan"), 0.1]
@@ -227,7 +226,7 @@ def test_an_interrupted_save_leaves_what_was_there(
         raise error
 
     if broken in ("refused", "open", "write"):
-        monkeypatch.setattr(render, "open", opened, raising=False)
+        monkeypatch.setattr("microgradx._base.files.open", opened, raising=False)
     else:
         monkeypatch.setattr(os, broken, interrupted)
     with pytest.raises(type(error)):

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from microgradx._base.files import write_whole  # fmt: skip
 from microgradx.pictures import render as rendering
 from microgradx.pictures.render import (
     BUNDLED,
@@ -17,8 +18,7 @@ from microgradx.pictures.render import (
     RenderingFailed,
     find_renderer,
     render,
-    write_whole,
-)  # fmt: skip
+)
 
 SOURCE = 'digraph { a -> b [label="é"] }'
 PNG = b"\x89PNG\r\n\x1a\n"

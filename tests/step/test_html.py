@@ -13,10 +13,9 @@ import pytest
 
 import microgradx as mx
 from microgradx import Value, nn, page
+from microgradx._base.text import name_of, short
 from microgradx.engine import order
-from microgradx.explain.causes import name_of
 from microgradx.explain.explanation import Explanation
-from microgradx.pictures.markup import short
 from microgradx.pictures.render import RendererNotFound, RenderingFailed
 from microgradx.step.html import SHADES
 from microgradx.step.moments import Timeline

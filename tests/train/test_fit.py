@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from microgradx import nn
-from microgradx._base.nests import flat
+from microgradx._base.arguments import flat
 from microgradx.engine import Value
 from microgradx.nn import MLP
 from microgradx.ops import sum as total

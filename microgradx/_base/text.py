@@ -1,8 +1,13 @@
-"""Where a node belongs, by its label: its layer and neuron, and whether it is a parameter."""
+"""A node by name: what to call it, and where its label says that it belongs; numbers in words."""
 
 from __future__ import annotations
 
 import re
+from os.path import basename
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from microgradx.engine import Value
 
 Place = tuple[str, str]  # layer and neuron, each "" where a node has none
 
@@ -40,3 +45,33 @@ def common_place(one: Place, other: Place) -> Place:
 def names_parameter(label: str) -> bool:
     """Whether a label is that of a weight or a bias."""
     return PARAMETER.fullmatch(label) is not None
+
+
+def name_of(node: Value) -> str:
+    """What to call a node in a sentence: its label, else its op and its number."""
+    if node.label:
+        return node.label
+    return f"{node.op}({node.data:.3g})" if node.rule else f"the leaf {node.data:.3g}"
+
+
+def made_at(node: Value) -> str:
+    """Where a node was made, in brackets, if that was recorded."""
+    if node.line is None:
+        return ""
+    file, line = node.line
+    return f" ({basename(file)}:{line})"
+
+
+def short(x: float) -> str:
+    """Three significant digits: 0.25, 1.5e-7."""
+    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{x:.3g}")
+
+
+def clip(text: str, width: int) -> str:
+    """One line of text, cut off where there is no more room."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def count(n: int, noun: str, plural: str = "") -> str:
+    """A number of things: "1 edge", "2 edges"; `plural` where that is not the noun with an s."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
