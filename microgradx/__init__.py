@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from microgradx import nn, optim, step
-from microgradx.engine import Value, maximum, minimum, record_lines
+from microgradx import nn, ops, optim, step
+from microgradx.engine import Value, record_lines
 from microgradx.explain import Flow, check_gradients, compare, why
-from microgradx.ops import dot, logsumexp, mean, sum, where
+from microgradx.ops import mean
 from microgradx.pictures import draw, draw_dot
 
 __all__ = [
-    "Value", "dot", "sum", "mean", "logsumexp", "maximum", "minimum", "where",
-    "nn", "optim", "step", "bounds", "page", "check_gradients", "draw", "draw_dot", "Flow", "why",
-    "compare", "record_lines", "record", "lift", "fit",
+    "Value", *ops.functions, "mean", "nn", "optim", "step", "bounds", "page", "check_gradients",
+    "draw", "draw_dot", "Flow", "why", "compare", "record_lines", "record", "lift", "fit",
 ]  # fmt: skip
 
 _LATE = {  # the room that has it
@@ -23,10 +22,16 @@ _LATE = {  # the room that has it
 
 
 def __getattr__(name: str) -> Any:
-    """Some are loaded when asked for: importing microgradx must stay quick."""
+    """Ops, and what is loaded when asked for, since importing microgradx must stay quick."""
+    if name in ops.functions:
+        return ops.functions[name]
     if name not in _LATE:
         raise AttributeError(f"microgradx has no {name!r}; it offers {', '.join(__all__)}")
     import importlib
 
-    room = importlib.import_module(f"microgradx.{_LATE[name] or name}")
+    room = importlib.import_module(f"microgradx.{_LATE[name]}")
     return getattr(room, name, room)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *ops.functions})

@@ -1,15 +1,15 @@
 """The table of primitives: one row an op, numbers only, never nodes.
 
-A row is a function in generic arithmetic over a namespace `xp` (`floats` in `_base` for floats,
-NumPy for arrays). It returns the value and then ∂value/∂operand for each operand, in order.
-Decorating it with `@rule(...)` is all it takes to make it a method of `Value` (or, written with
-an operator, its sign), to draw it, to differentiate it and to have it tested.
+A row is a function in generic arithmetic over a namespace `xp`: `microgradx/_base/floats.py` for
+floats, NumPy for arrays. It returns the value and then ∂value/∂operand for each operand, in order.
+That one block is all it takes to make it a method of `Value` and a function, to draw it, to
+differentiate it, to replay it and to have it tested.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 inf = math.inf
@@ -22,61 +22,52 @@ WHOLE_LINE: Interval = (-inf, inf)
 
 
 class Rule:
-    """One primitive: how to compute it, and what the other rooms ask about it.
+    """One primitive: how to compute it, and the columns that the other rooms ask about.
 
-    name:     what it is called, and the name of the method it becomes
-    function: (xp, *operands) -> (value, *partials); a row operand (a sequence of numbers) has a
-              sequence of partials
-    operands: the names of its operands, in order; the first `rows` of them are rows
+    To learn what autodiff is, read the functions below; the columns are for tests and pictures.
+
+    function: (xp, *operands) -> (value, *partials); a list of operands has a list of partials
+    name, operands, defaults: those of the function, without xp
     label:    its sign in a picture
-    kind:     "linear" (constant partials), "product" (of its operands' first half with the second,
-              a partial being the partner), "saturating" (bounded partials that come near 0
+    kind:     "linear" (constant partials), "product" (of its first operand with its second, a
+              partial being the partner), "saturating" (bounded partials that come near 0
               smoothly), "gate" (partials jump at a kink and are flat elsewhere) or "singular" (a
               partial has no bound)
     ceiling:  the largest |partial| there can be
+    lists:    the names of the operands that are lists, all of one width
+    silent:   the names of the operands that no gradient goes to; their partial is None
     domain:   by operand, the open interval where the op is differentiable
     kinks:    by operand, the points inside that interval where it is not
     bounds:   how the ends of an interval bound it: "increasing" or "decreasing", if its value is so
               in every operand; or, for an op of one operand, the points between which its value
               and its partial are both monotone. None: the row itself, run on intervals, is all
     shut_below: for a gate of one operand, the point below which nothing gets through
-    default:  of the last operand, where it may be left out
-    operator: whether it is written with an operator instead of a method
+    operator: whether it is written with an operator too
     partials: how each operand's partial is written, for people; () if it is not
     """
 
-    def __init__(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        operands: tuple[str, ...],
-        label: str,
-        *,
-        kind: Kind,
-        ceiling: float = inf,
-        domain: dict[str, Interval] | None = None,
-        kinks: dict[str, tuple[float, ...]] | None = None,
-        bounds: Ends = None,
-        rows: int = 0,
-        shut_below: float | None = None,
-        default: float | None = None,
-        operator: bool = False,
-        partials: tuple[str, ...] = (),
-    ) -> None:
-        self.name = name
-        self.function = function
-        self.operands = operands
-        self.label = label
+    label: str = ""
+    ceiling: float = inf
+    lists: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    domain: Mapping[str, Interval] = {}
+    kinks: Mapping[str, tuple[float, ...]] = {}
+    bounds: Ends = None
+    shut_below: float | None = None
+    operator: bool = False
+    partials: tuple[str, ...] = ()
+
+    def __init__(self, function: Callable[..., Any], *, kind: Kind, **columns: Any) -> None:
+        code, values = function.__code__, function.__defaults__ or ()
+        self.name = function.__name__
+        self.operands = code.co_varnames[1 : code.co_argcount]  # all but the namespace
+        self.defaults = dict(zip(self.operands[len(self.operands) - len(values) :], values))
         self.kind = kind
-        self.ceiling = ceiling
-        self.domain = domain or {}
-        self.kinks = kinks or {}
-        self.bounds = bounds
-        self.rows = rows
-        self.shut_below = shut_below
-        self.default = default
-        self.operator = operator
-        self.partials = partials
+        self.function = function
+        for name, x in {"label": self.name, **columns}.items():
+            if name not in Rule.__annotations__:
+                raise TypeError(f"op {self.name!r} has a column {name!r}; {_columns()}")
+            setattr(self, name, x)
         self.__doc__ = function.__doc__
         self.__func__ = function  # where a debugger's `b microgradx.rules.tanh` stops
         self.__wrapped__ = function
@@ -90,42 +81,65 @@ class Rule:
     def __reduce__(self) -> tuple[Callable[[str], Rule], tuple[str]]:
         return named, (self.name,)  # a pickled or copied node keeps the one row there is
 
+    def flat(self, operands: Sequence[Any]) -> list[Any]:
+        """Operands, or their partials, one by one: the members of a list in its place."""
+        found: list[Any] = []
+        for name, x in zip(self.operands, operands):
+            found += x if name in self.lists else [x]
+        return found
+
+    def arranged(self, lists: Iterable[Any], singles: Iterable[Any]) -> list[Any]:
+        """Lists and single operands, each kind in order, as the function takes them."""
+        lists, singles = iter(lists), iter(singles)
+        return [next(lists if name in self.lists else singles) for name in self.operands]
+
+    def faults(self) -> Iterator[str]:
+        """Each thing that is wrong with the columns, as the rest of a sentence about the op."""
+        if self.kind not in get_args(Kind):
+            yield f"is of the kind {self.kind!r}; use one of {', '.join(get_args(Kind))}"
+        words = ("increasing", "decreasing")
+        points = isinstance(self.bounds, tuple) and len(self.operands) == 1 and not self.lists
+        if not (self.bounds is None or self.bounds in words or points):
+            yield (
+                f"has bounds={self.bounds!r}; use {' or '.join(map(repr, words))}, or for an op of "
+                "one operand a tuple of points"
+            )
+        for column in ("lists", "silent", "domain", "kinks"):
+            if isinstance(getattr(self, column), str):
+                yield f"has {column}={getattr(self, column)!r}; write a tuple of names"
+            for name in getattr(self, column):
+                if name not in self.operands:
+                    yield f"has no operand {name!r}, which is in {column}: {self.operands}"
+        if len(self.partials) not in (0, len(self.operands)):
+            yield f"writes {len(self.partials)} partials for {len(self.operands)} operands"
+        if not self.operands:
+            yield "takes no operand; its function is (xp, x, …)"
+
+
+def _columns() -> str:
+    return f"there are kind, {', '.join(Rule.__annotations__)}"
+
 
 TABLE: dict[str, Rule] = {}
-_watchers: list[Callable[[Rule], None]] = []
 
 
-def rule(*, label: str = "", **columns: Any) -> Callable[[Callable[..., Any]], Rule]:
+def enter(**columns: Any) -> Callable[[Callable[..., Any]], Rule]:
     """Enter the decorated function into the table; `columns` are the fields of `Rule`.
 
-    A name that is in the table already is a ValueError: no op silently replaces another.
+    A name that is in the table already, or a column that can't be right, is a ValueError. For an
+    op of your own use `microgradx.engine.rule`: that tries it too, and makes it a method.
     """
 
-    def enter(function: Callable[..., Any]) -> Rule:
-        name = function.__name__
-        if name in TABLE:
-            raise ValueError(f"there is an op {name!r} already; give the new one another name")
-        code = function.__code__
-        operands = code.co_varnames[1 : code.co_argcount]  # all but the namespace
-        if len(operands) - columns.get("rows", 0) > 2:
-            raise ValueError(f"op {name!r} has more than two single operands; gather them in a row")
-        default = function.__defaults__[-1] if function.__defaults__ else None
-        row = Rule(name, function, operands, label or name, default=default, **columns)
-        if row.kind not in get_args(Kind):
-            raise ValueError(f"a kind is one of {', '.join(get_args(Kind))}, got {row.kind!r}")
-        for watcher in _watchers:
-            watcher(row)  # which may refuse it
-        TABLE[name] = row
+    def entered(function: Callable[..., Any]) -> Rule:
+        row = Rule(function, **columns)
+        if row.name in TABLE:
+            raise ValueError(f"there is an op {row.name!r} already; give the new one another name")
+        for fault in row.faults():
+            raise ValueError(f"op {row.name!r} {fault}")
+        TABLE[row.name] = row
         return row
 
-    return enter
-
-
-def watch(watcher: Callable[[Rule], None]) -> None:
-    """Call `watcher` with every row of the table, now and whenever one is added."""
-    _watchers.append(watcher)
-    for row in TABLE.values():
-        watcher(row)
+    return entered
 
 
 def named(name: str) -> Rule:
@@ -139,7 +153,7 @@ def named(name: str) -> Rule:
 # --- arithmetic -----------------------------------------------------------------------------
 
 
-@rule(
+@enter(
     label="+",
     kind="linear",
     ceiling=1.0,
@@ -152,26 +166,28 @@ def add(xp, x, y):
     return x + y, 1.0, 1.0
 
 
-@rule(label="×", kind="product", operator=True, partials=("y", "x"))
+@enter(label="×", kind="product", operator=True, partials=("y", "x"))
 def mul(xp, x, y):
     """x · y"""
     return x * y, y, x
 
 
-@rule(label="-", kind="linear", ceiling=1.0, operator=True, bounds="decreasing", partials=("-1",))
+@enter(label="-", kind="linear", ceiling=1.0, operator=True, bounds="decreasing", partials=("-1",))
 def neg(xp, x):
     """-x"""
     return -x, -1.0
 
 
-@rule(label="/", kind="singular", kinks={"y": (0.0,)}, operator=True, partials=("1 / y", "-x / y²"))
+@enter(
+    label="/", kind="singular", kinks={"y": (0.0,)}, operator=True, partials=("1 / y", "-x / y²")
+)
 def div(xp, x, y):
     """x / y"""
     q = xp.divide(x, y)
     return q, xp.divide(1.0, y), -xp.divide(q, y)
 
 
-@rule(
+@enter(
     label="**",
     kind="singular",
     domain={"x": (0.0, inf)},
@@ -190,39 +206,39 @@ def pow(xp, x, y):
 # --- elementary functions -------------------------------------------------------------------
 
 
-@rule(kind="gate", ceiling=1.0, kinks={"x": (0.0,)}, partials=("sign x",))
+@enter(kind="gate", ceiling=1.0, kinks={"x": (0.0,)}, partials=("sign x",))
 def abs(xp, x):
     """|x|, with slope 0 at 0"""
     return xp.abs(x), xp.sign(x)
 
 
-@rule(kind="singular", domain={"x": (0.0, inf)}, bounds="increasing", partials=("1 / (2√x)",))
+@enter(kind="singular", domain={"x": (0.0, inf)}, bounds="increasing", partials=("1 / (2√x)",))
 def sqrt(xp, x):
     """√x"""
     y = xp.sqrt(x)
     return y, xp.divide(0.5, y)
 
 
-@rule(kind="singular", bounds="increasing", partials=("eˣ",))
+@enter(kind="singular", bounds="increasing", partials=("eˣ",))
 def exp(xp, x):
     """eˣ"""
     y = xp.exp(x)
     return y, y
 
 
-@rule(kind="singular", domain={"x": (0.0, inf)}, bounds="increasing", partials=("1 / x",))
+@enter(kind="singular", domain={"x": (0.0, inf)}, bounds="increasing", partials=("1 / x",))
 def log(xp, x):
     """ln x"""
     return xp.log(x), xp.divide(1.0, x)
 
 
-@rule(kind="saturating", ceiling=1.0, partials=("cos x",))
+@enter(kind="saturating", ceiling=1.0, partials=("cos x",))
 def sin(xp, x):
     """sin x"""
     return xp.sin(x), xp.cos(x)
 
 
-@rule(kind="saturating", ceiling=1.0, partials=("-sin x",))
+@enter(kind="saturating", ceiling=1.0, partials=("-sin x",))
 def cos(xp, x):
     """cos x"""
     return xp.cos(x), -xp.sin(x)
@@ -231,7 +247,7 @@ def cos(xp, x):
 # --- activations ----------------------------------------------------------------------------
 
 
-@rule(
+@enter(
     kind="gate",
     ceiling=1.0,
     kinks={"x": (0.0,)},
@@ -245,14 +261,14 @@ def relu(xp, x):
     return xp.where(off, 0.0, x), xp.where(off, 0.0, 1.0)
 
 
-@rule(kind="gate", kinks={"x": (0.0,)}, partials=("1 if x > 0, else slope", "0 if x > 0, else x"))
+@enter(kind="gate", kinks={"x": (0.0,)}, partials=("1 if x > 0, else slope", "0 if x > 0, else x"))
 def leaky_relu(xp, x, slope=0.01):
     """x where x > 0, else slope · x"""
     on = x > 0
     return xp.where(on, x, slope * x), xp.where(on, 1.0, slope), xp.where(on, 0.0, x)
 
 
-@rule(
+@enter(
     kind="saturating",
     kinks={"x": (0.0,)},
     partials=("1 if x > 0, else alpha · eˣ", "0 if x > 0, else eˣ - 1"),
@@ -265,7 +281,7 @@ def elu(xp, x, alpha=1.0):
     return xp.where(on, x, alpha * below), xp.where(on, 1.0, alpha * xp.exp(z)), below
 
 
-@rule(kind="saturating", ceiling=0.25, bounds=(0.0,), partials=("σ(x) · (1 - σ(x))",))
+@enter(kind="saturating", ceiling=0.25, bounds=(0.0,), partials=("σ(x) · (1 - σ(x))",))
 def sigmoid(xp, x):
     """1 / (1 + e⁻ˣ)"""
     e = xp.exp(-xp.abs(x))
@@ -273,14 +289,14 @@ def sigmoid(xp, x):
     return y, e / (1.0 + e) ** 2  # σ′(x): never rounds to a false zero
 
 
-@rule(kind="saturating", ceiling=1.0, bounds=(0.0,), partials=("1 - tanh²x",))
+@enter(kind="saturating", ceiling=1.0, bounds=(0.0,), partials=("1 - tanh²x",))
 def tanh(xp, x):
     """(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)"""
     e = xp.exp(-2.0 * xp.abs(x))
     return xp.tanh(x), 4.0 * e / (1.0 + e) ** 2  # 1 - tanh²x, without the cancellation
 
 
-@rule(kind="saturating", ceiling=1.0, bounds=(), partials=("σ(x)",))
+@enter(kind="saturating", ceiling=1.0, bounds=(), partials=("σ(x)",))
 def softplus(xp, x):
     """ln(1 + eˣ)"""
     e = xp.exp(-xp.abs(x))
@@ -288,7 +304,7 @@ def softplus(xp, x):
     return y, xp.where(x < 0, e, 1.0) / (1.0 + e)  # σ(x)
 
 
-@rule(
+@enter(
     kind="saturating",
     ceiling=1.12890414518516,
     bounds=(-1.4142135623730951, -0.7517915246935645, 1.4142135623730951),  # ±√2, and the least
@@ -304,7 +320,7 @@ def gelu(xp, x):
 # --- of two -----------------------------------------------------------------------------------
 
 
-@rule(
+@enter(
     kind="gate",
     ceiling=1.0,
     bounds="increasing",
@@ -317,7 +333,7 @@ def maximum(xp, x, y):
     return xp.maximum(x, y), dx, dy
 
 
-@rule(
+@enter(
     kind="gate",
     ceiling=1.0,
     bounds="increasing",
@@ -330,10 +346,41 @@ def minimum(xp, x, y):
     return xp.minimum(x, y), dx, dy
 
 
+# --- of three ---------------------------------------------------------------------------------
+
+
+@enter(
+    kind="gate",
+    ceiling=1.0,
+    silent=("condition",),
+    partials=("", "1 if condition > 0, else 0", "0 if condition > 0, else 1"),
+)
+def where(xp, condition, x, y):
+    """x where condition > 0, else y"""
+    on = condition > 0
+    return xp.where(on, x, y), None, xp.where(on, 1.0, 0.0), xp.where(on, 0.0, 1.0)
+
+
+@enter(
+    kind="gate",
+    ceiling=1.0,
+    bounds="increasing",
+    partials=("1 if low ≤ x ≤ high, else 0", "1 if x < low, else 0", "1 if x > high, else 0"),
+)
+def clamp(xp, x, low, high):
+    """min(max(x, low), high)"""
+    # The slopes are PyTorch's: 1 at both bounds; high wins where low > high.
+    below, above = xp.where(x < low, 1.0, 0.0), xp.where(x > high, 1.0, 0.0)
+    inside = xp.where(x < low, 0.0, xp.where(x > high, 0.0, 1.0))
+    crossed = low > high
+    dx, d_low = xp.where(crossed, 0.0, inside), xp.where(crossed, 0.0, below)
+    return xp.minimum(xp.maximum(x, low), high), dx, d_low, xp.where(crossed, 1.0, above)
+
+
 # --- of many ----------------------------------------------------------------------------------
 
 
-@rule(label="w·x", kind="product", rows=2, partials=("xᵢ", "wᵢ", "1"))
+@enter(label="w·x", kind="product", lists=("weights", "xs"), partials=("xᵢ", "wᵢ", "1"))
 def dot(xp, weights, xs, bias=0.0):
     """bias + w₀x₀ + w₁x₁ + …, left to right"""
     y = bias
@@ -342,7 +389,7 @@ def dot(xp, weights, xs, bias=0.0):
     return y, xs, weights, 1.0
 
 
-@rule(kind="linear", ceiling=1.0, rows=1, bounds="increasing", partials=("1",))
+@enter(kind="linear", ceiling=1.0, lists=("xs",), bounds="increasing", partials=("1",))
 def sum(xp, xs):
     """x₀ + x₁ + …, left to right"""
     y = 0.0
@@ -351,7 +398,9 @@ def sum(xp, xs):
     return y, [1.0] * len(xs)
 
 
-@rule(kind="saturating", ceiling=1.0, rows=1, bounds="increasing", partials=("softmax(x)ᵢ",))
+@enter(
+    kind="saturating", ceiling=1.0, lists=("xs",), bounds="increasing", partials=("softmax(x)ᵢ",)
+)
 def logsumexp(xp, xs):
     """ln Σ exp(x); its partials are the softmax"""
     peak = xs[0]
@@ -368,7 +417,7 @@ def logsumexp(xp, xs):
 # --- the one that carries no gradient ------------------------------------------------------------
 
 
-@rule(kind="linear", ceiling=0.0, bounds="increasing")
+@enter(kind="linear", ceiling=0.0, silent=("x",), bounds="increasing")
 def detach(xp, x):
     """x, as a number: no gradient goes through"""
     return x, None

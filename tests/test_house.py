@@ -24,8 +24,14 @@ MODULES = {name_of(path): path for path in FILES}
 
 def imported(source: str, package: str) -> list[str]:
     """The dotted names of all that `source`, lying in `package`, imports, wherever it does so."""
-    names = []
-    for node in ast.walk(ast.parse(source)):
+    names, tree = [], ast.parse(source)
+    blocks = [
+        x for x in ast.walk(tree) if isinstance(x, ast.If) and "TYPE_CH" in ast.unparse(x.test)
+    ]
+    quiet = {x for block in blocks for x in ast.walk(block)}  # for the type checker alone
+    for node in ast.walk(tree):
+        if node in quiet:
+            continue
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -69,7 +69,7 @@ def short(x: float) -> str:
 
 def clip(text: str, width: int) -> str:
     """One line of text, cut off where there is no more room."""
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
 def count(n: int, noun: str, plural: str = "") -> str:

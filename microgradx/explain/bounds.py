@@ -11,8 +11,8 @@ from math import inf, isinf
 from typing import Any, NamedTuple
 
 from microgradx._base import floats
-from microgradx._base.arguments import number
-from microgradx.engine import Value, order
+from microgradx._base.arguments import flat, number
+from microgradx.engine import Value, sweep
 from microgradx.explain.intervals import Interval, hull, interval, intervals, meet, widened
 from microgradx.rules import Rule
 
@@ -23,14 +23,9 @@ Edges = dict[Value, list[tuple[Value, Any]]]  # of each node: (input, partial)
 
 
 def _run(rule: Rule, xp: Any, operands: list[Any]) -> list[Any]:
-    """An op's value, and then its partials in the order of `_flat`."""
+    """An op's value, and then its partials in the order of its operands, one by one."""
     value, *partials = rule.function(xp, *operands)
-    return [value, *_flat(rule, partials)]
-
-
-def _flat(rule: Rule, operands: list[Any]) -> list[Any]:
-    """Operands, or their partials, one by one in their order: rows first."""
-    return [*itertools.chain(*operands[: rule.rows]), *operands[rule.rows :]]
+    return [value, *rule.flat(partials)]
 
 
 def _each(f: Callable[[Any], Any], operands: list[Any]) -> list[Any]:
@@ -50,7 +45,7 @@ def _enclose(rule: Rule, operands: list[Any]) -> list[Any]:
     runs = _tried(rule, ends if known else _pieces(rule, operands))
     tips = [] if known else [value for value, *_ in _tried(rule, ends)]
     found = [None if xs[0] is None else hull(xs) for xs in zip(*runs)]
-    found = found or [Interval(-inf, inf, True)] * (1 + len(_flat(rule, operands)))
+    found = found or [Interval(-inf, inf, True)] * (1 + len(rule.flat(operands)))
     c = widened(rule.ceiling, inf)
     limits = [hull(tips) if tips else Interval(-inf, inf)] + [Interval(-c, c)] * (len(found) - 1)
     return [None if x is None else meet(x, limit) for x, limit in zip(found, limits)]
@@ -102,7 +97,7 @@ def _history(output: Value) -> list[Value]:
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            stack += [(x, False) for x, _ in node.arguments[::-1] if isinstance(x, Value)]
+            stack += [(x, False) for x in [*flat(node.operands)][::-1] if isinstance(x, Value)]
     return nodes
 
 
@@ -116,22 +111,17 @@ def _forward(
         if node.rule is None:
             values[node], edges[node] = leaves[node], []
             continue
-        rows = [list(row) for row in node._sources]
-        operands = [*rows, *[x for x in (node._a, node._b) if x is not None]]
+        operands = [list(x) if isinstance(x, tuple) else x for x in node.operands]
         now = _each(lambda x: values[x] if isinstance(x, Value) else x, operands)
         values[node], *partials = run(node.rule, now)
-        read = zip(_flat(node.rule, operands), partials)
+        read = zip(node.rule.flat(operands), partials)
         edges[node] = [(x, d) for x, d in read if isinstance(x, Value) and d is not None]
     return values, edges
 
 
 def _backward(output: Value, edges: Edges, seed: Any) -> dict[Value, Any]:
-    """Twin of `Value.backward` on edges of any numbers: the adjoint of every node reached."""
-    adjoints = {output: seed}
-    for node in order(output):
-        for x, partial in edges[node]:
-            adjoints[x] = adjoints.get(x, 0.0) + partial * adjoints[node]
-    return adjoints
+    """The adjoint of every node reached, by edges of any numbers."""
+    return dict(sweep(output, seed, lambda node: [partial for _, partial in edges[node]]))
 
 
 # --- what is proved -----------------------------------------------------------------------------

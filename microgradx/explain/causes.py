@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import inf, isfinite, isnan
 from typing import Any, NamedTuple
 
+from microgradx._base.arguments import flat
 from microgradx._base.text import name_of
-from microgradx.engine import Edge, Value
+from microgradx.engine import Edge, Value, data_of
 from microgradx.explain.extended import Wide, plus, product
 from microgradx.explain.paths import Paths, partner
 
@@ -55,10 +56,8 @@ def true_partial(edge: Edge, paths: Paths) -> Wide:
     node, rule = edge.node, edge.node.rule
     assert rule is not None
     if node not in paths.true:
-        data = [_data(x) for x, _ in node.arguments]
-        width = (len(data) // rule.rows) if rule.rows else 0
-        rows = [data[i * width : (i + 1) * width] for i in range(rule.rows)]
-        paths.true[node] = partials(rule, [*rows, *data[rule.rows * width :]])
+        data = [[*map(data_of, x)] if isinstance(x, tuple) else data_of(x) for x in node.operands]
+        paths.true[node] = partials(rule, data)
     return paths.true[node][edge.position]
 
 
@@ -94,7 +93,7 @@ def provenance(edge: Edge, paths: Paths) -> list[str]:
     if rule.kind != "product":
         return [_shut(edge, paths)]
     steps: list[str] = []
-    node = partner(edge.node.arguments, edge.position)
+    node = partner(edge.node, edge.position)
     while isinstance(node, Value) and node.rule is not None:
         source = node.inputs[0] if node.inputs else None
         if node.rule.shut_below is not None and source is not None:
@@ -121,17 +120,12 @@ def provenance(edge: Edge, paths: Paths) -> list[str]:
 
 def _zero_factor(node: Value) -> Any:
     """A factor that makes the product 0, where one does."""
-    pairs = [(x, partner(node.arguments, i)) for i, (x, _) in enumerate(node.arguments)]
     if node.rule is None or node.rule.kind != "product":
         return None
-    if any(_data(x) and (y is None or _data(y)) for x, y in pairs):
+    pairs = [(x, partner(node, i)) for i, x in enumerate(flat(node.operands))]
+    if any(data_of(x) and (y is None or data_of(y)) for x, y in pairs):
         return None  # its terms cancel
-    return next((x for x, _ in pairs if not _data(x)), None)
-
-
-def _data(x: Any) -> float:
-    data: float = x.data if isinstance(x, Value) else x
-    return data
+    return next((x for x, _ in pairs if not data_of(x)), None)
 
 
 def _shut(edge: Edge, paths: Paths) -> str:
@@ -177,7 +171,7 @@ def _made(node: Value) -> str:
     """How a value came to be: op and operands; of many, those that are not finite."""
     if not node.rule:
         return "a leaf"
-    data = [_data(x) for x, _ in node.arguments]
+    data = [data_of(x) for x in flat(node.operands)]
     if len(data) > 4:
         odd = [f"operand {i} is {x}" for i, x in enumerate(data) if not isfinite(x)][:2]
         return f"{node.op} of {len(data)}" + "".join(f", {each}" for each in odd)

@@ -9,7 +9,7 @@ from sys import float_info
 from typing import Any
 
 from microgradx._base.arguments import number
-from microgradx.engine import Value, order
+from microgradx.engine import Value, sweep
 
 
 class GradientMismatch(ArithmeticError):
@@ -79,15 +79,9 @@ def _backward(fn: Callable[..., Value], xs: list[float], labels: list[str]) -> t
         raise TypeError(f"fn must return one Value, got a {type(output).__name__}: {output!r:.40}")
     if not isfinite(output.data):
         raise GradientMismatch(f"fn is {output.data} at this point, where no gradient is defined")
-    nodes = order(output)
-    before = [node.grad for node in nodes]
-    try:
-        output.backward()
-        rounding = sum(abs(4 * float_info.epsilon * node.data * node.grad) for node in nodes)
-        return [leaf.grad for leaf in leaves], rounding
-    finally:
-        for node, grad in zip(nodes, before):
-            node.grad = grad
+    grads = dict(sweep(output))
+    rounding = sum(abs(4 * float_info.epsilon * x.data * grad) for x, grad in grads.items())
+    return [grads.get(leaf, 0.0) for leaf in leaves], rounding
 
 
 def _moves(xs: list[float], direction: list[float]) -> list[list[float]]:

@@ -114,11 +114,11 @@ class Paths:
 
     def kind(self, edge: Edge) -> str:
         """What kind of factor an edge's is, one with a ceiling apart."""
-        return self._factors(edge.node, edge.node.arguments)[edge.position][0]
+        return self._factor(edge)[0]
 
     def factors(self, edge: Edge) -> Budget:
         """What an edge's factor is made of: ln by kind, adding up to ln|d|; d is not 0."""
-        factor = self._factors(edge.node, edge.node.arguments)[edge.position]
+        factor = self._factor(edge)
         ln = log(abs(edge.partial))
         return _with({}, factor, ln) if ln else {}
 
@@ -152,8 +152,8 @@ class Paths:
 
     def _hand_on(self, j: int, node: Value) -> None:
         """Add what goes through node j to the sums of its inputs. Nothing runs more often."""
-        arguments = node.arguments
-        if not arguments:
+        inputs = node.inputs
+        if not inputs:
             return
         index, heads, tails, partials, via = (
             self.index, self.heads, self.tails, self.partials, self.via
@@ -163,9 +163,7 @@ class Paths:
         adjoint, m_adjoint, e_adjoint, mass, m_exponent = g[j], gm[j], ge[j], am[j], ae[j]
         above = (j, up[j], up[up[j]]) if j else (0,)
         so_far, open_gates, rounded = strength[j], gates[j], rounds[j] + 1
-        for (u, d), factor in zip(arguments, self._factors(node, arguments)):
-            if d is None:
-                continue
+        for u, d, factor in zip(inputs, node.partials, self._factors(node, len(inputs))):
             i, e = index[u], len(tails)
             tails.append(i)
             heads.append(j)
@@ -260,25 +258,36 @@ class Paths:
 
     # --- kinds of factor ------------------------------------------------------------------------
 
-    def _factors(self, node: Value, arguments: Any) -> list[Factor]:
-        """What each argument's factor is."""
+    def _factor(self, edge: Edge) -> Factor:
+        edges = edge.node.edges
+        return self._factors(edge.node, len(edges))[edges.index(edge)]
+
+    def _factors(self, node: Value, count: int) -> list[Factor]:
+        """For each of the node's inputs, so many, what kind of factor its partial is."""
         rule: Any = node.rule
         if node in self.loss:
-            factor = PLAIN["loss"]
-        elif rule.kind == "product":
-            get, whats = self.index.get, self._whats
-            half = len(arguments) // 2
-            of = [whats[get(x, -1)] for x, _ in arguments[: 2 * half]]
-            factors = of[half:] + of[:half]  # each is multiplied with its partner
-            if NUMBER in factors:  # which is an input, if it is a weight's
-                pairs = zip(of, factors)
-                factors = [INPUT if y is NUMBER and x is WEIGHT else y for x, y in pairs]
-            return factors + [NUMBER] * (len(arguments) - 2 * half)
-        elif rule.kind == "saturating" and rule.ceiling < 1.0:
-            factor = ("saturation", log(rule.ceiling))
-        else:
-            factor = PLAIN[OTHER_FACTORS[rule.kind]]
-        return [factor] * len(arguments)
+            return [PLAIN["loss"]] * count
+        if rule.kind != "product":
+            peak = rule.kind == "saturating" and rule.ceiling < 1.0
+            factor = ("saturation", log(rule.ceiling)) if peak else PLAIN[OTHER_FACTORS[rule.kind]]
+            return [factor] * count
+        get, whats = self.index.get, self._whats
+        first, second, *rest = node.operands
+        if not rule.lists:
+            if count == 2 and not rest:
+                return [whats[get(second, -1)], whats[get(first, -1)]]
+            first, second = (first,), (second,)
+        one = [whats[get(x, -1)] for x in first]
+        other = [whats[get(x, -1)] for x in second]
+        of, factors = one + other, other + one  # each is multiplied with its partner
+        if NUMBER in factors:  # which is an input, if it is a weight's
+            pairs = zip(of, factors)
+            factors = [INPUT if y is NUMBER and x is WEIGHT else y for x, y in pairs]
+        factors += [NUMBER] * len(rest)
+        if len(factors) == count:
+            return factors
+        flat = (*first, *second, *rest)
+        return [factor for x, factor in zip(flat, factors) if isinstance(x, Value)]
 
     def what(self, factor: Any) -> str:
         """What the other operand of a product is."""
@@ -291,10 +300,13 @@ class Paths:
         return "weights" if factor in self.parameters else "inputs"
 
 
-def partner(arguments: Any, position: int) -> Any:
-    """The operand that this one is multiplied with: of the first half, that in the second."""
-    half = len(arguments) // 2
-    return arguments[(position + half) % (2 * half)][0] if position < 2 * half else None
+def partner(node: Value, position: int) -> Any:
+    """The operand that this one is multiplied with: of the first operand, it is in the second."""
+    first, second = node.operands[:2]
+    if not isinstance(first, tuple):
+        return (second, first)[position]
+    both = (*second, *first)
+    return both[position] if position < len(both) else None
 
 
 def loss_part(nodes: list[Value]) -> set[Value]:

@@ -234,7 +234,7 @@ def _between_samples(edges: list[Edge], paths: Paths) -> bool:
     labels = [edge.node.label for edge in edges]
     alike = len(set(labels)) < len(labels) if all(labels) else not any(labels)
     rule = meeting.rule
-    return alike and rule is not None and bool(rule.rows) and rule.kind == "linear"
+    return alike and rule is not None and bool(rule.lists) and rule.kind == "linear"
 
 
 def _sized(case: Case) -> Finding:

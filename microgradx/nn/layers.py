@@ -15,7 +15,7 @@ from microgradx import rules
 from microgradx._base.arguments import whole
 from microgradx.engine import Value
 from microgradx.nn.module import Module, join, label_parts, sample_row, title
-from microgradx.ops import Row, dot, dots
+from microgradx.ops import dot, dots
 
 Activation = Callable[[Value], Value]
 Initialiser = Callable[[int, int, Any], float]
@@ -40,7 +40,7 @@ class Neuron(Module):
         nin, nout = whole("nin", nin), whole("nout", nout)
         activation, draw, rng = _activation(activation), _initialiser(init), _generator(seed)
         self._called("")
-        self.weight = Row([Value(draw(nin, nout, rng)) for _ in range(nin)])
+        self.weight = tuple([Value(draw(nin, nout, rng)) for _ in range(nin)])
         self.bias = Value(0.0)
         self.activation = activation
 
@@ -157,8 +157,8 @@ def activations() -> dict[str, Activation | None]:
     ops = [
         name
         for name, rule in rules.TABLE.items()
-        if len(rule.operands) - (rule.default is not None) == 1
-        and not (rule.operator or rule.rows or rule.ceiling == 0)
+        if len(rule.operands) - len(rule.defaults) == 1
+        and not (rule.operator or rule.lists or rule.silent)
     ]
     return {"linear": None, **{name: getattr(Value, name) for name in ops}, "silu": Value.silu}
 

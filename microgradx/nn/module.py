@@ -7,9 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from microgradx._base.arguments import flat, nested, number, shape, show_shape
-from microgradx.engine import Value
+from microgradx.engine import Value, list_of_operands
 from microgradx.nn import files as weights
-from microgradx.ops import Row
 
 if TYPE_CHECKING:
     import os
@@ -290,13 +289,13 @@ def _alike(name: str, old: Any, x: Any) -> Any:
 # --- what a module reads ------------------------------------------------------------------------
 
 
-def sample_row(xs: Any, width: int, reader: Module) -> Row:
+def sample_row(xs: Any, width: int, reader: Module) -> tuple[Any, ...]:
     """One sample as the row that a whole layer reads; a bare number or Value is a row of one.
 
     Another width is a ValueError, something other than one sample a TypeError; both name `reader`.
     """
     try:
-        row = xs if isinstance(xs, Row) else Row(xs if hasattr(xs, "__iter__") else (xs,))
+        row = list_of_operands(xs if hasattr(xs, "__iter__") else (xs,))
     except TypeError as error:
         raise TypeError(f"{title(reader)} takes one sample at a time: {error}") from None
     if len(row) != width:

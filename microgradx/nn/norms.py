@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from microgradx import engine
 from microgradx import ops as rows
 from microgradx._base import floats
-from microgradx._base.arguments import nested, number, shape, show_shape, whole, within
+from microgradx._base.arguments import flat, nested, number, shape, show_shape, whole, within
 from microgradx.engine import Value
 from microgradx.nn.module import Module, join, sample_row, title
-from microgradx.ops import Row, dot
+from microgradx.ops import dot
 
 
 class BatchNorm(Module):
@@ -79,11 +78,11 @@ class BatchNorm(Module):
         columns = list(zip(*batch))
         found = self._over_batch(columns) if self.training else self._by_running(columns)
         ys = [_scaled(self, row) for row in zip(*[column for column, _, _ in found])]
-        if self.training and not engine.tracing:
+        if self.training and not any(x.recorded for x in flat(batch) if isinstance(x, Value)):
             self._observe(found, len(batch))
         return ys[0] if single else ys
 
-    def _rows(self, samples: list[Any]) -> list[Row]:
+    def _rows(self, samples: list[Any]) -> list[tuple[Any, ...]]:
         """The batch; an error says which sample it is about."""
         batch = []
         for i, xs in enumerate(samples):
@@ -209,7 +208,7 @@ class Standardised(NamedTuple):
 def _standardised(xs: Sequence[Any], eps: float) -> Standardised:
     mean = rows.mean(xs)
     minus = -mean
-    centred = Row([x + minus for x in xs])
+    centred = [x + minus for x in xs]
     var = dot(centred, centred) / len(centred)
     root = (var + eps).sqrt()
     return Standardised([x / root for x in centred], mean, var)

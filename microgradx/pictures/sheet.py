@@ -15,6 +15,7 @@ from os import PathLike
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from microgradx._base.arguments import flat
 from microgradx._base.text import Place, clip, common_place, count, place, short
 from microgradx.engine import Value
 from microgradx.explain.explanation import Explanation
@@ -402,9 +403,9 @@ def _sign(node: Value) -> str:
     rule = node.rule
     if rule is None:
         return ""
-    if rule.rows:
+    if rule.lists:
         return rule.label + _tail(node)
-    numbers = [None if isinstance(x, Value) else short(x) for x, _ in node.arguments]
+    numbers = [None if isinstance(x, Value) else short(x) for x in node.operands]
     if not rule.operator:
         return rule.label + "".join(f" {x}" for x in numbers if x is not None)
     before, after = numbers[0], numbers[-1] if len(numbers) == 2 else None
@@ -412,15 +413,14 @@ def _sign(node: Value) -> str:
 
 
 def _tail(node: Value) -> str:
-    """What stands beside the rows: a bias, and how many of their operands are bare numbers."""
-    arguments = node.arguments
-    single = len(arguments) % node.rule.rows if node.rule else 0
-    rows = arguments[: len(arguments) - single]
-    bare = sum(not isinstance(x, Value) for x, _ in rows)
-    tail = f", {count(bare, 'number')} among them" if bare else ""
-    for x, _ in arguments[len(rows) :]:
-        tail = (" + b" if isinstance(x, Value) else f" + {short(x)}" if x else "") + tail
-    return tail
+    """What stands beside the lists: a bias, and how many of their operands are bare numbers."""
+    tail = ""
+    for x in node.operands:
+        if not isinstance(x, tuple):
+            tail += " + b" if isinstance(x, Value) else f" + {short(x)}" if x else ""
+    lists = [x for x in node.operands if isinstance(x, tuple)]
+    bare = sum(not isinstance(x, Value) for x in flat(lists))
+    return tail + (f", {count(bare, 'number')} among them" if bare else "")
 
 
 def _called(node: Value) -> str:

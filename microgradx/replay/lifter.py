@@ -137,7 +137,13 @@ class OpLifter:
         operands = [self.arrays.read(block, batched) for block in blocks]
         for k, block in enumerate(blocks[:rows]):
             operands[k] = [self._element(operands[k], i) for i in range(len(block))]
-        value, partials = expand(rule, self.arrays.table, operands)
+        value, partials = expand(
+            rule, self.arrays.table, rule.arranged(operands[:rows], operands[rows:])
+        )
+        partials = [
+            *[d for name, d in zip(rule.operands, partials) if name in rule.lists],
+            *[d for name, d in zip(rule.operands, partials) if name not in rule.lists],
+        ]  # as the blocks are: of the lists, then of single operands
         if rows:
             value, partials = vectorised(self.arrays.table, value, partials, operands[:rows])
         array = self.arrays.compute(rule.name, ids, value, batched)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from microgradx import engine
 from microgradx._base.arguments import flat, nested, shape, show_shape
 from microgradx._base.text import element
 from microgradx.engine import PACKAGE, Value, callers_line, record_lines
@@ -219,13 +218,13 @@ def _refusing_branches() -> Iterator[None]:
         found: float = slot.__get__(self)
         return found
 
-    outer, engine.tracing = engine.tracing, True
+    outer, Value.recorded = Value.recorded, True
     # mypy: a slot is no property; this one is put back below.
     Value.data = property(data, slot.__set__)  # type: ignore[assignment,misc]
     try:
         yield
     finally:
-        engine.tracing = outer
+        Value.recorded = outer
         for name, method in before.items():
             setattr(Value, name, method)
 

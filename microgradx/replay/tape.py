@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from microgradx._base.arguments import flat
 from microgradx.engine import Value, apply, cut_off, order
-from microgradx.ops import Row, apply_to_rows
 from microgradx.rules import Rule
 
 NONE = -1  # in place of an id
@@ -56,17 +56,20 @@ class Tape:
         self._row_ids: dict[int, tuple[int, ...]] = {}
         find, keep = self._ids.get, self.args.append
         for i, node in enumerate(computed, self.leaves):
-            a, b = node._a, node._b
-            first = find(a)
-            if first is None:
-                first = NONE if a is None else self._number(a)
-            if b is not None:
-                second = find(b)
-                keep((first, self._number(b) if second is None else second))
-            else:
-                keep((first,) if a is not None else ())
-            if node._sources:
-                self.rows[i] = tuple([self._row(row) for row in node._sources])
+            if not node.rule.lists:
+                read = [(x, find(x)) for x in node.operands]
+                keep(tuple([self._number(x) if j is None else j for x, j in read]))
+                continue
+            lists, singles = [], []
+            for x in node.operands:
+                if isinstance(x, tuple):
+                    lists.append(self._row(x))
+                else:
+                    found = find(x)
+                    singles.append(self._number(x) if found is None else found)
+            keep(tuple(singles))
+            if lists:
+                self.rows[i] = tuple(lists)
         self.outputs = [self.id(output) for output in outputs]
 
     def find(self, node: Value) -> int | None:
@@ -93,7 +96,7 @@ class Tape:
         """The same graph anew, by id: of the parameters as they are, and of other inputs."""
         made = self.values[: self.parameters]
         made += [Value(x, old.label) for x, old in zip(inputs, self.values[self.parameters :])]
-        rows: dict[tuple[int, ...], Row] = {}
+        rows: dict[tuple[int, ...], tuple[Any, ...]] = {}
 
         def operand(i: int) -> Any:
             return self.number(i) if self.is_number(i) else made[i]
@@ -103,11 +106,8 @@ class Tape:
             assert rule is not None
             for row in self.rows[i]:
                 if row not in rows:
-                    rows[row] = Row([operand(j) for j in row])
-            if self.rows[i]:
-                node = apply_to_rows(rule, *[rows[row] for row in self.rows[i]], *args)
-            else:
-                node = apply(rule, *args)
+                    rows[row] = tuple([operand(j) for j in row])
+            node = apply(rule, *rule.arranged([rows[row] for row in self.rows[i]], args))
             node.label = self.values[i].label
             made.append(node)
         return made
@@ -139,14 +139,14 @@ def _computed(
     """
     computed = [node for node in swept if node.rule is not None]
     computed.reverse()
-    silent = {rule for rule in {node.rule for node in computed} if rule and rule.ceiling == 0}
+    silent = {rule for rule in {node.rule for node in computed} if rule and rule.silent}
     if not silent or not any(cut_off(node) for node in computed if node.rule in silent):
         return computed, list(range(len(computed), 0, -1)), swept
     done: dict[Value, None] = {}
     stack: list[Any] = list(reversed(outputs))
     while stack:
         node = stack[-1]
-        waiting = [x for x, _ in node.arguments if isinstance(x, Value) and x not in done]
+        waiting = [x for x in flat(node.operands) if isinstance(x, Value) and x not in done]
         if waiting and node not in done:
             stack += reversed(waiting)
         else:

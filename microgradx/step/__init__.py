@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from microgradx.step.conditions import Visit, at, below, not_finite, paused, stops, visit
+from microgradx.engine import Visit
+from microgradx.step.conditions import at, below, not_finite, stops
 
-__all__ = ["Stepper", "Visit", "at", "below", "not_finite", "page", "paused", "stops", "visit"]
+__all__ = ["Stepper", "Visit", "at", "below", "not_finite", "page", "stops"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The sweep, one node at a time: what a visit does, and when to pause there.
+"""Conditions on a visit of the sweep, at which to pause.
 
 `for visit in loss.backward_steps()` is the sweep as a loop of your own;
 `loss.backward(pause=stops)` opens the debugger where a gradient stops.
@@ -8,65 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from microgradx._base.arguments import number
+from microgradx.engine import Visit
 
-Condition = Callable[["Visit"], bool]
-
-
-class Visit(NamedTuple):
-    """What the sweep did at one node; a place in the tuples for each edge, in argument order.
-
-    node, adjoint: the node, and ∂output/∂node, which is final now
-    inputs:        the nodes it was computed from
-    partials:      ∂node/∂input
-    contributions: partial · adjoint, what each edge added to its input's grad
-    before, after: the input's grad before that and after it
-    """
-
-    node: Any
-    adjoint: float
-    inputs: tuple[Any, ...]
-    partials: tuple[float, ...]
-    contributions: tuple[float, ...]
-    before: tuple[float, ...]
-    after: tuple[float, ...]
-
-
-def visit(node: Any) -> Visit:
-    """Add the node's contributions to the grads of its inputs; its own grad is final."""
-    adjoint = node.grad
-    contributions, before, after = [], [], []
-    for input, partial in zip(node.inputs, node.partials):
-        contribution = partial * adjoint
-        before.append(input.grad)
-        input.grad += contribution  # the chain rule
-        after.append(input.grad)
-        contributions.append(contribution)
-    return Visit(
-        node,
-        adjoint,
-        node.inputs,
-        node.partials,
-        tuple(contributions),
-        tuple(before),
-        tuple(after),
-    )
-
-
-def paused(
-    node: Any,
-    adjoint: float,
-    inputs: tuple[Any, ...],
-    partials: tuple[float, ...],
-    contributions: tuple[float, ...],
-    before: tuple[float, ...],
-    after: tuple[float, ...],
-) -> None:
-    """Stop in the debugger; the names here are those of the visit."""
-    breakpoint()  # `a` shows the visit, `c` goes on to the next stop
-    return  # `a` shows the visit, `c` goes on to the next stop
+Condition = Callable[[Visit], bool]
 
 
 # --- when to pause --------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from microgradx._base.arguments import flat
 from microgradx._base.files import write_whole
 from microgradx._base.text import count, made_at, name_of, short
 from microgradx.engine import Edge, Value
@@ -281,7 +282,7 @@ class _Story:
 
     def made(self, node: Value) -> list[tuple[str, float | str]]:
         """The operands by name and number; of very many, the first."""
-        pairs = [(x, x.data if isinstance(x, Value) else x) for x, _ in node.arguments]
+        pairs = [(x, x.data if isinstance(x, Value) else x) for x in flat(node.operands)]
         return [(_named(x), number(data)) for x, data in pairs[:100]]
 
     def shade(self, grad: float) -> int | str:

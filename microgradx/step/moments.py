@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import inf
 from typing import NamedTuple
 
-from microgradx.engine import Edge, Value, order
+from microgradx.engine import Edge, Value, order, sweep
 
 
 class Moment(NamedTuple):
@@ -51,9 +51,9 @@ class Timeline:
         self.final = {output: self.turn}
         self.grads[output] = 1.0
         self.moments.append(Moment(output, after=1.0))
-        for node in self.nodes:
+        for node, adjoint in sweep(output):
             for edge in node.edges:
-                self._multiply(edge, self.grads[node])
+                self._multiply(edge, adjoint)
 
     def _multiply(self, edge: Edge, adjoint: float) -> None:
         contribution = edge.partial * adjoint

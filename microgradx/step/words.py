@@ -10,8 +10,9 @@ from textwrap import wrap
 from typing import Any
 from unicodedata import east_asian_width
 
+from microgradx._base.arguments import flat
 from microgradx._base.text import count, name_of, short
-from microgradx.engine import Edge, Value
+from microgradx.engine import Edge, Value, data_of, operand_of
 from microgradx.explain.extended import Wide, show
 from microgradx.explain.paths import partner
 from microgradx.rules import Rule
@@ -95,8 +96,8 @@ def made(node: Value) -> list[tuple[str, str]]:
     end = [("=", ""), (digits(node.data), called(node))]
     if node.rule is None:
         return end[1:]
-    data = [x.data if isinstance(x, Value) else x for x, _ in node.arguments]
-    names = [_operand(x) for x, _ in node.arguments]
+    operands = list(flat(node.operands))
+    data, names = [*map(data_of, operands)], [*map(_operand, operands)]
     sign = (node.rule.label, "")
     if node.rule.operator and len(data) == 2:
         return [(digits(data[0]), names[0]), sign, (term(data[1]), names[1]), *end]
@@ -112,18 +113,18 @@ def _operand(x: Any) -> str:
 
 def derivative(edge: Edge) -> str:
     """The local derivative as the rule writes it, and the number that is: ∂/∂y = x = 2, where …"""
-    node, rule, which = edge.node, edge.node.rule, edge.position
+    node, rule, which = edge.node, edge.node.rule, operand_of(edge)
     assert rule is not None
-    if rule.rows:
-        which = min(which // (len(node.arguments) // rule.rows), len(rule.operands) - 1)
     by = f"∂/∂{_blackboard(rule, which)}"
     written, number = (*rule.partials[which : which + 1], "")[0], digits(edge.partial)
     if " if " in written:
         return f"{by} = {number} ({written})"
     said = " = ".join(dict.fromkeys(part for part in (by, written, number) if part))
-    where = [f"{x} = {_operand(y)}" for x, (y, _) in zip(rule.operands, node.arguments)]
-    if rule.rows:
-        other = partner(node.arguments, edge.position) if rule.kind == "product" else None
+    where = [
+        f"{x} = {_operand(y)}" for x, y in zip(rule.operands, node.operands) if x not in rule.lists
+    ]
+    if rule.lists and rule.kind == "product":
+        other = partner(node, edge.position)
         where = [f"{written} = {_operand(other)}"] if written and other is not None else []
     return f"{said}, where {', '.join(where)}" if where else said
 
@@ -131,7 +132,7 @@ def derivative(edge: Edge) -> str:
 def _blackboard(rule: Rule, which: int) -> str:
     """An operand as the formulas write it: `weights` is wᵢ there."""
     name = rule.operands[which]
-    return f"{name[0]}ᵢ" if which < rule.rows else name
+    return f"{name[0]}ᵢ" if name in rule.lists else name
 
 
 def formula(edge: Edge) -> str:

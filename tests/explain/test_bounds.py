@@ -12,10 +12,11 @@ import pytest
 
 from microgradx import nn, rules
 from microgradx._base import floats
-from microgradx.engine import Value, apply, maximum, minimum, order
+from microgradx.engine import Value, apply, order, rule
 from microgradx.explain.bounds import Bounds, Interval, _backward, _forward, _history, _run
-from microgradx.ops import Row, apply_to_rows, dot, logsumexp
-from microgradx.rules import TABLE, rule
+from microgradx.ops import dot, logsumexp, maximum, minimum
+from microgradx.rules import TABLE
+from tests.operands import arity, grouped
 
 inf, nan = math.inf, math.nan
 
@@ -30,15 +31,8 @@ def name_of(x) -> str:
 
 
 def node(row, operands) -> Value:
-    """The node of an op; of rows, each of two operands."""
-    if not row.rows:
-        return apply(row, *operands)
-    rows = [operands[2 * i : 2 * i + 2] for i in range(row.rows)]
-    return apply_to_rows(row, *rows, *operands[2 * row.rows :])
-
-
-def arity(row) -> int:
-    return len(row.operands) + row.rows
+    """The node of an op; of lists, each of two operands."""
+    return apply(row, *grouped(row, operands, 2))
 
 
 def outside(interval: Interval, xs) -> np.ndarray:
@@ -135,7 +129,7 @@ def test_an_interval_compares_as_an_array_does_and_has_no_undecided_truth():
 
 def some_box(row, dice: random.Random) -> list[tuple[float, float]]:
     box = []
-    for _ in range(arity(row)):
+    for _ in range(arity(row, 2)):
         lo, hi = sorted(dice.choice(ENDS) for _ in range(2))
         kind = dice.random()
         if kind < 0.3:
@@ -170,16 +164,18 @@ def check_soundness(row, boxes: int = 400, points: int = 25) -> None:
             z = node(row, [Value(x) for x in point])
             assert z.data in b[y], f"{row.name}{point} = {z.data}, over {box} {b[y]}"
             gradients = dict(zip(leaves, [0.0] * len(leaves)))
-            for leaf, partial in zip(leaves, z.partials):
-                gradients[leaf] = partial
+            for edge in z.edges:
+                gradients[leaves[edge.position]] = edge.partial
             for leaf, partial in gradients.items():
                 assert partial in b.gradient(leaf), f"{row.name}′{point} = {partial}, over {box}"
 
 
-@pytest.mark.parametrize("row", [r for r in TABLE.values() if not r.rows], ids=name_of)
+@pytest.mark.parametrize(
+    "row", [r for r in TABLE.values() if not (r.lists or r.silent)], ids=name_of
+)
 def test_an_interval_of_one_operand_is_tight_in_value_and_partial(row):
     """Up to rounding and to the samples: the others (a slope, a divisor, …) are held."""
-    held = [0.5 if row.default is None else row.default] * (len(row.operands) - 1)
+    held = [row.defaults.get(name, 0.5 + k) for k, name in enumerate(row.operands[1:])]
     for lo, hi in [(-1.0, 2.0), (-3.0, -0.5), (0.25, 4.0), (-0.7, -0.7), (-1.2, 0.1), (0.5, 0.5)]:
         if not row.domain.get("x", rules.WHOLE_LINE)[0] <= lo:
             continue
@@ -188,8 +184,7 @@ def test_an_interval_of_one_operand_is_tight_in_value_and_partial(row):
         b = Bounds(y, {x: (lo, hi)})
         runs = [row(floats, t, *held) for t in np.linspace(lo, hi, 2001).tolist()]
         columns = [(b[y], [value for value, *_ in runs])]
-        if row is not rules.detach:
-            columns.append((b.gradient(x), [dx for _, dx, *_ in runs]))
+        columns.append((b.gradient(x), [dx for _, dx, *_ in runs]))
         for found, seen in columns:
             assert found.lo == pytest.approx(min(seen), abs=2e-3), (lo, hi)
             assert found.hi == pytest.approx(max(seen), abs=2e-3), (lo, hi)
@@ -203,13 +198,13 @@ def test_what_more_digits_say_lies_inside(name):
     wide = np.longdouble
     for _ in range(500):
         low = 0.01 if name in ("log", "sqrt", "div") else -8.0
-        point = [dice.uniform(low, 8.0) for _ in range(arity(row))]
+        point = [dice.uniform(low, 8.0) for _ in range(arity(row, 2))]
         leaves = [Value(x) for x in point]
         y = node(row, leaves)
         b = Bounds(y, {leaf: (x, x) for leaf, x in zip(leaves, point)})
         numbers = [wide(x) for x in point]
-        value, *partials = row(np, *([numbers] if row.rows else numbers))
-        partials = partials[0] if row.rows else partials
+        value, *partials = row(np, *grouped(row, numbers, 2))
+        partials = row.flat(partials)
         for found, exact in [(b[y], value), *zip(map(b.gradient, leaves), partials)]:
             assert wide(found.lo) <= exact <= wide(found.hi), f"{name}{point}"
             assert found.hi - found.lo <= 1e-13 * max(1.0, abs(found.lo))
@@ -266,8 +261,8 @@ def test_the_column_bounds_tells_the_truth(row):
         return
     way = {"increasing": 1, "decreasing": -1}[row.bounds]
     dice = random.Random(row.name)
-    for i in range(arity(row)):
-        others = [dice.choice(line) for _ in range(arity(row))]
+    for i in range(arity(row, 2)):
+        others = [dice.choice(line) for _ in range(arity(row, 2))]
         ys = [node(row, [*others[:i], x, *others[i + 1 :]]).data for x in line]
         assert monotone(ys, way)
 
@@ -327,7 +322,7 @@ def some_graph(dice: random.Random, size: int) -> tuple[Value, list[Value]]:
     nodes = list(leaves)
     for _ in range(size):
         row = dice.choice([*TABLE.values(), *[rules.mul, rules.add, rules.dot, rules.relu] * 3])
-        operands = [dice.choice(nodes[-12:]) for _ in range(arity(row))]
+        operands = [dice.choice(nodes[-12:]) for _ in range(arity(row, 2))]
         if dice.random() < 0.2 and len(operands) > 1:
             operands[-1] = dice.choice([2.0, -1.0, 0.5, 3.0])
         nodes.append(node(row, operands))
@@ -408,7 +403,7 @@ def test_a_square_is_known_and_so_is_its_slope():
         b = Bounds(y, {x: (-1.0, 2.0)})
         assert pairs_of(b[y]) == pytest.approx((0.0, 4.0)) and b[y].lo == 0.0
         assert pairs_of(b.gradient(x)) == pytest.approx((-2.0, 4.0))
-    row = Row([x, Value(2.0)])
+    row = (x, Value(2.0))
     y = dot(row, row)
     assert pairs_of(Bounds(y, {x: (-3.0, 1.0)})[y]) == (4.0, 13.0)
     copied = copy.deepcopy(x)

@@ -6,9 +6,9 @@ import random
 import pytest
 
 from microgradx import rules
-from microgradx.engine import Value, maximum, record
+from microgradx.engine import Value, record
 from microgradx.explain.check import GradientMismatch, check_gradients
-from microgradx.ops import dot, logsumexp, mean
+from microgradx.ops import dot, logsumexp, maximum, mean
 from microgradx.ops import sum as sum_of
 
 

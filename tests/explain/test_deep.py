@@ -35,7 +35,7 @@ def test_inside_the_domain_it_is_the_float_rule(row):
             assert float(deep_one) == pytest.approx(plain, rel=1e-12, abs=0), operands
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if not r.rows], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [r for r in ROWS if not r.lists], ids=lambda row: row.name)
 def test_at_all_scales_it_is_the_float_rule_where_that_can_tell(row):
     checked = 0
     for x in FAR:

@@ -370,7 +370,7 @@ def test_partners_of_a_product():
     values = [Value(float(i)) for i in range(5)]
     for node in (dot(values[:2], values[2:4], values[4]), values[0] * values[1]):
         for edge in node.edges:
-            other = partner(node.arguments, edge.position)
+            other = partner(node, edge.position)
             if other is None:
                 assert edge.input is values[4] and edge.partial == 1.0
             else:

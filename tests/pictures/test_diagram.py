@@ -8,6 +8,7 @@ import pytest
 import microgradx as mx
 from microgradx import dot, maximum
 from microgradx import sum as sum_of
+from microgradx._base.arguments import flat
 from microgradx.engine import Edge, Value, order
 from microgradx.pictures.diagram import FOLDS, Diagram
 
@@ -42,7 +43,7 @@ def everything(output: Value) -> list[Value]:
         node = todo.pop()
         if node not in found:
             found.append(node)
-            todo += [x for x, _ in node.arguments if isinstance(x, Value)]
+            todo += [x for x in flat(node.operands) if isinstance(x, Value)]
     return found
 
 

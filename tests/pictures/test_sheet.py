@@ -15,8 +15,9 @@ import pytest
 import microgradx as mx
 from microgradx import dot, draw, draw_dot, rules
 from microgradx import sum as sum_of
-from microgradx.engine import Value, apply, order
+from microgradx.engine import Value, apply, order, rule
 from microgradx.pictures.render import find_renderer
+from tests.operands import grouped
 
 inf, nan = math.inf, math.nan
 SVG = "{http://www.w3.org/2000/svg}"
@@ -487,11 +488,8 @@ def test_an_op_is_drawn_with_its_bare_numbers(fn, sign):
 
 @pytest.mark.parametrize("rule", rules.TABLE.values(), ids=lambda rule: rule.name)
 def test_every_row_of_the_table_is_drawable(rule):
-    xs = [Value(0.4, "x"), Value(0.6, "y")][: len(rule.operands)]
-    if rule.rows:
-        output = getattr(mx, rule.name)(*[xs] * rule.rows)
-    else:
-        output = apply(rule, *xs)
+    xs = [Value(x, name) for x, name in zip((0.4, 0.6, 0.8, 1.0, 1.2), "xyzuv")]
+    output = apply(rule, *grouped(rule, xs, 2))
     picture = read(swept(output))
     assert picture.lines("n0")[0].startswith(rule.label)
     assert "x" in texts(svg(output))
@@ -501,7 +499,7 @@ def test_every_row_of_the_table_is_drawable(rule):
 def cube():
     """An op for the length of a test."""
 
-    @rules.rule(label="x³", kind="linear")
+    @rule(label="x³", kind="linear")
     def cube(xp, x):
         """x³"""
         return x * x * x, 3 * x * x

@@ -6,10 +6,10 @@ from operator import mul, neg
 import numpy as np
 import pytest
 
-from microgradx.engine import Value, apply
-from microgradx.ops import apply_to_rows
+from microgradx.engine import Value, apply, rule
 from microgradx.replay import record
-from microgradx.rules import TABLE, rule
+from microgradx.rules import TABLE
+from tests.operands import arity, grouped
 from tests.replay.nets import EXACT, SMOOTH, largest, random_graph, replayed, values
 
 inf, nan = math.inf, math.nan
@@ -89,19 +89,17 @@ CORNERS = (-inf, -2.5, -1.0, -0.0, 0.0, 1e-310, 0.75, 1.0, 2.0, 750.0, inf)
 
 
 def applied(row, operands):
-    """The node of any row of the table; a row of one width, or single operands."""
-    if row.rows:
-        rows, single = operands[: 3 * row.rows], operands[3 * row.rows :]
-        return apply_to_rows(row, *zip(*[iter(rows)] * 3), *single)
-    return apply(row, *operands)
+    """The node of any row of the table, its lists of three; defaults for what is left out."""
+    few = [*operands, *[row.defaults[name] for name in row.operands[len(operands) :]]]
+    return apply(row, *(grouped(row, operands, 3) if row.lists else few))
 
 
 def forms(row):
     """The operands an op is tried with: "x" from the sample, "p" a parameter, or a number."""
-    width = 3 * row.rows + len(row.operands) - row.rows
+    width = arity(row, 3)
     found = [["x"] * width, ["p"] * width, [*"xp" * width][:width], [*"px" * width][:width]]
     found += [["xp1"[(k + turn) % 3] for k in range(width)] for turn in range(3) if width > 1]
-    if row.default is not None and not row.rows:
+    if row.defaults and not row.lists:
         found += [form[:-1] for form in found[:3]]
     return [form for form in found if {*form} != {"1"}]
 
@@ -186,7 +184,7 @@ def test_a_new_op_replays_at_once():
 
 @pytest.mark.usefixtures("rules_of_the_test")
 def test_a_new_op_of_a_row_replays_at_once():
-    @rule(kind="singular", rows=1)
+    @rule(kind="singular", lists=("xs",))
     def norm_of_replay(xp, xs):
         total = 0.0
         for x in xs:
@@ -197,7 +195,7 @@ def test_a_new_op_of_a_row_replays_at_once():
     w = [Value(x) for x in (0.5, -2.0, 3.0)]
 
     def fn(x):
-        return apply_to_rows(norm_of_replay, map(mul, w, x))
+        return apply(norm_of_replay, map(mul, w, x))
 
     X = np.random.default_rng(0).normal(size=(9, 3))
     replay = record(fn, X[0])
@@ -210,7 +208,7 @@ def test_a_new_op_of_a_row_replays_at_once():
 
 @pytest.mark.usefixtures("rules_of_the_test")
 def test_a_row_that_treats_its_operands_differently_replays_too():
-    @rule(kind="singular", rows=1)
+    @rule(kind="singular", lists=("xs",))
     def weighted_of_replay(xp, xs):
         y, partials = 0.0, []
         for k, x in enumerate(xs):
@@ -220,7 +218,7 @@ def test_a_row_that_treats_its_operands_differently_replays_too():
 
     w = [Value(x) for x in (0.5, -2.0, 3.0)]
     X = np.random.default_rng(0).normal(size=(9, 3))
-    replay = record(lambda x: apply_to_rows(weighted_of_replay, map(mul, w, x)), X[0])
+    replay = record(lambda x: apply(weighted_of_replay, map(mul, w, x)), X[0])
     inner = X * [0.5, -2.0, 3.0]
     assert replay.forward(X) == pytest.approx(np.sin(inner) @ [1.0, 2.0, 3.0], rel=1e-13)
     replay(X)
@@ -236,7 +234,17 @@ def test_a_rule_may_use_all_arithmetic_that_floats_have():
         one, far = xp.sqrt(4.0) - 1.0, xp.where(xp.abs(-3.0) > 2.0, 7.0, 0.0)
         inside = (x >= -1.0) & (x < 1.0)
         y = far - (-x) + (-x) * 2.0 - +x + x * -one + (-x) * (-x) - (3.0 - -x) * 2.0
-        y = y + x**0.0 + x**1.0 + x**2.0 + 2.0**x + abs(x) - neg(neg(x)) + x * 1.0 + (-x + x * 3.0)
+        y = (
+            y
+            + x**0.0
+            + x**1.0
+            + xp.power(x, 2.0)
+            + xp.power(2.0, x)
+            + abs(x)
+            - neg(neg(x))
+            + x * 1.0
+            + (-x + x * 3.0)
+        )
         y = y + xp.where(inside, 0.5 * x, xp.where(x <= 0, 0.0, x)) + xp.where(x <= 0, 0.0, 1.0)
         y = y + xp.where(inside, 1.0, 0.0) + xp.where(x != 0.5, 0.0, 1.0) + (x * 0.3 + x * 0.3)
         return y + xp.where(x == 0.25, 9.0, x) + xp.where(x > 0.0, x, -x), 1.0
@@ -249,15 +257,20 @@ def test_a_rule_may_use_all_arithmetic_that_floats_have():
 
 @pytest.mark.usefixtures("rules_of_the_test")
 def test_a_row_whose_partials_are_of_other_elements_or_different_numbers():
-    @rule(kind="product", rows=1)
+    @rule(kind="product", lists=("xs",))
     def product_of_replay(xp, xs):
-        a, b, c = xs
-        return a * b * c, [b * c, a * c, a * b]
+        y, partials = 1.0, [1.0] * len(xs)
+        for k, x in enumerate(xs):
+            y = y * x
+            partials = [d if j == k else d * x for j, d in enumerate(partials)]
+        return y, partials
 
-    @rule(kind="linear", rows=1)
+    @rule(kind="linear", lists=("xs",))
     def ramp_of_replay(xp, xs):
-        a, b, c = xs
-        return a + b * 2.0 + c * 3.0, [1.0, 2.0, 3.0]
+        y = 0.0
+        for k, x in enumerate(xs):
+            y = y + x * (k + 1.0)
+        return y, [k + 1.0 for k in range(len(xs))]
 
     w = [Value(x) for x in (0.5, -2.0, 3.0)]
     X = np.random.default_rng(0).normal(size=(9, 3))
@@ -265,6 +278,6 @@ def test_a_row_whose_partials_are_of_other_elements_or_different_numbers():
         (product_of_replay, -3.0 * X.prod(1)[:, None] / [0.5, -2.0, 3.0]),
         (ramp_of_replay, X * [1.0, 2.0, 3.0]),
     ):
-        replay = record(lambda x: apply_to_rows(row, map(mul, w, x)), X[0])  # noqa: B023 (it is called before the loop goes on)
+        replay = record(lambda x: apply(row, map(mul, w, x)), X[0])  # noqa: B023 (it is called before the loop goes on)
         replay(X)
         assert replay.gradient == pytest.approx(slopes.mean(0), rel=1e-13)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import microgradx as mx
-from microgradx.engine import Value
+from microgradx.engine import Value, rule
 from microgradx.replay import Replay, record, symbols
 from microgradx.replay.agreement import Disagreement
-from microgradx.rules import TABLE, rule
+from microgradx.rules import TABLE
 from tests.replay.nets import NETS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(mx.__file__)))

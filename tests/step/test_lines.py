@@ -9,6 +9,7 @@ import pytest
 
 import microgradx as mx
 from microgradx import Value, engine, record_lines, why
+from tests.operands import grouped
 
 
 def here():
@@ -44,17 +45,12 @@ def test_leaves_and_ops():
 
 def test_every_row_of_the_table_keeps_it():
     from microgradx.engine import apply
-    from microgradx.ops import apply_to_rows
     from microgradx.rules import TABLE
 
     for row in TABLE.values():
         with record_lines():
-            operands = [Value(0.5) for _ in row.operands]
-            if row.rows:
-                rows = [[x] for x in operands[: row.rows]]
-                node, at = apply_to_rows(row, *rows, *operands[row.rows :]), here()
-            else:
-                node, at = apply(row, *operands), here()
+            operands = grouped(row, [Value(0.5) for _ in row.operands], 1)
+            node, at = apply(row, *operands), here()
         assert node.line == at, row.name
 
 
