@@ -11,12 +11,13 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from microgradx.engine import Value
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.agreement import check_gradient, check_values
 from microgradx.replay.arrays import Array
-from microgradx.replay.batches import Floats, float_type, numbers_of, refuse_nan
+from microgradx.replay.batch import float_type, numbers, refuse_nan
 from microgradx.replay.emit import Writer
 from microgradx.replay.lifter import lifted
 from microgradx.replay.tape import Tape
@@ -91,7 +92,7 @@ class Replay:
             bound.backward()
         return loss
 
-    def forward(self, *batch: Any) -> Floats:
+    def forward(self, *batch: Any) -> NDArray[Any]:
         """What was recorded, of each sample: (n,), or (n, …) with the shape of the outputs."""
         self._check_parameters()
         bound = self._fill(batch)
@@ -103,7 +104,7 @@ class Replay:
             found[k] = self._element(bound, i)
         return np.moveaxis(found, 0, -1).reshape((*size, *self._outputs))
 
-    def load(self, *batch: Floats) -> None:
+    def load(self, *batch: NDArray[Any]) -> None:
         """Take in a batch for `run`, without any check: full arrays as `__call__` wants them."""
         bound = self._bind(len(batch[0]) if batch and self._arrays.tail else 1)
         for array, x in zip(self._arrays.inputs, batch):
@@ -124,17 +125,17 @@ class Replay:
     # --- parameters ------------------------------------------------------------------------------
 
     @property
-    def data(self) -> Floats:
+    def data(self) -> NDArray[Any]:
         """The parameters' numbers, one flat array."""
         return self._data
 
     @data.setter
-    def data(self, numbers: Floats) -> None:
+    def data(self, numbers: NDArray[Any]) -> None:
         if numbers is not self._data:
             self._data[...] = numbers  # the arrays of the source are views of it
 
     @property
-    def gradient(self) -> Floats:
+    def gradient(self) -> NDArray[Any]:
         """That of the mean loss of the latest batch, in the order of `data`."""
         return self._gradient
 
@@ -227,7 +228,7 @@ class Replay:
                 return (self._played or self._tape.values)[i]
         raise KeyError(f"no array {name!r}; the source names them")
 
-    def array(self, name: str) -> Floats:
+    def array(self, name: str) -> NDArray[Any]:
         """An array of `source`, as the latest batch left it."""
         found = (self._latest or self._no_batch()).arrays.get(name)
         if not isinstance(found, np.ndarray):
@@ -333,7 +334,7 @@ class Replay:
             names = ", ".join(array.label for array in inputs) or "nothing"
             many = "s" * (len(batch) != 1)
             raise TypeError(f"the replay takes {names}; got {len(batch)} array{many}")
-        arrays = [numbers_of(array.label, x) for array, x in zip(inputs, batch)]
+        arrays = [numbers(array.label, x) for array, x in zip(inputs, batch)]
         n = len(arrays[0]) if arrays and self._arrays.tail and arrays[0].ndim else 1
         for array, x in zip(inputs, arrays):
             wanted = (n, *array.ids.shape) if self._arrays.tail else array.ids.shape
