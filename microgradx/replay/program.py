@@ -67,7 +67,6 @@ class Replay:
         self._gradient = np.zeros_like(self._data)
         self._bound: dict[int, Bound] = {}
         self._latest: Bound | None = None
-        self._played: list[Value] = []
         self.refresh()
         self._check()
 
@@ -200,40 +199,7 @@ class Replay:
         arrays = [bound.arrays[array.variable] for array in self._arrays.inputs]
         taken = [x[sample] if self._arrays.tail else x for x in arrays]
         numbers = [x for part in taken for x in np.ravel(part).tolist()]
-        self._played = self._tape.play(numbers)
-        return self._played[self._tape.outputs[0]]
-
-    def locate(self, node: Value) -> tuple[str, tuple[int, ...]]:
-        """The array of `source`, and the place in it, that a node's data is in.
-
-        node: of the recorded graph, or of the latest `scalar`. In an array of samples the sample is
-        one more index, the last. Nodes that say the same share a place. A partial sum that has no
-        array is a KeyError.
-        """
-        i = self._tape.find(node)
-        if i is None and self._played:
-            i = next((k for k, other in enumerate(self._played) if other is node), None)
-        if i is None:
-            raise KeyError(f"{node!r} is neither recorded nor of the latest scalar()")
-        if self._arrays.home[i] < 0:
-            raise KeyError(f"{node!r} is a partial sum, added up within an array statement")
-        array = self._arrays.all[self._arrays.home[i]]
-        return array.name, _position(int(self._arrays.index[i]), array)
-
-    def node(self, name: str, index: tuple[int, ...]) -> Value:
-        """The node at a place in an array: of the latest `scalar`, else of the recorded graph."""
-        for array in self._arrays.all:
-            if array.name == name:
-                i = int(array.ids[index])
-                return (self._played or self._tape.values)[i]
-        raise KeyError(f"no array {name!r}; the source names them")
-
-    def array(self, name: str) -> NDArray[Any]:
-        """An array of `source`, as the latest batch left it."""
-        found = (self._latest or self._no_batch()).arrays.get(name)
-        if not isinstance(found, np.ndarray):
-            raise KeyError(f"no array {name!r}; the source names them")
-        return found
+        return self._tape.play(numbers)[self._tape.outputs[0]]
 
     def __reduce__(self) -> str:
         raise TypeError("a replay can't be copied or pickled; record its function again")

@@ -69,10 +69,6 @@ class Tape:
                 self.rows[i] = tuple([self._row(row) for row in node._sources])
         self.outputs = [self.id(output) for output in outputs]
 
-    def find(self, node: Value) -> int | None:
-        """The id of a Value, None if it is not on the tape or no more than a number."""
-        return self._ids.get(node)
-
     def id(self, operand: Any) -> int:
         """The id of a Value, or of a bare number."""
         found = self._ids.get(operand)
