@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from microgradx.replay.arrays import Array, Arrays, Use
-from microgradx.replay.symbols import EXACT, SHARE, Symbol
+from microgradx.replay.symbols import SHARE, Symbol
 from microgradx.replay.views import Ids, Shape, is_whole, joined, view_text
 
 MANY = 100  # contributions that are not written out one by one
@@ -28,8 +28,6 @@ class Adjoints:
     def __init__(self, arrays: Arrays, loss: int) -> None:
         self.arrays = arrays
         self.table = arrays.table
-        # Without a product all is as exact as the scalar graph, and added up in the same order.
-        self.exact = not arrays.products and all(x.op in EXACT for x in arrays.table.known.values())
         self.found: dict[str, Any] = {}
         self.plans: dict[str, tuple[list[Ids], Ids | None]] = {}
         self.pools: dict[str, list[Symbol]] = {"e": [], "e1": []}
@@ -48,14 +46,14 @@ class Adjoints:
                 self.found[array.name] = adjoint
         self.gradient = self.found.pop("p", None)
 
-    def _seed(self, array: Array, at: int) -> tuple[Ids, Any, None]:
+    def _seed(self, array: Array, at: int) -> tuple[Ids, Any]:
         """What the loss itself is given: its share of the mean."""
         seed: Any = self.table.leaf(SHARE, ()) if array.batched and self.arrays.tail else 1.0
         size = array.ids.size
-        return np.full(array.ids.shape if size == 1 else 1, at), seed, None
+        return np.full(array.ids.shape if size == 1 else 1, at), seed
 
     def _given(self, array: Array) -> list[Any]:
-        """(places in the array, contribution, keys) for each reader of the array."""
+        """(places in the array, contribution) for each reader of the array."""
         given = []
         for use in array.uses:
             d = self.found.get(use.reader.name)
@@ -73,22 +71,19 @@ class Adjoints:
         inner = arrays.tail if array.batched else ()
         mine = arrays.home[use.ids] == self._number[array.name]
         index = np.where(mine, arrays.index[use.ids], -1)
-        keys = None if use.keys is None else np.broadcast_to(use.keys, index.shape)
         sizes = index.shape + tail
         axes = [
             axis for axis, size in enumerate(index.shape)
-            if size > 1 and not self.exact and (index == index.take([0], axis=axis)).all()
+            if size > 1 and (index == index.take([0], axis=axis)).all()
         ]  # fmt: skip
         for axis in axes:
             index = index.take([0], axis=axis)
-        if keys is not None:
-            keys = keys[tuple(slice(size) for size in index.shape)]
         if not tail or inner:
-            return index, self._sum(given, sizes, axes), keys
+            return index, self._sum(given, sizes, axes)
         given = self._sum(given, sizes, [*axes, len(sizes) - 1])
         if isinstance(given, Symbol) and given.shape:
             given = arrays.flatten(given, given.shape[:-1])
-        return index, given, keys
+        return index, given
 
     def _sum(self, x: Any, sizes: Shape, axes: list[int]) -> Any:
         """x, which broadcasts to `sizes`, summed over `axes`; each stays, with one element."""
@@ -126,16 +121,12 @@ class Adjoints:
             return None
         inner = self.arrays.tail if array.batched else ()
         dims, size = array.ids.shape, array.ids.size
-        if self.exact:
-            given.sort(key=_first_key)
-            if not all(is_whole(index, size) for index, _, _ in given):
-                return self._pull(array, given)
         if len(given) > MANY:
             return self._pull(array, given)
         total: Any = None
         parts: list[tuple[str, Any, Ids]] = []
         uneven: list[Any] = []
-        for index, x, keys in given:
+        for index, x in given:
             if is_whole(index, size):
                 x = self._shaped(x, index.shape + inner, dims + inner)
                 total = x if total is None else total + x
@@ -143,7 +134,7 @@ class Adjoints:
             once = (index >= 0).all() and len(np.unique(index)) == index.size
             text = view_text(index, dims, inner, inner) if once else None
             if text is None:
-                uneven.append((index, x, keys))
+                uneven.append((index, x))
             else:
                 parts.append((text, x, index))
         if uneven:
@@ -167,20 +158,19 @@ class Adjoints:
         return self.arrays.flatten(self.arrays.whole(x, shape), wanted)
 
     def _pull(self, array: Array, given: list[Any]) -> Any:
-        """For each node of an array its contributions, added up in the order of their keys."""
+        """For each node of an array its contributions, added up."""
         arrays, table = self.arrays, self.table
         inner = arrays.tail if array.batched else ()
         pool = "e" if inner or not arrays.tail else "e1"
-        targets, rows, turns = [], [], []
-        for k, (index, x, keys) in enumerate(given):
+        targets, rows = [], []
+        for index, x in given:
             start = self._pooled(pool, x, index.shape, inner)
             flat = index.ravel()
             mine = flat >= 0
             targets.append(flat[mine])
             rows.append(start + np.flatnonzero(mine))
-            turns.append(np.full(flat.size, k)[mine] if keys is None else keys.ravel()[mine])
-        target, row, turn = map(np.concatenate, (targets, rows, turns))
-        order = np.lexsort((turn, target))
+        target, row = map(np.concatenate, (targets, rows))
+        order = np.argsort(target, kind="stable")
         target, row = target[order], row[order]
         size = array.ids.size
         counts = np.bincount(target, minlength=size)
@@ -193,7 +183,7 @@ class Adjoints:
         name = arrays.name("pull")
         turned = None if (by_count == np.arange(size)).all() else by_count
         self.plans[name] = (passes, turned)
-        symbols = tuple([self._flat(x, index.shape, inner) for index, x, _ in given])
+        symbols = tuple([self._flat(x, index.shape, inner) for index, x in given])
         pulled = table.make("pull", symbols, (size, *inner), (pool, name))
         return arrays.flatten(pulled, array.ids.shape + inner)
 
@@ -212,8 +202,3 @@ class Adjoints:
             self._sizes[pool] += symbol.shape[0]
             self.pools[pool].append(symbol)
         return start
-
-
-def _first_key(given: Any) -> int:
-    keys = given[2]
-    return -1 if keys is None else int(np.min(keys))

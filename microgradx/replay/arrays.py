@@ -17,7 +17,6 @@ from microgradx.replay.symbols import Symbol, Symbols
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids, Shape, has_gaps, is_whole, reshaped, view_text
 
-TURN = 2**20  # more than a node has operands: keys sort by the node, then by the operand
 WIDE = 32  # samples of so many numbers lie one behind the other, as they are loaded
 NUMBER, PARAMETER = -1, -2  # places that are no array; tensors of parameters follow below
 
@@ -26,17 +25,13 @@ class Use:
     """That a statement reads the nodes `ids`, and what it gives back to them.
 
     give: from the reader's adjoint, the contribution to each of `ids`, in their shape
-    keys: when each is read, in the order of the eager sweep; None where that is not followed
     tail: what a contribution's shape ends in: ("n",) if there is one for each sample
     """
 
-    def __init__(
-        self, reader: Array, ids: Ids, give: Callable[[Any], Any], keys: Any, tail: Shape
-    ) -> None:
+    def __init__(self, reader: Array, ids: Ids, give: Callable[[Any], Any], tail: Shape) -> None:
         self.reader = reader
         self.ids = ids
         self.give = give
-        self.keys = keys
         self.tail = tail
 
 
@@ -208,7 +203,7 @@ class Arrays:
         self.p.ids[start : self._placed] = ids.ravel()
 
     def use(
-        self, reader: Array, ids: Ids, give: Callable[[Any], Any], keys: Any, summed: bool = False
+        self, reader: Array, ids: Ids, give: Callable[[Any], Any], summed: bool = False
     ) -> None:
         """Note down that `reader` reads ids, with every array that they live in.
 
@@ -218,13 +213,8 @@ class Arrays:
         for home in np.unique(homes).tolist() if ids.size > 1 else [int(homes)]:
             if home >= 0 and self.all[home].wanted:
                 tail = self.tail if reader.batched and not summed else ()
-                self.all[home].uses.append(Use(reader, ids, give, keys, tail))
+                self.all[home].uses.append(Use(reader, ids, give, tail))
                 reader.wanted = True
-
-    def visits(self, ids: Ids) -> Ids:
-        """When the sweep visits nodes, as the start of their keys."""
-        visits = self.tape.visits
-        return np.array([visits[i] for i in ids.ravel().tolist()]).reshape(ids.shape) * TURN
 
     def is_batched(self, matrix: Ids, blocks: Iterable[Ids] = ()) -> bool:
         """Whether a statement that reads `matrix` has a result for each sample.

@@ -22,13 +22,13 @@ from microgradx.replay.views import Shape
 
 STRAIGHT = re.compile(r"(\[\d+:\d+\])?(\.reshape\([^)]*\))?")  # a view without gaps
 ELSEWHERE = {  # these can't write over what they read
-    "dot", "reduce", "in_turn", "take", "pull", "assemble", "leaf", "view", "ones", "row",
+    "dot", "reduce", "take", "pull", "assemble", "leaf", "view", "ones", "row",
 }  # fmt: skip
 NO_GAPS = {"dot"}  # these write into arrays without gaps alone
 # With an array in place of a number these are faster, or don't take a square root for ** 0.5.
 FULL = {"maximum", "minimum", "power"}
 STRIDED = {"dot", "view"}  # these read what lies sample by sample as fast
-CHANGING = {"take", "row", "assemble", "pull", "in_turn"}
+CHANGING = {"take", "row", "assemble", "pull"}
 
 
 class Writer:

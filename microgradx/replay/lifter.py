@@ -141,16 +141,12 @@ class OpLifter:
         if rows:
             value, partials = vectorised(self.arrays.table, value, partials, operands[:rows])
         array = self.arrays.compute(rule.name, ids, value, batched)
-        visits, at = self.arrays.visits(ids), 0
         for block, partial in zip(blocks, partials):
-            width = len(block) if block.ndim > len(dims) else 1
             if isinstance(partial, list):
                 for k, d in enumerate(partial):
-                    self.arrays.use(array, block[k], times(d), visits + at + k)
+                    self.arrays.use(array, block[k], times(d))
             elif partial is not None:  # a detach gives nothing back
-                steps = np.arange(at, at + width).reshape(-1, *[1] * len(dims))
-                self.arrays.use(array, block, times(partial), visits + (steps if width > 1 else at))
-            at += width
+                self.arrays.use(array, block, times(partial))
 
     def _element(self, row: Any, k: int) -> Any:
         if not isinstance(row, Symbol):

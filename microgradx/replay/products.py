@@ -91,14 +91,11 @@ class SumLifter:
         read = arrays.read(terms, batched)
         if isinstance(read, Symbol):
             whole = arrays.whole(read, terms.shape + (arrays.tail if batched else ()))
-            even = not _is_taken(read)
-            value = self.table.reduce("add", whole, 0) if even else self.table.in_turn(whole)
+            value = self.table.reduce("add", whole, 0)
         else:
             value = read * float(len(terms))
         array = arrays.compute("sum", ids, value, batched)
-        adders = np.array([self.sums[i].adders for i in ids.ravel().tolist()])
-        steps = np.arange(len(terms)).reshape(-1, *[1] * len(dims))
-        arrays.use(array, terms, same, arrays.visits(adders.T.reshape(terms.shape)) + steps)
+        arrays.use(array, terms, same)
 
     # --- short ones, that form no product --------------------------------------------------------
 
@@ -117,25 +114,22 @@ class SumLifter:
         turn, dims = arrays.arrange(columns)
         ids, w, x = ids[turn], w[turn], x[turn]
         batched = arrays.is_batched(columns, columns.T)
-        sums = [self.sums[i] for i in ids.tolist()]
         value: Any = None
         uses = []
         for t, is_product in enumerate(products):
             block = w[:, t].reshape(dims)
             term = arrays.read(block, batched)
-            readers = np.array([(s.factors if is_product else s.adders)[t] for s in sums])
-            keys = arrays.visits(readers.reshape(dims))
             if is_product:
                 other = x[:, t].reshape(dims)
                 factor = arrays.read(other, batched)
-                uses += [(block, times(factor), keys), (other, times(term), keys + 1)]
+                uses += [(block, times(factor)), (other, times(term))]
                 term = term * factor
             else:
-                uses.append((block, same, keys))
+                uses.append((block, same))
             value = term if value is None else value + term
         array = arrays.compute("sum", ids.reshape(dims), value, batched)
-        for read, give, keys in uses:
-            arrays.use(array, read, give, keys)
+        for read, give in uses:
+            arrays.use(array, read, give)
 
     # --- weighted sums ---------------------------------------------------------------------------
 
@@ -192,7 +186,7 @@ class SumLifter:
         name = "z" if len(arrays.products) > before else "sum"
         array = arrays.compute(name, ids[sums].reshape(dims), value, batched)
         for operands, give, summed in uses:
-            arrays.use(array, operands, give, None, summed)
+            arrays.use(array, operands, give, summed)
 
     def _bias(self, grid: Grid, blocks: list[Block]) -> tuple[Ids, Ids] | None:
         """The block of one parameter for each row, if the main product has a place for it.
@@ -342,10 +336,3 @@ class SumLifter:
             return read * float(len(terms)), []
         whole = arrays.whole(read, terms.shape + read.shape[terms.ndim :])
         return self.table.reduce("add", whole, 0), [(terms, same, False)]
-
-
-def _is_taken(x: Symbol) -> bool:
-    """Whether x was gathered."""
-    while x.op == "view":
-        x = x.args[0]
-    return x.op == "take"

@@ -18,13 +18,6 @@ def erfc(x: Any, out: Any = None) -> Any:
     return out
 
 
-def in_turn(rows: Any, out: Any) -> None:
-    """The sum of `rows`, the first and the second, then the third, and so on, into `out`."""
-    np.copyto(out, rows[0])
-    for row in rows[1:]:
-        np.add(out, row, out=out)
-
-
 def pull(pool: Any, plan: Any, out: Any) -> None:
     """For each row of `out`, the sum of the rows of `pool` that are its own, one after the other.
 

@@ -16,7 +16,6 @@ LONG = 8  # up to here a sum is written out term by term
 class Sum:
     """A node as the sum of its terms: a[k] · b[k], or a[k] alone where b[k] is NONE.
 
-    adders:   by term, the node that added it
     factors:  by term, the node that multiplied it, NONE for one that is no product
     products: how many terms are products
     chain:    whether they were added one at a time, in this order
@@ -24,12 +23,11 @@ class Sum:
     absorbed: the nodes in between, which get no array of their own
     """
 
-    __slots__ = ("a", "b", "adders", "factors", "products", "chain", "stated", "absorbed")
+    __slots__ = ("a", "b", "factors", "products", "chain", "stated", "absorbed")
 
     def __init__(self, stated: bool = False) -> None:
         self.a: list[int] = []
         self.b: list[int] = []
-        self.adders: list[int] = []
         self.factors: list[int] = []
         self.products = 0
         self.chain = True
@@ -39,11 +37,10 @@ class Sum:
     def __len__(self) -> int:
         return len(self.a)
 
-    def add(self, adder: int, a: int, b: int = NONE, factor: int = NONE) -> None:
+    def add(self, a: int, b: int = NONE, factor: int = NONE) -> None:
         """One more term."""
         self.a.append(a)
         self.b.append(b)
-        self.adders.append(adder)
         self.factors.append(factor)
         if b != NONE:
             self.products += 1
@@ -52,7 +49,6 @@ class Sum:
         """All terms of another sum, which was the node `node`."""
         self.a += other.a
         self.b += other.b
-        self.adders += other.adders
         self.factors += other.factors
         self.products += other.products
         self.absorbed += (*other.absorbed, node)
@@ -66,7 +62,7 @@ class Sum:
         zeros = [b == NONE and tape.is_number(a) and tape.number(a) == 0
                  for a, b in zip(self.a, self.b)]  # fmt: skip
         if any(zeros):
-            for name in ("a", "b", "adders", "factors"):
+            for name in ("a", "b", "factors"):
                 terms = getattr(self, name)
                 setattr(self, name, [x for x, zero in zip(terms, zeros) if not zero])
 
@@ -95,16 +91,16 @@ def find_sums(tape: Tape) -> dict[int, Sum]:
             return None
         return None if kinds[i] is total and not found.products else found
 
-    def take(into: Sum, adder: int, i: int) -> None:
-        """The operand i of `adder`, as one more term or several."""
+    def take(into: Sum, i: int) -> None:
+        """The operand i of a sum, as one more term or several."""
         if i < n and uses[i] == 1 and kinds[i] is mul:
             a, b = args[i]
             into.absorbed.append(i)
-            into.add(adder, a, b, i)
+            into.add(a, b, i)
             return
         other = inner(i)
         if other is None or min(into.products, other.products) < 2 or _two_neurons(into, other):
-            into.add(adder, i)
+            into.add(i)
         else:
             into.take(other, i)
             taken.add(i)
@@ -120,7 +116,7 @@ def find_sums(tape: Tape) -> dict[int, Sum]:
                     a, b = b, a  # x + (y + z) = (y + z) + x
             if first is None:
                 first = Sum()
-                take(first, i, a)
+                take(first, a)
             else:  # the chain grows where it is
                 first.absorbed.append(a)
                 first.stated = False
@@ -131,28 +127,26 @@ def find_sums(tape: Tape) -> dict[int, Sum]:
                 first.absorbed.append(b)
                 first.a.append(w)
                 first.b.append(x)
-                first.adders.append(i)
                 first.factors.append(b)
                 first.products += 1
             else:
-                take(first, i, b)
+                take(first, b)
         elif rule is dot:
             sums[i] = found = Sum(stated=True)
             for bias in args[i]:
-                found.add(i, bias)
+                found.add(bias)
             weights, xs = tape.rows[i]
             found.a += weights
             found.b += xs
-            found.adders += [i] * len(xs)
             found.factors += [i] * len(xs)
             found.products += len(xs)
         elif rule is total:
             sums[i] = found = Sum(stated=True)
             for x in tape.rows[i][0]:
                 if x < n and kinds[x] is mul:
-                    take(found, i, x)
+                    take(found, x)
                 else:
-                    found.add(i, x)
+                    found.add(x)
     kept = {}
     for i, found in sums.items():
         if i in taken:

@@ -13,11 +13,6 @@ from microgradx._base import floats
 from microgradx.replay.views import Shape
 from microgradx.rules import Rule
 
-EXACT = {
-    "add", "subtract", "multiply", "divide", "negative", "sqrt", "abs", "sign", "maximum",
-    "minimum", "where", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
-    "logical_and", "logical_not", "view", "take", "leaf", "float", "copy", "in_turn",
-}  # fmt: skip
 SHARE = "share"  # the leaf 1 / n, what a sample has in the mean loss
 COMMUTATIVE = {"add", "multiply"}
 TRUTHS = {
@@ -178,10 +173,6 @@ class Symbols:
         """x without `axis`, its elements along it combined by `op`, one after the other."""
         axis %= len(x.shape)
         return self.make("reduce", (x,), x.shape[:axis] + x.shape[axis + 1 :], (op, axis))
-
-    def in_turn(self, x: Symbol) -> Symbol:
-        """The sum of x along its first axis, from the first element to the last."""
-        return self.make("in_turn", (x,), x.shape[1:])
 
 
 def broadcast(*shapes: Shape) -> Shape:
