@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._base.text import element
-from microgradx.replay.names import variable
+from microgradx.replay.statements import variable
 from microgradx.replay.symbols import Symbol, Symbols
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids, Shape, has_gaps, is_whole, reshaped, view_text

@@ -7,8 +7,8 @@ from typing import Any
 
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.arrays import WIDE, Array, Arrays
-from microgradx.replay.names import NUMBERS
 from microgradx.replay.statements import (
+    NUMBERS,
     comment,
     expression,
     inside,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from microgradx.replay.arrays import Arrays
-from microgradx.replay.sums import FEW
+from microgradx.replay.loops import FEW
 from microgradx.replay.views import Ids
 
 Block = tuple[Ids, Ids | None]  # by sum and term: the weights, and the inputs of products

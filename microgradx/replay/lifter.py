@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from microgradx.replay.arrays import Arrays, times
-from microgradx.replay.folds import vectorised
+from microgradx.replay.loops import Sum, find_sums, vectorised
 from microgradx.replay.products import SumLifter
-from microgradx.replay.sums import Sum, find_sums
 from microgradx.replay.symbols import Symbol, expand
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids, Shape

@@ -14,7 +14,7 @@ import numpy as np
 
 from microgradx.replay.arrays import PARAMETER, WIDE, Arrays, same, times
 from microgradx.replay.grids import Block, Grid, components, find_grid
-from microgradx.replay.sums import FEW, LONG, Sum
+from microgradx.replay.loops import FEW, LONG, Sum
 from microgradx.replay.symbols import Symbol
 from microgradx.replay.tape import NONE
 from microgradx.replay.views import Ids, joined

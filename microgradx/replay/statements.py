@@ -1,15 +1,46 @@
-"""How one call is written down, and the module of all calls."""
+"""The text of generated source: names, one call, the module of all calls."""
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Callable
 from textwrap import fill
 
-from microgradx.replay.names import NUMPY_CALLS, OUR_CALLS
 from microgradx.replay.symbols import Symbol
 from microgradx.replay.views import Shape
 
+NUMPY_CALLS = {
+    "add", "subtract", "multiply", "divide", "negative", "sqrt", "abs", "sign", "maximum",
+    "minimum", "where", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
+    "logical_and", "logical_not", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "power",
+    "square", "take", "copyto",
+}  # fmt: skip
+OUR_CALLS = {"erfc", "pull"}
+NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 0.5: "half", -1.0: "minus_one"}
+TAKEN = {
+    *NUMPY_CALLS, *OUR_CALLS, *NUMBERS.values(), "np", "inf", "nan", "prepare", "forward",
+    "backward",
+    "n", "p", "g", "v", "e", "constants", "dtype", "share", "shares", "bool",
+}  # fmt: skip
 KEYWORD = {"maximum", "minimum"}  # these are slow with a number, and with `out` by its position
+
+
+def variable(name: str, others: set[str]) -> str:
+    """A variable for an input called `name`, like no other name in the source.
+
+    Names that the source makes up end in a digit, in T or in _ones; then, or if it is taken, or no
+    name in Python at all, a _ is put behind.
+    """
+    found = re.sub(r"\W", "_", name, flags=re.ASCII)
+    if not found[:1].isalpha():
+        found = f"x{found}"
+    while (
+        found in TAKEN or found in others or keyword.iskeyword(found)
+        or keyword.issoftkeyword(found) or found[-1].isdigit() or found.endswith(("T", "_ones"))
+    ):  # fmt: skip
+        found += "_"
+    return found
 
 
 def module(
