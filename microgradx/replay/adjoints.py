@@ -1,4 +1,4 @@
-"""The chain rule for arrays: what each array is given back by all that read it.
+"""The chain rule for arrays: each adds up the contributions of all that read it.
 
 The arrays are visited from the last to the first. A reader's contribution has the shape of what it
 read; it is summed over the axes along which one node was read again and again, and added where the
@@ -28,7 +28,7 @@ class Adjoints:
     def __init__(self, arrays: Arrays, loss: int) -> None:
         self.arrays = arrays
         self.table = arrays.table
-        self.found: dict[str, Any] = {}
+        self.adjoints: dict[str, Any] = {}
         self.plans: dict[str, tuple[list[Ids], Ids | None]] = {}
         self.pools: dict[str, list[Symbol]] = {"e": [], "e1": []}
         self._starts: dict[int, int] = {}
@@ -38,33 +38,33 @@ class Adjoints:
         for array in reversed(arrays.all):
             if not array.wanted:
                 continue
-            given = self._given(array)
+            contributions = self._contributions(array)
             if array is arrays.all[home]:
-                given.append(self._seed(array, int(arrays.index[loss])))
-            adjoint = self._together(array, given)
+                contributions.append(self._seed(array, int(arrays.index[loss])))
+            adjoint = self._together(array, contributions)
             if adjoint is not None:
-                self.found[array.name] = adjoint
-        self.gradient = self.found.pop("p", None)
+                self.adjoints[array.name] = adjoint
+        self.gradient = self.adjoints.pop("p", None)
 
     def _seed(self, array: Array, at: int) -> tuple[Ids, Any]:
-        """What the loss itself is given: its share of the mean."""
+        """The contribution to the loss itself: its share of the mean."""
         seed: Any = self.table.leaf(SHARE, ()) if array.batched and self.arrays.tail else 1.0
         size = array.ids.size
         return np.full(array.ids.shape if size == 1 else 1, at), seed
 
-    def _given(self, array: Array) -> list[Any]:
+    def _contributions(self, array: Array) -> list[Any]:
         """(places in the array, contribution) for each reader of the array."""
-        given = []
+        contributions = []
         for use in array.uses:
-            d = self.found.get(use.reader.name)
+            d = self.adjoints.get(use.reader.name)
             if d is None:
                 continue
-            found = self._narrowed(array, use, use.give(d))
-            if found is not None:
-                given.append(found)
-        return given
+            contribution = self._narrowed(array, use, use.pullback(d))
+            if contribution is not None:
+                contributions.append(contribution)
+        return contributions
 
-    def _narrowed(self, array: Array, use: Use, given: Any) -> Any:
+    def _narrowed(self, array: Array, use: Use, contribution: Any) -> Any:
         """A contribution, summed over the axes that the array has not."""
         arrays = self.arrays
         tail = use.tail
@@ -79,11 +79,11 @@ class Adjoints:
         for axis in axes:
             index = index.take([0], axis=axis)
         if not tail or inner:
-            return index, self._sum(given, sizes, axes)
-        given = self._sum(given, sizes, [*axes, len(sizes) - 1])
-        if isinstance(given, Symbol) and given.shape:
-            given = arrays.flatten(given, given.shape[:-1])
-        return index, given
+            return index, self._sum(contribution, sizes, axes)
+        contribution = self._sum(contribution, sizes, [*axes, len(sizes) - 1])
+        if isinstance(contribution, Symbol) and contribution.shape:
+            contribution = arrays.flatten(contribution, contribution.shape[:-1])
+        return index, contribution
 
     def _sum(self, x: Any, sizes: Shape, axes: list[int]) -> Any:
         """x, which broadcasts to `sizes`, summed over `axes`; each stays, with one element."""
@@ -115,18 +115,18 @@ class Adjoints:
             x = flatten(table.reduce("add", x, at), x.shape[:at] + (1,) + x.shape[at + 1 :])
         return x
 
-    def _together(self, array: Array, given: list[Any]) -> Any:
+    def _together(self, array: Array, contributions: list[Any]) -> Any:
         """All contributions to an array as one expression; None if there is none."""
-        if not given:
+        if not contributions:
             return None
         inner = self.arrays.tail if array.batched else ()
         dims, size = array.ids.shape, array.ids.size
-        if len(given) > MANY:
-            return self._pull(array, given)
+        if len(contributions) > MANY:
+            return self._pull(array, contributions)
         total: Any = None
         parts: list[tuple[str, Any, Ids]] = []
         uneven: list[Any] = []
-        for index, x in given:
+        for index, x in contributions:
             if is_whole(index, size):
                 x = self._shaped(x, index.shape + inner, dims + inner)
                 total = x if total is None else total + x
@@ -157,13 +157,13 @@ class Adjoints:
             return x
         return self.arrays.flatten(self.arrays.whole(x, shape), wanted)
 
-    def _pull(self, array: Array, given: list[Any]) -> Any:
+    def _pull(self, array: Array, contributions: list[Any]) -> Any:
         """For each node of an array its contributions, added up."""
         arrays, table = self.arrays, self.table
         inner = arrays.tail if array.batched else ()
         pool = "e" if inner or not arrays.tail else "e1"
         targets, rows = [], []
-        for index, x in given:
+        for index, x in contributions:
             start = self._pooled(pool, x, index.shape, inner)
             flat = index.ravel()
             mine = flat >= 0
@@ -183,7 +183,7 @@ class Adjoints:
         name = arrays.name("pull")
         turned = None if (by_count == np.arange(size)).all() else by_count
         self.plans[name] = (passes, turned)
-        symbols = tuple([self._flat(x, index.shape, inner) for index, x in given])
+        symbols = tuple([self._flat(x, index.shape, inner) for index, x in contributions])
         pulled = table.make("pull", symbols, (size, *inner), (pool, name))
         return arrays.flatten(pulled, array.ids.shape + inner)
 

@@ -1,4 +1,4 @@
-"""Loops, found again: sums of products over nodes, and reductions within a rule.
+"""Loops, recognised: sums of products over nodes, and reductions within a rule.
 
 A chain of + is flattened into its terms: `b + w0·x0 + w1·x1 + …` is one weighted sum. A product
 that only the sum reads becomes a term of two factors.
@@ -93,10 +93,10 @@ def find_sums(tape: Tape) -> dict[int, Sum]:
 
     def inner(i: int) -> Sum | None:
         """The sum that i is, if it can be opened: nobody else reads it, and it is no neuron."""
-        found = sums.get(i)
-        if found is None or uses[i] > 1 or kinds[i] is dot:
+        terms = sums.get(i)
+        if terms is None or uses[i] > 1 or kinds[i] is dot:
             return None
-        return None if kinds[i] is total and not found.products else found
+        return None if kinds[i] is total and not terms.products else terms
 
     def take(into: Sum, i: int) -> None:
         """The operand i of a sum, as one more term or several."""
@@ -139,32 +139,32 @@ def find_sums(tape: Tape) -> dict[int, Sum]:
             else:
                 take(first, b)
         elif rule is dot:
-            sums[i] = found = Sum(stated=True)
+            sums[i] = terms = Sum(stated=True)
             for bias in args[i]:
-                found.add(bias)
+                terms.add(bias)
             weights, xs = tape.rows[i]
-            found.a += weights
-            found.b += xs
-            found.factors += [i] * len(xs)
-            found.products += len(xs)
+            terms.a += weights
+            terms.b += xs
+            terms.factors += [i] * len(xs)
+            terms.products += len(xs)
         elif rule is total:
-            sums[i] = found = Sum(stated=True)
+            sums[i] = terms = Sum(stated=True)
             for x in tape.rows[i][0]:
                 if x < n and kinds[x] is mul:
-                    take(found, x)
+                    take(terms, x)
                 else:
-                    found.add(x)
+                    terms.add(x)
     kept = {}
-    for i, found in sums.items():
+    for i, terms in sums.items():
         if i in taken:
             continue
-        others = len(found) - found.products
-        if kinds[i] is not dot and found.products and others > (kinds[i] is add) * (FEW - 1):
-            found.close()
-        if _is_worth_it(found, tape):
-            if found.products:
-                found.drop_zeros(tape)
-            kept[i] = found
+        others = len(terms) - terms.products
+        if kinds[i] is not dot and terms.products and others > (kinds[i] is add) * (FEW - 1):
+            terms.close()
+        if _is_worth_it(terms, tape):
+            if terms.products:
+                terms.drop_zeros(tape)
+            kept[i] = terms
     return kept
 
 
@@ -191,14 +191,14 @@ def _two_neurons(one: Sum, other: Sum) -> bool:
     return not one.factor_ids().isdisjoint(other.factor_ids())
 
 
-def _is_worth_it(found: Sum, tape: Tape) -> bool:
-    if found.stated or found.products >= FEW:
+def _is_worth_it(terms: Sum, tape: Tape) -> bool:
+    if terms.stated or terms.products >= FEW:
         return True
-    if found.products == 0:
-        return found.chain and len(found) >= LONG
-    if found.products < 2 or not found.chain:
+    if terms.products == 0:
+        return terms.chain and len(terms) >= LONG
+    if terms.products < 2 or not terms.chain:
         return False
-    pairs = [(a, b) for a, b in zip(found.a, found.b) if b != NONE]
+    pairs = [(a, b) for a, b in zip(terms.a, terms.b) if b != NONE]
     return all(min(rank(a, tape), rank(b, tape)) < 2 for a, b in pairs)
 
 
@@ -218,15 +218,15 @@ def vectorised(table: Symbols, value: Any, partials: list[Any], rows: list[Any])
     """
     folder = _Folder(table, rows)
     value = folder.fold(value)
-    found = []
+    folded = []
     for partial in partials:
         if isinstance(partial, list):
             partial = [folder.fold(d) for d in partial]
             alike = folder.alike(partial)
-            found.append(partial if alike is None else alike)
+            folded.append(partial if alike is None else alike)
         else:
-            found.append(folder.fold(partial))
-    return value, found
+            folded.append(folder.fold(partial))
+    return value, folded
 
 
 class _Folder:

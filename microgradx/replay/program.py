@@ -98,10 +98,10 @@ class Replay:
         with np.errstate(all="ignore"):
             bound.forward()
         size = (bound.arrays["n"],) if self._arrays.tail else ()
-        found = np.empty((len(self._tape.outputs), *size), self.dtype)
+        results = np.empty((len(self._tape.outputs), *size), self.dtype)
         for k, i in enumerate(self._tape.outputs):
-            found[k] = self._element(bound, i)
-        return np.moveaxis(found, 0, -1).reshape((*size, *self._outputs))
+            results[k] = self._element(bound, i)
+        return np.moveaxis(results, 0, -1).reshape((*size, *self._outputs))
 
     def load(self, *batch: NDArray[Any]) -> None:
         """Take in a batch for `run`, without any check: full arrays as `__call__` wants them."""
@@ -261,7 +261,7 @@ class Replay:
 
     def _all_constants(self) -> dict[str, Any]:
         arrays = self._arrays
-        found = {
+        constants = {
             name: x.astype(self.dtype) if x.dtype == float else x
             for name, x in arrays.constants.items()
         }
@@ -272,8 +272,8 @@ class Replay:
             if array.ones is not None:
                 row += array.ids.size // array.ids.shape[0]
         for name, rows in arrays.takes.items():
-            found[name] = np.array([starts[array.name] + k for array, k in rows])
-        return found | (self._adjoints.plans if self._adjoints else {})
+            constants[name] = np.array([starts[array.name] + k for array, k in rows])
+        return constants | (self._adjoints.plans if self._adjoints else {})
 
     def _bind(self, n: int) -> Bound:
         bound = self._bound.pop(n, None)

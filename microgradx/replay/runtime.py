@@ -11,10 +11,10 @@ import numpy as np
 def erfc(x: Any, out: Any = None) -> Any:
     """1 - erf(x), elementwise, into `out`; NumPy has none."""
     x = np.asarray(x)
-    found = np.fromiter(map(math.erfc, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
+    result = np.fromiter(map(math.erfc, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
     if out is None:
-        return found
-    out[...] = found
+        return result
+    out[...] = result
     return out
 
 

@@ -32,21 +32,21 @@ def variable(name: str, others: set[str]) -> str:
     Names that the source makes up end in a digit, in T or in _ones; then, or if it is taken, or no
     name in Python at all, a _ is put behind.
     """
-    found = re.sub(r"\W", "_", name, flags=re.ASCII)
-    if not found[:1].isalpha():
-        found = f"x{found}"
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
+    if not name[:1].isalpha():
+        name = f"x{name}"
     while (
-        found in TAKEN or found in others or keyword.iskeyword(found)
-        or keyword.issoftkeyword(found) or found[-1].isdigit() or found.endswith(("T", "_ones"))
+        name in TAKEN or name in others or keyword.iskeyword(name)
+        or keyword.issoftkeyword(name) or name[-1].isdigit() or name.endswith(("T", "_ones"))
     ):  # fmt: skip
-        found += "_"
-    return found
+        name += "_"
+    return name
 
 
 def module(
     called: set[str], buffers: list[str], functions: dict[str, list[str]], loss: str | None
 ) -> str:
-    """The whole source, to be run once for each size of batch: given n, p, g, constants and dtype.
+    """The whole source, to be run once for each size of batch; n, p, g, constants, dtype are there.
 
     called:    the ops that are called
     buffers:   the lines that make the arrays
@@ -73,9 +73,9 @@ def module(
     return "\n".join([*lines, ""])
 
 
-def _reduced(x: Symbol, given: str, target: str) -> str:
+def _reduced(x: Symbol, array: str, target: str) -> str:
     op, axis = x.extra
-    return f"np.{op}.reduce({given}, axis={axis}, out={target})"
+    return f"np.{op}.reduce({array}, axis={axis}, out={target})"
 
 
 STATEMENTS: dict[str, Callable[[Symbol, list[str], str], str]] = {
@@ -92,7 +92,7 @@ STATEMENTS: dict[str, Callable[[Symbol, list[str], str], str]] = {
 
 
 def statement(x: Symbol, args: list[str], target: str) -> str:
-    """The call that leaves x in `target`, given the texts of its arguments."""
+    """The call that leaves x in `target`, from the texts of its arguments."""
     if x.op in STATEMENTS:
         return STATEMENTS[x.op](x, args, target)
     name = x.op if x.op in NUMPY_CALLS or x.op in OUR_CALLS else f"np.{x.op}"
@@ -102,14 +102,14 @@ def statement(x: Symbol, args: list[str], target: str) -> str:
 
 def expression(x: Symbol, args: list[str]) -> str:
     """A call that makes a new array."""
-    given = ", ".join(args)
+    texts = ", ".join(args)
     if x.op == "copy":
-        return f"np.full({shape_text(x.shape)}, {given}, dtype)"
+        return f"np.full({shape_text(x.shape)}, {texts}, dtype)"
     if x.op == "float":
-        return f"np.asarray({given}, dtype)"
+        return f"np.asarray({texts}, dtype)"
     if x.op == "reduce":
-        return f"np.{x.extra[0]}.reduce({given}, axis={x.extra[1]})"
-    return f"{x.op if x.op in OUR_CALLS else f'np.{x.op}'}({given})"
+        return f"np.{x.extra[0]}.reduce({texts}, axis={x.extra[1]})"
+    return f"{x.op if x.op in OUR_CALLS else f'np.{x.op}'}({texts})"
 
 
 def inside(shape: Shape) -> str:

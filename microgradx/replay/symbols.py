@@ -37,7 +37,7 @@ def _prefix(op: str) -> Any:
 
 
 class Symbol:
-    """An array that some call will compute: `op` is the NumPy function, `args` what it is given.
+    """An array that some call will compute: `op` is the NumPy function, `args` its arguments.
 
     extra: what else the call needs: the text of a view, the axis of a reduction, …
     """
@@ -98,10 +98,10 @@ class Symbols:
         if op in COMMUTATIVE:
             names.sort(key=repr)
         key = (op, tuple(names), shape, extra)
-        found = self.known.get(key)
-        if found is None:
-            found = self.known[key] = Symbol(self, op, args, shape, extra)
-        return found
+        symbol = self.known.get(key)
+        if symbol is None:
+            symbol = self.known[key] = Symbol(self, op, args, shape, extra)
+        return symbol
 
     def call(self, op: str, *args: Any) -> Any:
         """`op` of symbols and numbers, elementwise."""

@@ -69,8 +69,8 @@ class Tape:
 
     def id(self, operand: Any) -> int:
         """The id of a Value, or of a bare number."""
-        found = self._ids.get(operand)
-        return self._number(operand) if found is None else found
+        i = self._ids.get(operand)
+        return self._number(operand) if i is None else i
 
     def is_number(self, i: int) -> bool:
         return i >= len(self.values)
@@ -111,17 +111,17 @@ class Tape:
         if isinstance(operand, Value):
             x = self.frozen[operand] = operand.data
         key = x if x else (x, math.copysign(1.0, x))  # 0.0 and -0.0 are two
-        found = self._number_ids.get(key)
-        if found is None:
-            found = self._number_ids[key] = len(self.values) + len(self.numbers)
+        i = self._number_ids.get(key)
+        if i is None:
+            i = self._number_ids[key] = len(self.values) + len(self.numbers)
             self.numbers.append(x)
-        return found
+        return i
 
     def _row(self, row: Any) -> tuple[int, ...]:
-        found = self._row_ids.get(id(row))
-        if found is None:
-            found = self._row_ids[id(row)] = tuple([self.id(x) for x in row])
-        return found
+        i = self._row_ids.get(id(row))
+        if i is None:
+            i = self._row_ids[id(row)] = tuple([self.id(x) for x in row])
+        return i
 
 
 def _computed(swept: list[Value], outputs: Sequence[Value]) -> tuple[list[Value], list[Value]]:
