@@ -7,7 +7,8 @@ that; if not, it is gathered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,22 +22,20 @@ WIDE = 32  # samples of so many numbers lie one behind the other, as they are lo
 NUMBER, PARAMETER = -1, -2  # places that are no array; tensors of parameters follow below
 
 
-class Use:
+class Use(NamedTuple):
     """That a statement reads the nodes `ids`, and what it gives back to them.
 
     pullback: from the reader's adjoint, the contribution to each of `ids`, in their shape
     tail: what a contribution's shape ends in: ("n",) if there is one for each sample
     """
 
-    def __init__(
-        self, reader: Array, ids: Ids, pullback: Callable[[Any], Any], tail: Shape
-    ) -> None:
-        self.reader = reader
-        self.ids = ids
-        self.pullback = pullback
-        self.tail = tail
+    reader: Array
+    ids: Ids
+    pullback: Callable[[Any], Any]
+    tail: Shape
 
 
+@dataclass(eq=False)
 class Array:
     """Nodes that one statement computes, or that are there beforehand.
 
@@ -49,16 +48,16 @@ class Array:
     label, variable: of an input, what the user calls it, and what holds a batch of it
     """
 
-    def __init__(self, name: str, ids: Ids, symbol: Symbol, value: Any, batched: bool) -> None:
-        self.name = name
-        self.ids = ids
-        self.symbol = symbol
-        self.value = value
-        self.batched = batched
-        self.label = self.variable = ""
-        self.wanted = False
-        self.ones: Symbol | None = None
-        self.uses: list[Use] = []
+    name: str
+    ids: Ids
+    symbol: Symbol
+    value: Any
+    batched: bool
+    label: str = ""
+    variable: str = ""
+    wanted: bool = False
+    ones: Symbol | None = None
+    uses: list[Use] = field(default_factory=list)
 
 
 class Arrays:

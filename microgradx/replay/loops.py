@@ -8,6 +8,9 @@ chain of one call per element; where the chain treats every element alike, it is
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from microgradx import rules
@@ -20,6 +23,7 @@ FOLDED = {"add", "multiply", "maximum", "minimum"}
 FROM_ZERO = {"add"}  # a chain of these may start with 0
 
 
+@dataclass(slots=True)
 class Sum:
     """A node as the sum of its terms: a[k] · b[k], or a[k] alone where b[k] is NONE.
 
@@ -30,16 +34,13 @@ class Sum:
     absorbed: the nodes in between, which get no array of their own
     """
 
-    __slots__ = ("a", "b", "factors", "products", "chain", "stated", "absorbed")
-
-    def __init__(self, stated: bool = False) -> None:
-        self.a: list[int] = []
-        self.b: list[int] = []
-        self.factors: list[int] = []
-        self.products = 0
-        self.chain = True
-        self.stated = stated
-        self.absorbed: list[int] = []
+    stated: bool = False
+    chain: bool = True
+    products: int = 0
+    a: list[int] = field(default_factory=list)
+    b: list[int] = field(default_factory=list)
+    factors: list[int] = field(default_factory=list)
+    absorbed: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.a)
@@ -66,12 +67,11 @@ class Sum:
 
     def drop_zeros(self, tape: Tape) -> None:
         """Leave out the 0.0 that a loop started from."""
-        zeros = [b == NONE and tape.is_number(a) and tape.number(a) == 0
-                 for a, b in zip(self.a, self.b)]  # fmt: skip
-        if any(zeros):
-            for name in ("a", "b", "factors"):
-                terms = getattr(self, name)
-                setattr(self, name, [x for x, zero in zip(terms, zeros) if not zero])
+        terms = [
+            (a, b) for a, b in zip(self.a, self.b)
+            if b != NONE or not tape.is_number(a) or tape.number(a) != 0
+        ]  # fmt: skip
+        self.a, self.b = map(list, zip(*terms))
 
     def close(self) -> None:
         """Let every product be a node of its own again: a sum of this and that."""
@@ -116,11 +116,9 @@ def find_sums(tape: Tape) -> dict[int, Sum]:
         rule = kinds[i]
         if rule is add:
             a, b = args[i]
+            if inner(a) is None and inner(b) is not None:
+                a, b = b, a  # x + (y + z) = (y + z) + x
             first = inner(a)
-            if first is None:
-                first = inner(b)
-                if first is not None:
-                    a, b = b, a  # x + (y + z) = (y + z) + x
             if first is None:
                 first = Sum()
                 take(first, a)
@@ -129,15 +127,7 @@ def find_sums(tape: Tape) -> dict[int, Sum]:
                 first.stated = False
                 taken.add(a)
             sums[i] = first
-            if b < n and kinds[b] is mul and uses[b] == 1:  # as in `take`, where nearly all goes
-                w, x = args[b]
-                first.absorbed.append(b)
-                first.a.append(w)
-                first.b.append(x)
-                first.factors.append(b)
-                first.products += 1
-            else:
-                take(first, b)
+            take(first, b)
         elif rule is dot:
             sums[i] = terms = Sum(stated=True)
             for bias in args[i]:
@@ -168,21 +158,12 @@ def find_sums(tape: Tape) -> dict[int, Sum]:
     return kept
 
 
-def _uses(tape: Tape) -> list[int]:
+def _uses(tape: Tape) -> Counter[int]:
     """By id, how often a node is read, an output once more."""
-    uses = [0] * (len(tape.values) + len(tape.numbers))
-    for operands in tape.args:
-        for i in operands:
-            uses[i] += 1
-    readers: dict[tuple[int, ...], int] = {}  # a row is read by many
-    for rows in tape.rows:
-        for row in rows:
-            readers[row] = readers.get(row, 0) + 1
-    for row, count in readers.items():
+    uses = Counter(chain(tape.outputs, *tape.args))
+    for row, count in Counter(chain(*tape.rows)).items():  # a row is read by many
         for i in row:
             uses[i] += count
-    for i in tape.outputs:
-        uses[i] += 1
     return uses
 
 
