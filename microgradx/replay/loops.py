@@ -301,10 +301,8 @@ class _Folder:
 
     def _again(self, x: Symbol, args: list[Any]) -> Any:
         """What x does, done to other arguments."""
-        if x.op == "float":
-            return self.table.make("float", tuple(args), args[0].shape)
-        if x.op == "square":
-            return self.table.make("square", tuple(args), args[0].shape)
+        if x.op in ("float", "square"):
+            return self.table.make(x.op, tuple(args), args[0].shape)
         if x.op in ("reduce", "view", "take", "leaf"):
             return x
         return self.table.call(x.op, *args)

@@ -88,12 +88,7 @@ class SumLifter:
         turn, dims = arrays.arrange(terms)
         ids, terms = ids[turn].reshape(dims), terms[turn].T.reshape(-1, *dims)
         batched = arrays.is_batched(terms, [terms])
-        read = arrays.read(terms, batched)
-        if isinstance(read, Symbol):
-            whole = arrays.whole(read, terms.shape + (arrays.tail if batched else ()))
-            value = self.table.reduce("add", whole, 0)
-        else:
-            value = read * float(len(terms))
+        value = self._summed(arrays.read(terms, batched), len(terms))
         array = arrays.compute("sum", ids, value, batched)
         arrays.use(array, terms, same)
 
@@ -313,15 +308,10 @@ class SumLifter:
         """Σ w · x along the first axis, element by element."""
         arrays = self.arrays
         left, right = arrays.read(w, batched), arrays.read(x, batched)
-        products = left * right
-        if not isinstance(products, Symbol):
-            value = products * float(len(w))
-        elif len(w) == 1:
-            value = self.table.view(products, "[0, ...]", products.shape[1:])
-        else:
-            whole = arrays.whole(products, (len(w), *products.shape[1:]))
-            value = self.table.reduce("add", whole, 0)
-        return value, [(w, times(right), False), (x, times(left), False)]
+        return self._summed(left * right, len(w)), [
+            (w, times(right), False),
+            (x, times(left), False),
+        ]
 
     def _singles(self, block: Ids, dims: Any, batched: bool) -> Any:
         """The sum of terms that are no products; block is (rows, columns, terms)."""
@@ -333,8 +323,13 @@ class SumLifter:
                 term = arrays.read(column, batched)
                 value = term if value is None else value + term
             return value, [(column, same, False) for column in terms]
-        read = arrays.read(terms, batched)
-        if not isinstance(read, Symbol):
-            return read * float(len(terms)), []
-        whole = arrays.whole(read, terms.shape + read.shape[terms.ndim :])
-        return self.table.reduce("add", whole, 0), [(terms, same, False)]
+        value = self._summed(arrays.read(terms, batched), len(terms))
+        return value, [(terms, same, False)]
+
+    def _summed(self, x: Any, count: int) -> Any:
+        """Σ x along its first axis, of `count` elements, which may be broadcast."""
+        if not isinstance(x, Symbol):
+            return x * float(count)
+        if count == 1:
+            return self.table.view(x, "[0, ...]", x.shape[1:])
+        return self.table.reduce("add", self.arrays.whole(x, (count, *x.shape[1:])), 0)
