@@ -120,10 +120,10 @@ class Module:
         anew at each call: keep a `replay.record(model, X[0])` for many small ones.
         """
         from microgradx.replay import record
-        from microgradx.replay.samples import outputs, samples
+        from microgradx.replay.batch import outputs, samples
 
-        rows, model = samples("X", X), cast("Callable[[Any], Any]", self)
-        return outputs(record(model, rows[0].tolist()), rows)
+        X = samples("X", X)
+        return outputs(record(cast("Callable[[Any], Any]", self), X[0]), X)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the state dict in float64 to a .npz or .safetensors file; returns its Path.

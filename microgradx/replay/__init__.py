@@ -1,4 +1,9 @@
-"""A graph of single numbers, recorded once and replayed as array code for whole batches."""
+"""A graph of single numbers, recorded once and replayed as array code for whole batches.
+
+It answers: which matrix products and array statements is this graph of scalars, and what are its
+values and gradients for a batch? `Replay.source` shows the statements; `README.md` beside this file
+draws the passes that find them.
+"""
 
 from microgradx.replay.program import Replay
 from microgradx.replay.recording import FrozenBranch, lift, record

@@ -1,4 +1,4 @@
-"""The chain rule for arrays: what each array is given back by all that read it.
+"""The chain rule for arrays: each adds up the contributions of all that read it.
 
 The arrays are visited from the last to the first. A reader's contribution has the shape of what it
 read; it is summed over the axes along which one node was read again and again, and added where the
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from microgradx.replay.arrays import Array, Arrays, Use
-from microgradx.replay.symbols import EXACT, SHARE, Symbol
+from microgradx.replay.symbols import SHARE, Symbol
 from microgradx.replay.views import Ids, Shape, is_whole, joined, view_text
 
 MANY = 100  # contributions that are not written out one by one
@@ -28,9 +28,7 @@ class Adjoints:
     def __init__(self, arrays: Arrays, loss: int) -> None:
         self.arrays = arrays
         self.table = arrays.table
-        # Without a product all is as exact as the scalar graph, and added up in the same order.
-        self.exact = not arrays.products and all(x.op in EXACT for x in arrays.table.known.values())
-        self.found: dict[str, Any] = {}
+        self.adjoints: dict[str, Any] = {}
         self.plans: dict[str, tuple[list[Ids], Ids | None]] = {}
         self.pools: dict[str, list[Symbol]] = {"e": [], "e1": []}
         self._starts: dict[int, int] = {}
@@ -40,55 +38,52 @@ class Adjoints:
         for array in reversed(arrays.all):
             if not array.wanted:
                 continue
-            given = self._given(array)
+            contributions = self._contributions(array)
             if array is arrays.all[home]:
-                given.append(self._seed(array, int(arrays.index[loss])))
-            adjoint = self._together(array, given)
+                contributions.append(self._seed(array, int(arrays.index[loss])))
+            adjoint = self._together(array, contributions)
             if adjoint is not None:
-                self.found[array.name] = adjoint
-        self.gradient = self.found.pop("p", None)
+                self.adjoints[array.name] = adjoint
+        self.gradient = self.adjoints.pop("p", None)
 
-    def _seed(self, array: Array, at: int) -> tuple[Ids, Any, None]:
-        """What the loss itself is given: its share of the mean."""
+    def _seed(self, array: Array, at: int) -> tuple[Ids, Any]:
+        """The contribution to the loss itself: its share of the mean."""
         seed: Any = self.table.leaf(SHARE, ()) if array.batched and self.arrays.tail else 1.0
         size = array.ids.size
-        return np.full(array.ids.shape if size == 1 else 1, at), seed, None
+        return np.full(array.ids.shape if size == 1 else 1, at), seed
 
-    def _given(self, array: Array) -> list[Any]:
-        """(places in the array, contribution, keys) for each reader of the array."""
-        given = []
+    def _contributions(self, array: Array) -> list[Any]:
+        """(places in the array, contribution) for each reader of the array."""
+        contributions = []
         for use in array.uses:
-            d = self.found.get(use.reader.name)
+            d = self.adjoints.get(use.reader.name)
             if d is None:
                 continue
-            found = self._narrowed(array, use, use.give(d))
-            if found is not None:
-                given.append(found)
-        return given
+            contribution = self._narrowed(array, use, use.pullback(d))
+            if contribution is not None:
+                contributions.append(contribution)
+        return contributions
 
-    def _narrowed(self, array: Array, use: Use, given: Any) -> Any:
+    def _narrowed(self, array: Array, use: Use, contribution: Any) -> Any:
         """A contribution, summed over the axes that the array has not."""
         arrays = self.arrays
         tail = use.tail
         inner = arrays.tail if array.batched else ()
         mine = arrays.home[use.ids] == self._number[array.name]
         index = np.where(mine, arrays.index[use.ids], -1)
-        keys = None if use.keys is None else np.broadcast_to(use.keys, index.shape)
         sizes = index.shape + tail
         axes = [
             axis for axis, size in enumerate(index.shape)
-            if size > 1 and not self.exact and (index == index.take([0], axis=axis)).all()
+            if size > 1 and (index == index.take([0], axis=axis)).all()
         ]  # fmt: skip
         for axis in axes:
             index = index.take([0], axis=axis)
-        if keys is not None:
-            keys = keys[tuple(slice(size) for size in index.shape)]
         if not tail or inner:
-            return index, self._sum(given, sizes, axes), keys
-        given = self._sum(given, sizes, [*axes, len(sizes) - 1])
-        if isinstance(given, Symbol) and given.shape:
-            given = arrays.flatten(given, given.shape[:-1])
-        return index, given, keys
+            return index, self._sum(contribution, sizes, axes)
+        contribution = self._sum(contribution, sizes, [*axes, len(sizes) - 1])
+        if isinstance(contribution, Symbol) and contribution.shape:
+            contribution = arrays.flatten(contribution, contribution.shape[:-1])
+        return index, contribution
 
     def _sum(self, x: Any, sizes: Shape, axes: list[int]) -> Any:
         """x, which broadcasts to `sizes`, summed over `axes`; each stays, with one element."""
@@ -120,22 +115,18 @@ class Adjoints:
             x = flatten(table.reduce("add", x, at), x.shape[:at] + (1,) + x.shape[at + 1 :])
         return x
 
-    def _together(self, array: Array, given: list[Any]) -> Any:
+    def _together(self, array: Array, contributions: list[Any]) -> Any:
         """All contributions to an array as one expression; None if there is none."""
-        if not given:
+        if not contributions:
             return None
         inner = self.arrays.tail if array.batched else ()
         dims, size = array.ids.shape, array.ids.size
-        if self.exact:
-            given.sort(key=_first_key)
-            if not all(is_whole(index, size) for index, _, _ in given):
-                return self._pull(array, given)
-        if len(given) > MANY:
-            return self._pull(array, given)
+        if len(contributions) > MANY:
+            return self._pull(array, contributions)
         total: Any = None
         parts: list[tuple[str, Any, Ids]] = []
         uneven: list[Any] = []
-        for index, x, keys in given:
+        for index, x in contributions:
             if is_whole(index, size):
                 x = self._shaped(x, index.shape + inner, dims + inner)
                 total = x if total is None else total + x
@@ -143,7 +134,7 @@ class Adjoints:
             once = (index >= 0).all() and len(np.unique(index)) == index.size
             text = view_text(index, dims, inner, inner) if once else None
             if text is None:
-                uneven.append((index, x, keys))
+                uneven.append((index, x))
             else:
                 parts.append((text, x, index))
         if uneven:
@@ -166,21 +157,20 @@ class Adjoints:
             return x
         return self.arrays.flatten(self.arrays.whole(x, shape), wanted)
 
-    def _pull(self, array: Array, given: list[Any]) -> Any:
-        """For each node of an array its contributions, added up in the order of their keys."""
+    def _pull(self, array: Array, contributions: list[Any]) -> Any:
+        """For each node of an array its contributions, added up."""
         arrays, table = self.arrays, self.table
         inner = arrays.tail if array.batched else ()
         pool = "e" if inner or not arrays.tail else "e1"
-        targets, rows, turns = [], [], []
-        for k, (index, x, keys) in enumerate(given):
+        targets, rows = [], []
+        for index, x in contributions:
             start = self._pooled(pool, x, index.shape, inner)
             flat = index.ravel()
             mine = flat >= 0
             targets.append(flat[mine])
             rows.append(start + np.flatnonzero(mine))
-            turns.append(np.full(flat.size, k)[mine] if keys is None else keys.ravel()[mine])
-        target, row, turn = map(np.concatenate, (targets, rows, turns))
-        order = np.lexsort((turn, target))
+        target, row = map(np.concatenate, (targets, rows))
+        order = np.argsort(target, kind="stable")
         target, row = target[order], row[order]
         size = array.ids.size
         counts = np.bincount(target, minlength=size)
@@ -193,7 +183,7 @@ class Adjoints:
         name = arrays.name("pull")
         turned = None if (by_count == np.arange(size)).all() else by_count
         self.plans[name] = (passes, turned)
-        symbols = tuple([self._flat(x, index.shape, inner) for index, x, _ in given])
+        symbols = tuple([self._flat(x, index.shape, inner) for index, x in contributions])
         pulled = table.make("pull", symbols, (size, *inner), (pool, name))
         return arrays.flatten(pulled, array.ids.shape + inner)
 
@@ -212,8 +202,3 @@ class Adjoints:
             self._sizes[pool] += symbol.shape[0]
             self.pools[pool].append(symbol)
         return start
-
-
-def _first_key(given: Any) -> int:
-    keys = given[2]
-    return -1 if keys is None else int(np.min(keys))

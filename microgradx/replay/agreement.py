@@ -16,18 +16,18 @@ class Disagreement(RuntimeError):
 
 
 def check_values(
-    samples: Sequence[Sequence[Value]], arrays: Sequence[Array], found: Mapping[str, Any]
+    samples: Sequence[Sequence[Value]], arrays: Sequence[Array], results: Mapping[str, Any]
 ) -> None:
     """Compare every node that has an array with its data; the first that differs is named.
 
     samples: for each sample of the batch its graph, the nodes by id
-    found:   the arrays as the batch left them
+    results:   the arrays as the batch left them
     """
     wrong: list[tuple[int, float, Value]] = []
     largest = 0.0  # of what was computed so far, and may have cancelled
     for array in arrays:
         ids = [i for i in array.ids.ravel().tolist() if i < len(samples[0])]
-        numbers = np.asarray(found[array.name])
+        numbers = np.asarray(results[array.name])
         got = numbers.reshape(array.ids.size, -1)[: len(ids)]
         for k, nodes in enumerate(samples):
             mine = got[:, min(k, got.shape[1] - 1)]
@@ -37,7 +37,7 @@ def check_values(
                 wrong += [(ids[j], float(mine[j]), nodes[ids[j]]) for j in far]
             largest = max(largest, np.abs(data)[np.isfinite(data)].max(initial=0.0))
     if wrong:
-        _, number, node = min(wrong, key=lambda found: found[0])
+        _, number, node = min(wrong, key=lambda one: one[0])
         if got.dtype == np.float32 and not np.isfinite(number):
             raise ValueError(f"what leads to {node!r} is beyond float32; record with dtype=float")
         raise Disagreement(f"the replay computes {number!r} for {node!r}; please report this")

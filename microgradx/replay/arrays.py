@@ -7,61 +7,57 @@ that; if not, it is gathered.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from microgradx._base.text import element
-from microgradx.replay.names import variable
+from microgradx.replay.statements import variable
 from microgradx.replay.symbols import Symbol, Symbols
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids, Shape, has_gaps, is_whole, reshaped, view_text
 
-TURN = 2**20  # more than a node has operands: keys sort by the node, then by the operand
 WIDE = 32  # samples of so many numbers lie one behind the other, as they are loaded
 NUMBER, PARAMETER = -1, -2  # places that are no array; tensors of parameters follow below
 
 
-class Use:
+class Use(NamedTuple):
     """That a statement reads the nodes `ids`, and what it gives back to them.
 
-    give: from the reader's adjoint, the contribution to each of `ids`, in their shape
-    keys: when each is read, in the order of the eager sweep; None where that is not followed
+    pullback: from the reader's adjoint, the contribution to each of `ids`, in their shape
     tail: what a contribution's shape ends in: ("n",) if there is one for each sample
     """
 
-    def __init__(
-        self, reader: Array, ids: Ids, give: Callable[[Any], Any], keys: Any, tail: Shape
-    ) -> None:
-        self.reader = reader
-        self.ids = ids
-        self.give = give
-        self.keys = keys
-        self.tail = tail
+    reader: Array
+    ids: Ids
+    pullback: Callable[[Any], Any]
+    tail: Shape
 
 
+@dataclass(eq=False)
 class Array:
-    """Nodes that one statement computes, or that are given.
+    """Nodes that one statement computes, or that are there beforehand.
 
     ids:     the nodes, in the array's shape but for the samples
     symbol:  the array as what others read
-    value:   what computes it, None for what is given
+    value:   what computes it, None for what is there beforehand
     batched: whether there is one of it for each sample
     wanted:  whether a parameter's gradient goes through it
     ones:    the array with a row of ones behind it, None if nothing reads it so
     label, variable: of an input, what the user calls it, and what holds a batch of it
     """
 
-    def __init__(self, name: str, ids: Ids, symbol: Symbol, value: Any, batched: bool) -> None:
-        self.name = name
-        self.ids = ids
-        self.symbol = symbol
-        self.value = value
-        self.batched = batched
-        self.label = self.variable = ""
-        self.wanted = False
-        self.ones: Symbol | None = None
-        self.uses: list[Use] = []
+    name: str
+    ids: Ids
+    symbol: Symbol
+    value: Any
+    batched: bool
+    label: str = ""
+    variable: str = ""
+    wanted: bool = False
+    ones: Symbol | None = None
+    uses: list[Use] = field(default_factory=list)
 
 
 class Arrays:
@@ -96,7 +92,7 @@ class Arrays:
         self.index = np.zeros(size, dtype=np.int64)  # by id, its flat position there
         self.place = np.full(size, NUMBER)  # by id, its array, or the tensor that it belongs to
         self.batched = np.zeros(size, dtype=bool)
-        self.one = np.arange(size)  # by id, the first of the nodes that say the same
+        self.one = np.arange(size)  # by id, the first of the nodes that are identical
         count = tape.parameters
         self.p = Array("p", np.arange(count), self.table.leaf("p", (count,)), None, False)
         self.p.wanted = True
@@ -123,9 +119,9 @@ class Arrays:
                 twice.add(path)
             elements[path][index] = i
         return [
-            np.array(list(found.values()))
-            for path, found in elements.items()
-            if path and path not in twice and len({len(index) for index in found}) == 1
+            np.array(list(members.values()))
+            for path, members in elements.items()
+            if path and path not in twice and len({len(index) for index in members}) == 1
         ]
 
     def arrange(self, matrix: Ids) -> tuple[Ids, tuple[int, ...]]:
@@ -182,19 +178,19 @@ class Arrays:
         self.all.append(array)
         return array
 
-    def merged(self, said: dict[Any, list[int]]) -> list[int]:
-        """Of nodes by what they say, those to compute: where all is said several times, one each.
+    def deduplicated(self, groups: dict[Any, list[int]]) -> list[int]:
+        """The nodes to compute, of groups of identical ones: one each, if most have a double.
 
-        So it is with -mean, which every sample's difference makes anew.
+        An example is -mean, which every sample's difference makes anew.
         """
-        counts = {len(alike) for alike in said.values()}
-        total = sum(len(alike) for alike in said.values())
-        often = len(counts) == 1 < min(counts) and len(said) > 3 or total >= 4 * len(said)
-        return [i for alike in said.values() for i in (alike[:1] if often else alike)]
+        counts = {len(alike) for alike in groups.values()}
+        total = sum(len(alike) for alike in groups.values())
+        often = len(counts) == 1 < min(counts) and len(groups) > 3 or total >= 4 * len(groups)
+        return [i for alike in groups.values() for i in (alike[:1] if often else alike)]
 
-    def alias(self, said: dict[Any, list[int]]) -> None:
-        """Let what says the same live in the same place."""
-        for alike in said.values():
+    def share_storage(self, groups: dict[Any, list[int]]) -> None:
+        """Let the identical nodes of a group live in one place."""
+        for alike in groups.values():
             for by_id in (self.home, self.place, self.index, self.batched, self.one):
                 by_id[alike] = by_id[alike[0]]
 
@@ -208,7 +204,7 @@ class Arrays:
         self.p.ids[start : self._placed] = ids.ravel()
 
     def use(
-        self, reader: Array, ids: Ids, give: Callable[[Any], Any], keys: Any, summed: bool = False
+        self, reader: Array, ids: Ids, pullback: Callable[[Any], Any], summed: bool = False
     ) -> None:
         """Note down that `reader` reads ids, with every array that they live in.
 
@@ -218,13 +214,8 @@ class Arrays:
         for home in np.unique(homes).tolist() if ids.size > 1 else [int(homes)]:
             if home >= 0 and self.all[home].wanted:
                 tail = self.tail if reader.batched and not summed else ()
-                self.all[home].uses.append(Use(reader, ids, give, keys, tail))
+                self.all[home].uses.append(Use(reader, ids, pullback, tail))
                 reader.wanted = True
-
-    def visits(self, ids: Ids) -> Ids:
-        """When the sweep visits nodes, as the start of their keys."""
-        visits = self.tape.visits
-        return np.array([visits[i] for i in ids.ravel().tolist()]).reshape(ids.shape) * TURN
 
     def is_batched(self, matrix: Ids, blocks: Iterable[Ids] = ()) -> bool:
         """Whether a statement that reads `matrix` has a result for each sample.
@@ -335,8 +326,8 @@ class Arrays:
         if array.ones is None:
             rows, *rest = array.symbol.shape
             array.ones = self.table.leaf(f"{array.name}_ones", (rows + 1, *rest))
-        found: Symbol = array.ones
-        return found
+        ones: Symbol = array.ones
+        return ones
 
     def flatten(self, x: Symbol, shape: Shape) -> Symbol:
         """x in another shape."""
@@ -363,12 +354,12 @@ class Arrays:
 
 
 def times(partial: Any) -> Callable[[Any], Any]:
-    """What gives an operand its contribution."""
+    """The pullback to an operand with this partial."""
 
-    def give(d: Any) -> Any:
+    def pullback(d: Any) -> Any:
         return partial * d
 
-    return give
+    return pullback
 
 
 def same(d: Any) -> Any:

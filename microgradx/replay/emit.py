@@ -7,8 +7,8 @@ from typing import Any
 
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.arrays import WIDE, Array, Arrays
-from microgradx.replay.names import NUMBERS
 from microgradx.replay.statements import (
+    NUMBERS,
     comment,
     expression,
     inside,
@@ -22,13 +22,13 @@ from microgradx.replay.views import Shape
 
 STRAIGHT = re.compile(r"(\[\d+:\d+\])?(\.reshape\([^)]*\))?")  # a view without gaps
 ELSEWHERE = {  # these can't write over what they read
-    "dot", "reduce", "in_turn", "take", "pull", "assemble", "leaf", "view", "ones", "row",
+    "dot", "reduce", "take", "pull", "assemble", "leaf", "view", "ones", "row",
 }  # fmt: skip
 NO_GAPS = {"dot"}  # these write into arrays without gaps alone
 # With an array in place of a number these are faster, or don't take a square root for ** 0.5.
 FULL = {"maximum", "minimum", "power"}
 STRIDED = {"dot", "view"}  # these read what lies sample by sample as fast
-CHANGING = {"take", "row", "assemble", "pull", "in_turn"}
+CHANGING = {"take", "row", "assemble", "pull"}
 
 
 class Writer:
@@ -52,13 +52,13 @@ class Writer:
         self._uses: dict[int, int] = {}
         self._comments: dict[int, str] = {}
         self._static: dict[int, bool] = {}
-        self._of_batch: dict[int, bool] = {}
-        self._given_leaves = {array.symbol.extra for array in arrays.inputs}
+        self._batch_only: dict[int, bool] = {}
+        self._batch_leaves = {array.symbol.extra for array in arrays.inputs}
         self._blocks: dict[str, str] = {}  # by their text, parts of p that have a name
         self._elementwise: set[int] = set()  # what calls other than products read
         self._count = 0
         self._count_uses()
-        self._given()
+        self._beforehand()
         self.forward = self._forward()
         self.backward = self._backward()
 
@@ -80,7 +80,7 @@ class Writer:
 
     # --- the parts -------------------------------------------------------------------------------
 
-    def _given(self) -> None:
+    def _beforehand(self) -> None:
         """The arrays that are there before anything is computed."""
         arrays, batched = self.arrays, bool(self.arrays.tail)
         if batched:
@@ -163,10 +163,10 @@ class Writer:
                 continue
             if id(array) not in pooled:
                 self._buffer(array)
-            given = self._is_given(array.value)
-            if given:
-                self._given_leaves.add(array.name)
-            self.lines = self.prepared if given else lines
+            batch_only = self._is_batch_only(array.value)
+            if batch_only:
+                self._batch_leaves.add(array.name)
+            self.lines = self.prepared if batch_only else lines
             before = len(self.lines)
             self._store(array.value, array.name, array.symbol.shape)
             if self.lines[before:]:
@@ -195,7 +195,7 @@ class Writer:
             return lines
         for name in self.adjoints.plans:
             self.buffers.append(f'{name} = constants["{name}"]')
-        for name, symbol in self.adjoints.found.items():
+        for name, symbol in self.adjoints.adjoints.items():
             if isinstance(symbol, Symbol):
                 self._comments.setdefault(id(symbol), f"∂loss/∂{name}")
         for pool, symbols in self.adjoints.pools.items():
@@ -209,7 +209,7 @@ class Writer:
                 self.buffers.append(f"{name} = {pool}[{row}:{row + symbol.shape[0]}]")
                 self._texts["row", id(symbol)] = name
                 row += symbol.shape[0]
-        for symbol in self.adjoints.found.values():
+        for symbol in self.adjoints.adjoints.values():
             if isinstance(symbol, Symbol) and self._uses.get(id(symbol)):
                 self.text(symbol)
         self._store(self.adjoints.gradient, "g", self.arrays.p.symbol.shape)
@@ -221,46 +221,46 @@ class Writer:
         """The name that stands for x, once it is computed."""
         if not isinstance(x, Symbol):
             return self._number(float(x))
-        found = self._texts.get(x)
-        if found is not None:
-            return found
+        name = self._texts.get(x)
+        if name is not None:
+            return name
         if x.op == "leaf":
-            found = x.extra
+            name = x.extra
         elif x.op == "ones":
-            found = self._fresh("ones")
-            self.buffers.append(f"{found} = np.ones({shape_text(x.shape)}, dtype)")
+            name = self._fresh("ones")
+            self.buffers.append(f"{name} = np.ones({shape_text(x.shape)}, dtype)")
         elif x.op == "view":
             base = self.text(x.args[0])
-            found = f"{base}T" if x.extra == ".T" and base != "p" else self._fresh("a")
-            self.buffers.append(f"{found} = {base}{x.extra}")
+            name = f"{base}T" if x.extra == ".T" and base != "p" else self._fresh("a")
+            self.buffers.append(f"{name} = {base}{x.extra}")
         elif x.op == "row":
-            found = self._texts["row", id(x)]
-            self._store(x.args[0], found, x.shape)
+            name = self._texts["row", id(x)]
+            self._store(x.args[0], name, x.shape)
         elif self._is_static(x):
-            found = self._once(x)
+            name = self._once(x)
         else:
             lines = self.lines
-            if self._is_given(x):
+            if self._is_batch_only(x):
                 self.lines = self.prepared
             for arg in sorted(x.args, key=lambda arg: -getattr(arg, "depth", 0)):
                 self._argument(x, arg)
-            found = self._target(x)
-            self._compute(x, found)
+            name = self._target(x)
+            self._compute(x, name)
             self.lines = lines
-        self._texts[x] = found
-        return found
+        self._texts[x] = name
+        return name
 
-    def _is_given(self, x: Any) -> bool:
+    def _is_batch_only(self, x: Any) -> bool:
         """Whether x depends on the batch alone, so that it is computed once for a batch."""
         if not isinstance(x, Symbol) or self._is_static(x):
             return True
-        found = self._of_batch.get(id(x))
-        if found is None:
+        known = self._batch_only.get(id(x))
+        if known is None:
             if x.op == "leaf":
-                return x.extra in self._given_leaves  # there may be more of them later
-            found = x.op not in CHANGING and all(self._is_given(arg) for arg in x.args)
-            self._of_batch[id(x)] = found
-        return found
+                return x.extra in self._batch_leaves  # there may be more of them later
+            known = x.op not in CHANGING and all(self._is_batch_only(arg) for arg in x.args)
+            self._batch_only[id(x)] = known
+        return known
 
     def _number(self, x: float) -> str:
         """A constant, as an array without dimensions, which NumPy takes faster than a float."""
@@ -276,14 +276,14 @@ class Writer:
         """Whether x depends on nothing that changes from call to call."""
         if not isinstance(x, Symbol):
             return True
-        found = self._static.get(id(x))
-        if found is None:
+        known = self._static.get(id(x))
+        if known is None:
             if x.op == "leaf":
-                found = x.extra in (SHARE, "n") or x.extra in self.arrays.constants
+                known = x.extra in (SHARE, "n") or x.extra in self.arrays.constants
             else:
-                found = x.op not in CHANGING and all(self._is_static(arg) for arg in x.args)
-            self._static[id(x)] = found
-        return found
+                known = x.op not in CHANGING and all(self._is_static(arg) for arg in x.args)
+            self._static[id(x)] = known
+        return known
 
     def _once(self, x: Symbol) -> str:
         args = [self.text(arg) for arg in x.args]
@@ -301,7 +301,7 @@ class Writer:
 
     def _store(self, x: Any, target: str, shape: Shape) -> None:
         """Let `target` hold x."""
-        late = self.lines is not self.prepared and self._is_given(x)
+        late = self.lines is not self.prepared and self._is_batch_only(x)
         if self._is_open(x) and x.shape == shape and not x.truth and not late:
             self._compute(x, target)
         elif isinstance(x, Symbol) and x.op == "view" and self._is_open(x.args[0]) and (
@@ -378,7 +378,7 @@ class Writer:
     def _target(self, x: Symbol) -> str:
         """A buffer for x: that of an argument which nothing reads after it, or one that is free."""
         kind = (x.shape, x.truth)
-        if self._is_given(x):  # nothing else is written there
+        if self._is_batch_only(x):  # nothing else is written there
             name = self._fresh("t")
             self.buffers.append(f"{name} = {zeros(x.shape, x.truth)}")
             return name

@@ -6,16 +6,18 @@ order the loops had.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from microgradx.replay.arrays import Arrays
-from microgradx.replay.sums import FEW
+from microgradx.replay.loops import FEW
 from microgradx.replay.views import Ids
 
 Block = tuple[Ids, Ids | None]  # by sum and term: the weights, and the inputs of products
 
 
-class Grid:
+class Grid(NamedTuple):
     """The sums as a matrix of their numbers, `sums`; and what its rows and columns are.
 
     block:   the block of products that says so
@@ -23,11 +25,10 @@ class Grid:
     inputs:  those of the inputs, (columns, terms)
     """
 
-    def __init__(self, sums: Ids, block: Ids, weights: Ids, inputs: Ids) -> None:
-        self.sums = sums
-        self.block = block
-        self.weights = weights
-        self.inputs = inputs
+    sums: Ids
+    block: Ids
+    weights: Ids
+    inputs: Ids
 
 
 def find_grid(arrays: Arrays, blocks: list[Block], stated: bool) -> Grid | None:

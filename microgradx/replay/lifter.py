@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from microgradx.replay.arrays import Arrays, times
-from microgradx.replay.folds import vectorised
+from microgradx.replay.loops import Sum, find_sums, vectorised
 from microgradx.replay.products import SumLifter
-from microgradx.replay.sums import Sum, find_sums
 from microgradx.replay.symbols import Symbol, expand
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids, Shape
@@ -41,26 +40,26 @@ def _levels(tape: Tape, sums: dict[int, Sum]) -> Iterable[list[int]]:
     parameter has its place.
     """
     count = tape.parameters
-    absorbed = {i for found in sums.values() for i in found.absorbed}
+    absorbed = {i for one in sums.values() for i in one.absorbed}
     size = len(tape.values)
     levels = [0] * (size + len(tape.numbers) + 1)  # the last is that of the id NONE
     by_level: dict[int, list[int]] = {}
     for i in range(tape.leaves, size):
         if i in absorbed:
             continue
-        found = sums.get(i)
-        read: Sequence[int] = found.a + found.b if found else tape.operands(i)
+        terms = sums.get(i)
+        read: Sequence[int] = terms.a + terms.b if terms else tape.operands(i)
         top = max(levels[j] for j in read)
-        if top == 0 and _is_of_parameters(found, read, count, size):
+        if top == 0 and _is_of_parameters(terms, read, count, size):
             top = size
         levels[i] = top + 1
         by_level.setdefault(top + 1, []).append(i)
     return [by_level[level] for level in sorted(by_level)]
 
 
-def _is_of_parameters(found: Sum | None, read: Sequence[int], count: int, size: int) -> bool:
+def _is_of_parameters(terms: Sum | None, read: Sequence[int], count: int, size: int) -> bool:
     """Whether all that a node reads is parameters and numbers, and no product of the two."""
-    if found is not None:
+    if terms is not None:
         return all(j < count for j in read)
     return all(j < count or j >= size for j in read)
 
@@ -93,18 +92,18 @@ class OpLifter:
     def _lift_ops(self, nodes: list[int]) -> None:
         """Nodes of one op: by where their operands come from, or all at once if from all over.
 
-        What is said several times over is computed once.
+        Identical nodes are computed once.
         """
-        said: dict[Any, list[int]] = {}
+        groups: dict[Any, list[int]] = {}
         for i in nodes:
-            said.setdefault(self._operands(i), []).append(i)
-        found = self.arrays.merged(said)
-        self._lift_different(found)
-        if len(found) < len(nodes):
-            self.arrays.alias(said)
+            groups.setdefault(self._operands(i), []).append(i)
+        once = self.arrays.deduplicated(groups)
+        self._lift_different(once)
+        if len(once) < len(nodes):
+            self.arrays.share_storage(groups)
 
     def _operands(self, i: int) -> tuple[int, ...]:
-        """What a node reads, each by the one id of all that say the same."""
+        """What a node reads, each by the one id of all identical nodes."""
         return tuple(self.arrays.one[list(self.tape.operands(i))].tolist())
 
     def _lift_different(self, nodes: list[int]) -> None:
@@ -147,16 +146,12 @@ class OpLifter:
         if rows:
             value, partials = vectorised(self.arrays.table, value, partials, operands[:rows])
         array = self.arrays.compute(rule.name, ids, value, batched)
-        visits, at = self.arrays.visits(ids), 0
         for block, partial in zip(blocks, partials):
-            width = len(block) if block.ndim > len(dims) else 1
             if isinstance(partial, list):
                 for k, d in enumerate(partial):
-                    self.arrays.use(array, block[k], times(d), visits + at + k)
+                    self.arrays.use(array, block[k], times(d))
             elif partial is not None:  # a detach gives nothing back
-                steps = np.arange(at, at + width).reshape(-1, *[1] * len(dims))
-                self.arrays.use(array, block, times(partial), visits + (steps if width > 1 else at))
-            at += width
+                self.arrays.use(array, block, times(partial))
 
     def _element(self, row: Any, k: int) -> Any:
         if not isinstance(row, Symbol):

@@ -14,12 +14,12 @@ import numpy as np
 
 from microgradx.replay.arrays import PARAMETER, WIDE, Arrays, same, times
 from microgradx.replay.grids import Block, Grid, components, find_grid
-from microgradx.replay.sums import FEW, LONG, Sum
+from microgradx.replay.loops import FEW, LONG, Sum
 from microgradx.replay.symbols import Symbol
 from microgradx.replay.tape import NONE
 from microgradx.replay.views import Ids, joined
 
-Given = tuple[Ids, Callable[[Any], Any], bool]  # ids, what they are given, whether for all samples
+Read = tuple[Ids, Callable[[Any], Any], bool]  # ids, pullback, whether summed over samples
 PLACES = 8  # from more of them, the terms of a sum are gathered
 FAR = 2**32  # more than there are places
 
@@ -41,8 +41,8 @@ class SumLifter:
         """All sums of a level, those together whose terms come from the same places."""
         by_size: dict[tuple[int, bool], list[int]] = {}
         for i in nodes:
-            found = self.sums[i]
-            by_size.setdefault((len(found), bool(found.products)), []).append(i)
+            terms = self.sums[i]
+            by_size.setdefault((len(terms), bool(terms.products)), []).append(i)
         for (_, weighted), alike in by_size.items():
             a = np.array([self.sums[i].a for i in alike])
             b = np.array([self.sums[i].b for i in alike])
@@ -50,10 +50,10 @@ class SumLifter:
             turned = (b != NONE) & (self.ranks[b] < self.ranks[a])  # the weight first
             w, x = np.where(turned, b, a), np.where(turned, a, b)
             places = self._places(w, x)
-            said: dict[Any, list[int]] = {}
+            groups: dict[Any, list[int]] = {}
             for i, row in zip(alike, np.concatenate([w, x], axis=1)):
-                said.setdefault(row.tobytes(), []).append(i)
-            once = set(self.arrays.merged(said)) if len(said) < len(alike) else ()
+                groups.setdefault(row.tobytes(), []).append(i)
+            once = set(self.arrays.deduplicated(groups)) if len(groups) < len(alike) else ()
             if once and len(once) < len(alike):
                 kept = np.array([i in once for i in alike])
                 alike, w, x, places = np.array(alike)[kept].tolist(), w[kept], x[kept], places[kept]
@@ -67,7 +67,7 @@ class SumLifter:
                 else:
                     self._lift_plain(ids, w[mine], places[mine])
             if once:
-                self.arrays.alias(said)
+                self.arrays.share_storage(groups)
 
     def _places(self, w: Ids, x: Ids) -> Ids:
         """By term, a number for where its operands come from."""
@@ -88,17 +88,9 @@ class SumLifter:
         turn, dims = arrays.arrange(terms)
         ids, terms = ids[turn].reshape(dims), terms[turn].T.reshape(-1, *dims)
         batched = arrays.is_batched(terms, [terms])
-        read = arrays.read(terms, batched)
-        if isinstance(read, Symbol):
-            whole = arrays.whole(read, terms.shape + (arrays.tail if batched else ()))
-            even = not _is_taken(read)
-            value = self.table.reduce("add", whole, 0) if even else self.table.in_turn(whole)
-        else:
-            value = read * float(len(terms))
+        value = self._summed(arrays.read(terms, batched), len(terms))
         array = arrays.compute("sum", ids, value, batched)
-        adders = np.array([self.sums[i].adders for i in ids.ravel().tolist()])
-        steps = np.arange(len(terms)).reshape(-1, *[1] * len(dims))
-        arrays.use(array, terms, same, arrays.visits(adders.T.reshape(terms.shape)) + steps)
+        arrays.use(array, terms, same)
 
     # --- short ones, that form no product --------------------------------------------------------
 
@@ -117,25 +109,22 @@ class SumLifter:
         turn, dims = arrays.arrange(columns)
         ids, w, x = ids[turn], w[turn], x[turn]
         batched = arrays.is_batched(columns, columns.T)
-        sums = [self.sums[i] for i in ids.tolist()]
         value: Any = None
         uses = []
         for t, is_product in enumerate(products):
             block = w[:, t].reshape(dims)
             term = arrays.read(block, batched)
-            readers = np.array([(s.factors if is_product else s.adders)[t] for s in sums])
-            keys = arrays.visits(readers.reshape(dims))
             if is_product:
                 other = x[:, t].reshape(dims)
                 factor = arrays.read(other, batched)
-                uses += [(block, times(factor), keys), (other, times(term), keys + 1)]
+                uses += [(block, times(factor)), (other, times(term))]
                 term = term * factor
             else:
-                uses.append((block, same, keys))
+                uses.append((block, same))
             value = term if value is None else value + term
         array = arrays.compute("sum", ids.reshape(dims), value, batched)
-        for read, give, keys in uses:
-            arrays.use(array, read, give, keys)
+        for read, pullback in uses:
+            arrays.use(array, read, pullback)
 
     # --- weighted sums ---------------------------------------------------------------------------
 
@@ -177,22 +166,24 @@ class SumLifter:
         bias = None if grid is None else self._bias(grid, blocks)
         before = len(arrays.products)
         value: Any = None
-        uses: list[Given] = []
+        uses: list[Read] = []
         for weights, inputs in blocks:
             if bias is not None and weights is bias[0]:
                 continue
             if grid is not None and weights is grid.block:
-                found = self._product(grid.weights, grid.inputs, dims, batched, bias and bias[1])
+                part, reads = self._product(
+                    grid.weights, grid.inputs, dims, batched, bias and bias[1]
+                )
             elif inputs is not None:
-                found = self._other_product(weights[sums], inputs[sums], dims, batched)
+                part, reads = self._other_product(weights[sums], inputs[sums], dims, batched)
             else:
-                found = self._singles(weights[sums], dims, batched)
-            value = found[0] if value is None else value + found[0]
-            uses += found[1]
+                part, reads = self._singles(weights[sums], dims, batched)
+            value = part if value is None else value + part
+            uses += reads
         name = "z" if len(arrays.products) > before else "sum"
         array = arrays.compute(name, ids[sums].reshape(dims), value, batched)
-        for operands, give, summed in uses:
-            arrays.use(array, operands, give, None, summed)
+        for operands, pullback, summed in uses:
+            arrays.use(array, operands, pullback, summed)
 
     def _bias(self, grid: Grid, blocks: list[Block]) -> tuple[Ids, Ids] | None:
         """The block of one parameter for each row, if the main product has a place for it.
@@ -206,10 +197,10 @@ class SumLifter:
         for weights, inputs in blocks:
             if inputs is not None or weights.shape[1] != 1 or not (weights < count).all():
                 continue
-            found = weights[grid.sums][..., 0]
-            if not (found == found[:, :1]).all() or len(np.unique(found[:, 0])) < len(found):
+            biases = weights[grid.sums][..., 0]
+            if not (biases == biases[:, :1]).all() or len(np.unique(biases[:, 0])) < len(biases):
                 continue
-            matrix = np.vstack([grid.weights.T, found[None, :, 0]])
+            matrix = np.vstack([grid.weights.T, biases[None, :, 0]])
             if len(np.unique(matrix)) < matrix.size:
                 return None
             if self._is_by_sample(grid.inputs):
@@ -296,8 +287,8 @@ class SumLifter:
                 left = table.view(weight, "[:-1]", (terms, *weight.shape[1:]))
             if rows == 1 and wide:
                 left, d = (arrays.flatten(left, (terms, 1)), arrays.flatten(d, (1, *flat[1:])))
-            given = table.dot(left, d) if rows > 1 or wide else left * d
-            return arrays.flatten(given, input_ids.shape + tail)
+            contribution = table.dot(left, d) if rows > 1 or wide else left * d
+            return arrays.flatten(contribution, input_ids.shape + tail)
 
         return value, [(weight_ids, to_weight, True), (input_ids, to_input, False)]
 
@@ -310,22 +301,17 @@ class SumLifter:
         """Constants as a matrix with a row of ones behind it."""
         numbers = [self.arrays.tape.number(i) for i in ids.ravel().tolist()]
         rows, columns = ids.shape
-        found: Symbol = self.arrays.constant(numbers + [1.0] * columns, (rows + 1, columns), ())
-        return found
+        matrix: Symbol = self.arrays.constant(numbers + [1.0] * columns, (rows + 1, columns), ())
+        return matrix
 
     def _weighted(self, w: Ids, x: Ids, batched: bool) -> Any:
         """Σ w · x along the first axis, element by element."""
         arrays = self.arrays
         left, right = arrays.read(w, batched), arrays.read(x, batched)
-        products = left * right
-        if not isinstance(products, Symbol):
-            value = products * float(len(w))
-        elif len(w) == 1:
-            value = self.table.view(products, "[0, ...]", products.shape[1:])
-        else:
-            whole = arrays.whole(products, (len(w), *products.shape[1:]))
-            value = self.table.reduce("add", whole, 0)
-        return value, [(w, times(right), False), (x, times(left), False)]
+        return self._summed(left * right, len(w)), [
+            (w, times(right), False),
+            (x, times(left), False),
+        ]
 
     def _singles(self, block: Ids, dims: Any, batched: bool) -> Any:
         """The sum of terms that are no products; block is (rows, columns, terms)."""
@@ -337,15 +323,13 @@ class SumLifter:
                 term = arrays.read(column, batched)
                 value = term if value is None else value + term
             return value, [(column, same, False) for column in terms]
-        read = arrays.read(terms, batched)
-        if not isinstance(read, Symbol):
-            return read * float(len(terms)), []
-        whole = arrays.whole(read, terms.shape + read.shape[terms.ndim :])
-        return self.table.reduce("add", whole, 0), [(terms, same, False)]
+        value = self._summed(arrays.read(terms, batched), len(terms))
+        return value, [(terms, same, False)]
 
-
-def _is_taken(x: Symbol) -> bool:
-    """Whether x was gathered."""
-    while x.op == "view":
-        x = x.args[0]
-    return x.op == "take"
+    def _summed(self, x: Any, count: int) -> Any:
+        """Σ x along its first axis, of `count` elements, which may be broadcast."""
+        if not isinstance(x, Symbol):
+            return x * float(count)
+        if count == 1:
+            return self.table.view(x, "[0, ...]", x.shape[1:])
+        return self.table.reduce("add", self.arrays.whole(x, (count, *x.shape[1:])), 0)

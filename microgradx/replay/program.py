@@ -11,12 +11,13 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from microgradx.engine import Value
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.agreement import check_gradient, check_values
 from microgradx.replay.arrays import Array
-from microgradx.replay.batches import Floats, float_type, numbers_of, refuse_nan
+from microgradx.replay.batch import float_type, numbers, refuse_nan
 from microgradx.replay.emit import Writer
 from microgradx.replay.lifter import lifted
 from microgradx.replay.tape import Tape
@@ -66,7 +67,6 @@ class Replay:
         self._gradient = np.zeros_like(self._data)
         self._bound: dict[int, Bound] = {}
         self._latest: Bound | None = None
-        self._played: list[Value] = []
         self.refresh()
         self._check()
 
@@ -91,19 +91,19 @@ class Replay:
             bound.backward()
         return loss
 
-    def forward(self, *batch: Any) -> Floats:
+    def forward(self, *batch: Any) -> NDArray[Any]:
         """What was recorded, of each sample: (n,), or (n, …) with the shape of the outputs."""
         self._check_parameters()
         bound = self._fill(batch)
         with np.errstate(all="ignore"):
             bound.forward()
         size = (bound.arrays["n"],) if self._arrays.tail else ()
-        found = np.empty((len(self._tape.outputs), *size), self.dtype)
+        results = np.empty((len(self._tape.outputs), *size), self.dtype)
         for k, i in enumerate(self._tape.outputs):
-            found[k] = self._element(bound, i)
-        return np.moveaxis(found, 0, -1).reshape((*size, *self._outputs))
+            results[k] = self._element(bound, i)
+        return np.moveaxis(results, 0, -1).reshape((*size, *self._outputs))
 
-    def load(self, *batch: Floats) -> None:
+    def load(self, *batch: NDArray[Any]) -> None:
         """Take in a batch for `run`, without any check: full arrays as `__call__` wants them."""
         bound = self._bind(len(batch[0]) if batch and self._arrays.tail else 1)
         for array, x in zip(self._arrays.inputs, batch):
@@ -124,17 +124,17 @@ class Replay:
     # --- parameters ------------------------------------------------------------------------------
 
     @property
-    def data(self) -> Floats:
+    def data(self) -> NDArray[Any]:
         """The parameters' numbers, one flat array."""
         return self._data
 
     @data.setter
-    def data(self, numbers: Floats) -> None:
+    def data(self, numbers: NDArray[Any]) -> None:
         if numbers is not self._data:
             self._data[...] = numbers  # the arrays of the source are views of it
 
     @property
-    def gradient(self) -> Floats:
+    def gradient(self) -> NDArray[Any]:
         """That of the mean loss of the latest batch, in the order of `data`."""
         return self._gradient
 
@@ -199,40 +199,7 @@ class Replay:
         arrays = [bound.arrays[array.variable] for array in self._arrays.inputs]
         taken = [x[sample] if self._arrays.tail else x for x in arrays]
         numbers = [x for part in taken for x in np.ravel(part).tolist()]
-        self._played = self._tape.play(numbers)
-        return self._played[self._tape.outputs[0]]
-
-    def locate(self, node: Value) -> tuple[str, tuple[int, ...]]:
-        """The array of `source`, and the place in it, that a node's data is in.
-
-        node: of the recorded graph, or of the latest `scalar`. In an array of samples the sample is
-        one more index, the last. Nodes that say the same share a place. A partial sum that has no
-        array is a KeyError.
-        """
-        i = self._tape.find(node)
-        if i is None and self._played:
-            i = next((k for k, other in enumerate(self._played) if other is node), None)
-        if i is None:
-            raise KeyError(f"{node!r} is neither recorded nor of the latest scalar()")
-        if self._arrays.home[i] < 0:
-            raise KeyError(f"{node!r} is a partial sum, added up within an array statement")
-        array = self._arrays.all[self._arrays.home[i]]
-        return array.name, _position(int(self._arrays.index[i]), array)
-
-    def node(self, name: str, index: tuple[int, ...]) -> Value:
-        """The node at a place in an array: of the latest `scalar`, else of the recorded graph."""
-        for array in self._arrays.all:
-            if array.name == name:
-                i = int(array.ids[index])
-                return (self._played or self._tape.values)[i]
-        raise KeyError(f"no array {name!r}; the source names them")
-
-    def array(self, name: str) -> Floats:
-        """An array of `source`, as the latest batch left it."""
-        found = (self._latest or self._no_batch()).arrays.get(name)
-        if not isinstance(found, np.ndarray):
-            raise KeyError(f"no array {name!r}; the source names them")
-        return found
+        return self._tape.play(numbers)[self._tape.outputs[0]]
 
     def __reduce__(self) -> str:
         raise TypeError("a replay can't be copied or pickled; record its function again")
@@ -294,7 +261,7 @@ class Replay:
 
     def _all_constants(self) -> dict[str, Any]:
         arrays = self._arrays
-        found = {
+        constants = {
             name: x.astype(self.dtype) if x.dtype == float else x
             for name, x in arrays.constants.items()
         }
@@ -305,8 +272,8 @@ class Replay:
             if array.ones is not None:
                 row += array.ids.size // array.ids.shape[0]
         for name, rows in arrays.takes.items():
-            found[name] = np.array([starts[array.name] + k for array, k in rows])
-        return found | (self._adjoints.plans if self._adjoints else {})
+            constants[name] = np.array([starts[array.name] + k for array, k in rows])
+        return constants | (self._adjoints.plans if self._adjoints else {})
 
     def _bind(self, n: int) -> Bound:
         bound = self._bound.pop(n, None)
@@ -333,7 +300,7 @@ class Replay:
             names = ", ".join(array.label for array in inputs) or "nothing"
             many = "s" * (len(batch) != 1)
             raise TypeError(f"the replay takes {names}; got {len(batch)} array{many}")
-        arrays = [numbers_of(array.label, x) for array, x in zip(inputs, batch)]
+        arrays = [numbers(array.label, x) for array, x in zip(inputs, batch)]
         n = len(arrays[0]) if arrays and self._arrays.tail and arrays[0].ndim else 1
         for array, x in zip(inputs, arrays):
             wanted = (n, *array.ids.shape) if self._arrays.tail else array.ids.shape

@@ -50,26 +50,28 @@ def record(
     """
     names = _names(fn, len(example))
     arguments = [nested(x) for x in example]
-    for name, given, x in zip(names, example, arguments):
-        if isinstance(given, (Mapping, str)):
-            raise TypeError(f"the example of {name} is a {_kind(given)}; pass numbers, or arrays")
+    for name, argument, x in zip(names, example, arguments):
+        if isinstance(argument, (Mapping, str)):
+            raise TypeError(
+                f"the example of {name} is a {_kind(argument)}; pass numbers, or arrays"
+            )
         if shape(x) is None:
             raise ValueError(f"the example of {name} is {show_shape(x)}; give one full sample")
         if any(number != number for number in flat(x)):
             raise ValueError(f"the example of {name} has a nan; give another sample")
     with _collector_paused():
         with _refusing_branches(), _births() as born:
-            inputs, found = _traced(fn, arguments)
-        outputs = list(flat(found))
+            inputs, returned = _traced(fn, arguments)
+        outputs = list(flat(returned))
         if parameters is None:
             made = {*inputs, *born}
             reached = Tape(outputs, None, inputs).values
             parameters = [x for x in reached if x.rule is None and x not in made]
             parameters.sort(key=lambda x: element(x.label))
         tape = _tape(outputs, parameters, inputs)
-        _check_that_it_repeats(tape, fn, arguments, shape(found))
+        _check_that_it_repeats(tape, fn, arguments, shape(returned))
         ids = _ids(names, arguments, tape)
-        return Replay(tape, ids, shape(found), batched=True, dtype=dtype)
+        return Replay(tape, ids, shape(returned), batched=True, dtype=dtype)
 
 
 def lift(
@@ -93,8 +95,8 @@ def lift(
     """
     if not isinstance(loss, Value):
         raise TypeError(f"lift takes the Value that a graph leads to, got a {_kind(loss)}")
-    given = inputs if isinstance(inputs, Mapping) else {"x": inputs}
-    arrays = {str(name): nested(x) for name, x in given.items() if nested(x) != []}
+    by_name = inputs if isinstance(inputs, Mapping) else {"x": inputs}
+    arrays = {str(name): nested(x) for name, x in by_name.items() if nested(x) != []}
     leaves = list(flat(list(arrays.values())))
     for x in leaves:
         if not isinstance(x, Value) or x.rule is not None:
@@ -122,9 +124,9 @@ def _names(fn: Callable[..., Any], count: int) -> list[str]:
     except ValueError:  # a builtin without a signature
         return [f"x{k}" for k in range(count)]
     names: list[str] = []
-    for name, given in bound.arguments.items():
-        many = isinstance(given, tuple)
-        names += [f"{name}{k}" for k in range(len(given))] if many else [name]
+    for name, argument in bound.arguments.items():
+        many = isinstance(argument, tuple)
+        names += [f"{name}{k}" for k in range(len(argument))] if many else [name]
     return names
 
 
@@ -141,13 +143,13 @@ def _traced(fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], 
     returned = fn(*[values(x) for x in arguments])
     if isinstance(returned, Mapping):
         raise TypeError(f"fn returned a {_kind(returned)}; return a Value or a list of Values")
-    found = nested(returned)
-    outputs = list(flat(found))
+    nest = nested(returned)
+    outputs = list(flat(nest))
     if not outputs or not all(isinstance(x, Value) for x in outputs):
-        raise TypeError(f"fn must return a Value or a nest of Values, got {found!r:.60}")
-    if shape(found) is None:
-        raise ValueError(f"fn returned {show_shape(found)} of Values; return a full array of them")
-    return inputs, found
+        raise TypeError(f"fn must return a Value or a nest of Values, got {nest!r:.60}")
+    if shape(nest) is None:
+        raise ValueError(f"fn returned {show_shape(nest)} of Values; return a full array of them")
+    return inputs, nest
 
 
 def _tape(outputs: list[Value], parameters: Sequence[Value] | None, inputs: list[Value]) -> Tape:
@@ -215,8 +217,8 @@ def _refusing_branches() -> Iterator[None]:
     def data(self: Value) -> float:
         if not sys._getframe(1).f_code.co_filename.startswith(PACKAGE):
             refuse(self)
-        found: float = slot.__get__(self)
-        return found
+        number: float = slot.__get__(self)
+        return number
 
     outer, Value.recorded = Value.recorded, True
     # mypy: a slot is no property; this one is put back below.
@@ -268,8 +270,8 @@ def _check_that_it_repeats(
         for p in parameters:
             p.data = _moved(p.data)
         with _refusing_branches(), record_lines():
-            inputs, found = _traced(fn, _moved_nest(arguments))
-        again = Tape(list(flat(found)), parameters, inputs)
+            inputs, returned = _traced(fn, _moved_nest(arguments))
+        again = Tape(list(flat(returned)), parameters, inputs)
     finally:
         for p, x in zip(parameters, before):
             p.data = x
@@ -284,7 +286,7 @@ def _check_that_it_repeats(
                 "A branch, or a number worked out beside the graph, from .data or at random, would "
                 "be the same for all samples; make it of Values, or pass it as an argument"
             )
-    if again.outputs != tape.outputs or shape(found) != form:
+    if again.outputs != tape.outputs or shape(returned) != form:
         raise FrozenBranch("fn returns other nodes at other numbers; a replay has only one graph")
     if len(again.values) != len(tape.values):
         raise FrozenBranch(

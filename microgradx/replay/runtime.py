@@ -11,18 +11,11 @@ import numpy as np
 def erfc(x: Any, out: Any = None) -> Any:
     """1 - erf(x), elementwise, into `out`; NumPy has none."""
     x = np.asarray(x)
-    found = np.fromiter(map(math.erfc, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
+    result = np.fromiter(map(math.erfc, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
     if out is None:
-        return found
-    out[...] = found
+        return result
+    out[...] = result
     return out
-
-
-def in_turn(rows: Any, out: Any) -> None:
-    """The sum of `rows`, the first and the second, then the third, and so on, into `out`."""
-    np.copyto(out, rows[0])
-    for row in rows[1:]:
-        np.add(out, row, out=out)
 
 
 def pull(pool: Any, plan: Any, out: Any) -> None:

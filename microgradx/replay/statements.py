@@ -1,21 +1,52 @@
-"""How one call is written down, and the module of all calls."""
+"""The text of generated source: names, one call, the module of all calls."""
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Callable
 from textwrap import fill
 
-from microgradx.replay.names import NUMPY_CALLS, OUR_CALLS
 from microgradx.replay.symbols import Symbol
 from microgradx.replay.views import Shape
 
+NUMPY_CALLS = {
+    "add", "subtract", "multiply", "divide", "negative", "sqrt", "abs", "sign", "maximum",
+    "minimum", "where", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
+    "logical_and", "logical_not", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "power",
+    "square", "take", "copyto",
+}  # fmt: skip
+OUR_CALLS = {"erfc", "pull"}
+NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 0.5: "half", -1.0: "minus_one"}
+TAKEN = {
+    *NUMPY_CALLS, *OUR_CALLS, *NUMBERS.values(), "np", "inf", "nan", "prepare", "forward",
+    "backward",
+    "n", "p", "g", "v", "e", "constants", "dtype", "share", "shares", "bool",
+}  # fmt: skip
 KEYWORD = {"maximum", "minimum"}  # these are slow with a number, and with `out` by its position
+
+
+def variable(name: str, others: set[str]) -> str:
+    """A variable for an input called `name`, like no other name in the source.
+
+    Names that the source makes up end in a digit, in T or in _ones; then, or if it is taken, or no
+    name in Python at all, a _ is put behind.
+    """
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
+    if not name[:1].isalpha():
+        name = f"x{name}"
+    while (
+        name in TAKEN or name in others or keyword.iskeyword(name)
+        or keyword.issoftkeyword(name) or name[-1].isdigit() or name.endswith(("T", "_ones"))
+    ):  # fmt: skip
+        name += "_"
+    return name
 
 
 def module(
     called: set[str], buffers: list[str], functions: dict[str, list[str]], loss: str | None
 ) -> str:
-    """The whole source, to be run once for each size of batch: given n, p, g, constants and dtype.
+    """The whole source, to be run once for each size of batch; n, p, g, constants, dtype are there.
 
     called:    the ops that are called
     buffers:   the lines that make the arrays
@@ -42,9 +73,9 @@ def module(
     return "\n".join([*lines, ""])
 
 
-def _reduced(x: Symbol, given: str, target: str) -> str:
+def _reduced(x: Symbol, array: str, target: str) -> str:
     op, axis = x.extra
-    return f"np.{op}.reduce({given}, axis={axis}, out={target})"
+    return f"np.{op}.reduce({array}, axis={axis}, out={target})"
 
 
 STATEMENTS: dict[str, Callable[[Symbol, list[str], str], str]] = {
@@ -61,7 +92,7 @@ STATEMENTS: dict[str, Callable[[Symbol, list[str], str], str]] = {
 
 
 def statement(x: Symbol, args: list[str], target: str) -> str:
-    """The call that leaves x in `target`, given the texts of its arguments."""
+    """The call that leaves x in `target`, from the texts of its arguments."""
     if x.op in STATEMENTS:
         return STATEMENTS[x.op](x, args, target)
     name = x.op if x.op in NUMPY_CALLS or x.op in OUR_CALLS else f"np.{x.op}"
@@ -71,14 +102,14 @@ def statement(x: Symbol, args: list[str], target: str) -> str:
 
 def expression(x: Symbol, args: list[str]) -> str:
     """A call that makes a new array."""
-    given = ", ".join(args)
+    texts = ", ".join(args)
     if x.op == "copy":
-        return f"np.full({shape_text(x.shape)}, {given}, dtype)"
+        return f"np.full({shape_text(x.shape)}, {texts}, dtype)"
     if x.op == "float":
-        return f"np.asarray({given}, dtype)"
+        return f"np.asarray({texts}, dtype)"
     if x.op == "reduce":
-        return f"np.{x.extra[0]}.reduce({given}, axis={x.extra[1]})"
-    return f"{x.op if x.op in OUR_CALLS else f'np.{x.op}'}({given})"
+        return f"np.{x.extra[0]}.reduce({texts}, axis={x.extra[1]})"
+    return f"{x.op if x.op in OUR_CALLS else f'np.{x.op}'}({texts})"
 
 
 def inside(shape: Shape) -> str:

@@ -6,6 +6,7 @@ of. Equal expressions are one object, and the rewritings below keep every bit of
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,11 +14,6 @@ from microgradx._base import floats
 from microgradx.replay.views import Shape
 from microgradx.rules import Rule
 
-EXACT = {
-    "add", "subtract", "multiply", "divide", "negative", "sqrt", "abs", "sign", "maximum",
-    "minimum", "where", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
-    "logical_and", "logical_not", "view", "take", "leaf", "float", "copy", "in_turn",
-}  # fmt: skip
 SHARE = "share"  # the leaf 1 / n, what a sample has in the mean loss
 COMMUTATIVE = {"add", "multiply"}
 TRUTHS = {
@@ -26,8 +22,22 @@ TRUTHS = {
 }  # fmt: skip
 
 
+def _infix(op: str, reflected: bool = False) -> Any:
+    def call(self: Symbol, other: Any) -> Any:
+        return self.table.call(op, *((other, self) if reflected else (self, other)))
+
+    return call
+
+
+def _prefix(op: str) -> Any:
+    def call(self: Symbol) -> Any:
+        return self.table.call(op, self)
+
+    return call
+
+
 class Symbol:
-    """An array that some call will compute: `op` is the NumPy function, `args` what it is given.
+    """An array that some call will compute: `op` is the NumPy function, `args` its arguments.
 
     extra: what else the call needs: the text of a view, the axis of a reduction, …
     """
@@ -57,70 +67,18 @@ class Symbol:
 
     __hash__ = object.__hash__
 
-    def __add__(self, other: Any) -> Any:
-        return self.table.call("add", self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return self.table.call("add", other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return self.table.call("subtract", self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return self.table.call("subtract", other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return self.table.call("multiply", self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return self.table.call("multiply", other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return self.table.call("divide", self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return self.table.call("divide", other, self)
-
-    def __pow__(self, other: Any) -> Any:
-        return self.table.call("power", self, other)
-
-    def __rpow__(self, other: Any) -> Any:
-        return self.table.call("power", other, self)
-
-    def __neg__(self) -> Any:
-        return self.table.call("negative", self)
-
     def __pos__(self) -> Any:
         return self
 
-    def __abs__(self) -> Any:
-        return self.table.call("abs", self)
-
-    def __lt__(self, other: Any) -> Any:
-        return self.table.call("less", self, other)
-
-    def __le__(self, other: Any) -> Any:
-        return self.table.call("less_equal", self, other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self.table.call("greater", self, other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self.table.call("greater_equal", self, other)
-
-    def __eq__(self, other: Any) -> Any:
-        return self.table.call("equal", self, other)
-
-    def __ne__(self, other: Any) -> Any:
-        return self.table.call("not_equal", self, other)
-
-    def __and__(self, other: Any) -> Any:
-        return self.table.call("logical_and", self, other)
-
-    __rand__ = __and__
-
-    def __invert__(self) -> Any:
-        return self.table.call("logical_not", self)
+    __add__, __radd__ = _infix("add"), _infix("add", reflected=True)
+    __sub__, __rsub__ = _infix("subtract"), _infix("subtract", reflected=True)
+    __mul__, __rmul__ = _infix("multiply"), _infix("multiply", reflected=True)
+    __truediv__, __rtruediv__ = _infix("divide"), _infix("divide", reflected=True)
+    __pow__, __rpow__ = _infix("power"), _infix("power", reflected=True)
+    __lt__, __le__, __gt__, __ge__ = map(_infix, ("less", "less_equal", "greater", "greater_equal"))
+    __eq__, __ne__ = _infix("equal"), _infix("not_equal")
+    __and__ = __rand__ = _infix("logical_and")
+    __neg__, __abs__, __invert__ = map(_prefix, ("negative", "abs", "logical_not"))
 
 
 class Symbols:
@@ -140,10 +98,10 @@ class Symbols:
         if op in COMMUTATIVE:
             names.sort(key=repr)
         key = (op, tuple(names), shape, extra)
-        found = self.known.get(key)
-        if found is None:
-            found = self.known[key] = Symbol(self, op, args, shape, extra)
-        return found
+        symbol = self.known.get(key)
+        if symbol is None:
+            symbol = self.known[key] = Symbol(self, op, args, shape, extra)
+        return symbol
 
     def call(self, op: str, *args: Any) -> Any:
         """`op` of symbols and numbers, elementwise."""
@@ -179,10 +137,6 @@ class Symbols:
         axis %= len(x.shape)
         return self.make("reduce", (x,), x.shape[:axis] + x.shape[axis + 1 :], (op, axis))
 
-    def in_turn(self, x: Symbol) -> Symbol:
-        """The sum of x along its first axis, from the first element to the last."""
-        return self.make("in_turn", (x,), x.shape[1:])
-
 
 def broadcast(*shapes: Shape) -> Shape:
     """The shape of an elementwise result: shapes are aligned at their ends."""
@@ -211,24 +165,15 @@ def _identity(x: Any) -> Any:
 
 def _of_numbers(op: str, *args: Any) -> Any:
     """The same of plain numbers, which a rule may compute on the way."""
-    operator = NUMBERS.get(op)
-    return operator(*args) if operator else getattr(floats, op)(*args)
+    return (NUMBERS.get(op) or getattr(floats, op))(*args)
 
 
 NUMBERS: dict[str, Callable[..., Any]] = {
-    "add": lambda x, y: x + y,
-    "subtract": lambda x, y: x - y,
-    "multiply": lambda x, y: x * y,
-    "negative": lambda x: -x,
-    "less": lambda x, y: x < y,
-    "less_equal": lambda x, y: x <= y,
-    "greater": lambda x, y: x > y,
-    "greater_equal": lambda x, y: x >= y,
-    "equal": lambda x, y: x == y,
-    "not_equal": lambda x, y: x != y,
-    "logical_and": lambda x, y: x and y,
-    "logical_not": lambda x: not x,
-}
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul,
+    "negative": operator.neg, "less": operator.lt, "less_equal": operator.le,
+    "greater": operator.gt, "greater_equal": operator.ge, "equal": operator.eq,
+    "not_equal": operator.ne, "logical_and": lambda x, y: x and y, "logical_not": operator.not_,
+}  # fmt: skip
 
 
 def _is(x: Any, op: str) -> bool:
@@ -264,7 +209,9 @@ def _multiply(table: Symbols, x: Any, y: Any) -> Any:  # 1 · y = y, -1 · y = -
             return table.call("negative", other)
         if _is(factor, "negative"):
             return table.call("negative", table.call("multiply", factor.args[0], other))
-    for mask, other in ((x, y), (y, x)):  # (m · s) · y = m · (y · s), as m is 0 or 1 and 0 < s <= 1
+    # m is a mask of zeros and ones, s the share 1 / n: (m · s) · y = m · (y · s), the same to the
+    # last bit, as 0 < s <= 1 lets nothing overflow; and y · s is needed elsewhere, or constant.
+    for mask, other in ((x, y), (y, x)):
         if _is(mask, "multiply") and isinstance(other, Symbol) and other.op != "float":
             for m, s in (mask.args, mask.args[::-1]):
                 if _is(m, "float") and _is(s, "leaf") and s.extra == SHARE:

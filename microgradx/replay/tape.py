@@ -27,14 +27,13 @@ class Tape:
     rows:    by id, the ids of its rows of operands, in order
     numbers: the constants; the one at k has the id len(values) + k
     frozen:  the leaves that are constants, with what they were
-    visits:  by id, its turn in the sweep that `backward` of the outputs would be, leaves aside
     """
 
     def __init__(
         self, outputs: Sequence[Value], parameters: Iterable[Value] | None, inputs: Iterable[Value]
     ) -> None:
         swept = order(*outputs)
-        computed, visits, reached = _computed(swept, outputs)
+        computed, reached = _computed(swept, outputs)
         inputs = list(inputs)
         if parameters is None:  # every leaf that is no input
             known = set(inputs)
@@ -44,7 +43,6 @@ class Tape:
         leaves += inputs
         self.leaves = len(leaves)
         self.values = leaves + computed
-        self.visits = [0] * self.leaves + visits
         self._ids: dict[Any, int] = dict(zip(self.values, range(len(self.values))))
         self.rules: list[Rule | None] = [None] * self.leaves
         self.rules += [node.rule for node in computed]
@@ -72,14 +70,10 @@ class Tape:
                 self.rows[i] = tuple(lists)
         self.outputs = [self.id(output) for output in outputs]
 
-    def find(self, node: Value) -> int | None:
-        """The id of a Value, None if it is not on the tape or no more than a number."""
-        return self._ids.get(node)
-
     def id(self, operand: Any) -> int:
         """The id of a Value, or of a bare number."""
-        found = self._ids.get(operand)
-        return self._number(operand) if found is None else found
+        i = self._ids.get(operand)
+        return self._number(operand) if i is None else i
 
     def is_number(self, i: int) -> bool:
         return i >= len(self.values)
@@ -117,23 +111,21 @@ class Tape:
         if isinstance(operand, Value):
             x = self.frozen[operand] = operand.data
         key = x if x else (x, math.copysign(1.0, x))  # 0.0 and -0.0 are two
-        found = self._number_ids.get(key)
-        if found is None:
-            found = self._number_ids[key] = len(self.values) + len(self.numbers)
+        i = self._number_ids.get(key)
+        if i is None:
+            i = self._number_ids[key] = len(self.values) + len(self.numbers)
             self.numbers.append(x)
-        return found
+        return i
 
     def _row(self, row: Any) -> tuple[int, ...]:
-        found = self._row_ids.get(id(row))
-        if found is None:
-            found = self._row_ids[id(row)] = tuple([self.id(x) for x in row])
-        return found
+        i = self._row_ids.get(id(row))
+        if i is None:
+            i = self._row_ids[id(row)] = tuple([self.id(x) for x in row])
+        return i
 
 
-def _computed(
-    swept: list[Value], outputs: Sequence[Value]
-) -> tuple[list[Value], list[int], list[Value]]:
-    """The computed nodes, each after what it reads, the turn of each in the sweep, and all nodes.
+def _computed(swept: list[Value], outputs: Sequence[Value]) -> tuple[list[Value], list[Value]]:
+    """The computed nodes, each after what it reads, and all nodes.
 
     The sweep stops at a detach; what that was cut off from is computed all the same.
     """
@@ -141,7 +133,7 @@ def _computed(
     computed.reverse()
     silent = {rule for rule in {node.rule for node in computed} if rule and rule.silent}
     if not silent or not any(cut_off(node) for node in computed if node.rule in silent):
-        return computed, list(range(len(computed), 0, -1)), swept
+        return computed, swept
     done: dict[Value, None] = {}
     stack: list[Any] = list(reversed(outputs))
     while stack:
@@ -151,6 +143,4 @@ def _computed(
             stack += reversed(waiting)
         else:
             done[stack.pop()] = None
-    turns = {node: turn for turn, node in enumerate(swept)}
-    computed = [node for node in done if node.rule is not None]
-    return computed, [turns.get(node, 0) for node in computed], list(done)
+    return [node for node in done if node.rule is not None], list(done)

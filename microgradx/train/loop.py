@@ -15,7 +15,7 @@ from microgradx.engine import Value
 from microgradx.nn.module import Module
 from microgradx.optim import Adam, Optimizer
 from microgradx.replay import Replay, record
-from microgradx.replay.samples import pair
+from microgradx.replay.batch import pair
 from microgradx.train.history import Epoch, History
 from microgradx.train.metrics import Watch, places
 from microgradx.train.objectives import Metric, Objective, objective
@@ -24,7 +24,7 @@ from microgradx.train.progress import Progress, ctrl_c
 if TYPE_CHECKING:
     import os
 
-    from microgradx.replay.samples import Array
+    from microgradx.replay.batch import Array
 
 PIECE = 8192  # parameters moved at a time: their temporaries stay in the cache
 

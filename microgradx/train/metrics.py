@@ -11,11 +11,11 @@ from microgradx._base.text import element
 from microgradx.engine import Value
 from microgradx.nn.module import Module
 from microgradx.replay import Replay
-from microgradx.replay.samples import outputs
+from microgradx.replay.batch import outputs
 from microgradx.train.objectives import Metric
 
 if TYPE_CHECKING:
-    from microgradx.replay.samples import Array
+    from microgradx.replay.batch import Array
 
     Samples = tuple[Array, Array]  # and their targets
 

@@ -9,7 +9,7 @@ from microgradx.engine import Value
 from microgradx.nn import losses
 
 if TYPE_CHECKING:
-    from microgradx.replay.samples import Array
+    from microgradx.replay.batch import Array
 
 Metric = Callable[["Array", "Array"], float]  # of predictions and targets
 

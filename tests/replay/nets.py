@@ -3,6 +3,7 @@
 A net is a function of one sample, with its parameters and a batch to try it on.
 """
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -442,6 +443,19 @@ def random_graph(seed, ops):
     batch[1] = -batch[0]  # across every kink at 0
     batch[2, rng.randrange(inputs)] = 0.0
     return Net(fn, ps, (batch,))
+
+
+def added(loss):
+    """The sizes of all that is added up: in the value of `loss`; and by node, in its gradient."""
+    sizes, up = {loss: 1.0}, {}
+    for node in order(loss):
+        for edge in node.edges:
+            more = abs(edge.partial) * sizes[node]
+            sizes[edge.input] = sizes.get(edge.input, 0.0) + more
+    for node in reversed(order(loss)):
+        size = sum(abs(e.partial) * up[e.input] for e in node.edges)
+        up[node] = max(abs(node.data), size if size < math.inf else 0.0)
+    return up[loss], sizes
 
 
 def largest(loss):

@@ -10,7 +10,7 @@ from microgradx.engine import Value, apply, rule
 from microgradx.replay import record
 from microgradx.rules import TABLE
 from tests.operands import arity, grouped
-from tests.replay.nets import EXACT, SMOOTH, largest, random_graph, replayed, values
+from tests.replay.nets import EXACT, SMOOTH, added, largest, random_graph, replayed, values
 
 inf, nan = math.inf, math.nan
 GRAPHS, AT_ONCE = 2000, 250
@@ -37,7 +37,13 @@ def samples_of(net):
 
 
 @pytest.mark.parametrize("start", range(0, GRAPHS, AT_ONCE))
-def test_a_graph_of_exact_ops_replays_bit_by_bit(start):
+def test_a_graph_of_exact_ops_replays_but_for_the_order_of_its_sums(start):
+    """Within 4 ulp of the sizes of what was added, in any order; nan, inf and 0 where they were."""
+
+    def near(one, other, added):
+        close = 4 * 2**-52 * added
+        return same(one, other) or one == other or abs(one - other) <= close < inf
+
     for seed in range(start, start + AT_ONCE):
         net = random_graph(seed, EXACT)
         replay = record(net.fn, net.example[0])
@@ -49,11 +55,11 @@ def test_a_graph_of_exact_ops_replays_bit_by_bit(start):
             replay.refresh()
         forward = replay.forward(*net.batch).tolist()
         for (x, loss, grads), got in zip(samples_of(net), forward):
-            assert same(got, loss.data), (seed, x)
             again, gradient = replayed(replay, net.parameters, x[None])
-            assert same(again, loss.data), (seed, x)
+            size, sizes = added(loss)
+            assert near(got, loss.data, size) and near(again, loss.data, size), (seed, x)
             for g, p, expected in zip(gradient.tolist(), net.parameters, grads):
-                assert g == expected or same(g, expected), (seed, x, p)
+                assert near(g, expected, sizes.get(p, 0.0)), (seed, x, p)
 
 
 @pytest.mark.parametrize("start", range(0, GRAPHS, AT_ONCE))

@@ -1,11 +1,13 @@
 """The generated NumPy can be read, stepped through and trusted: it is checked before it is used."""
 
+import doctest
 import linecache
 import os
 import re
 import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -256,3 +258,9 @@ def test_a_rule_that_branches_on_its_operand_is_told_how_to_write_it(ops):
     with pytest.raises(TypeError, match="branches on its operands can't run on arrays; use xp.wh"):
         record(lambda x: (w * x).branching(), 1.0)
     assert np.isfinite(w.data)
+
+
+def test_the_packages_own_page_shows_a_real_source():
+    page = Path(symbols.__file__).with_name("README.md")
+    failed, tried = doctest.testfile(str(page), module_relative=False)
+    assert (failed, tried) == (0, 6)

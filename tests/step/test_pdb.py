@@ -146,7 +146,7 @@ def test_step_into_backward(session):
     ran = session(NEURON, "tbreak script.py:13", "c", "s", "n", "q")
     called, began = ran.stops()[-2:]
     assert called[0] == began[0] == "backward"
-    assert called[2].startswith("def backward(self, seed") and began[1] > called[1]
+    assert "backward(self" in called[2] and began[1] > called[1]
     assert ran.grads() == AS_BEFORE
 
 
