@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from microgradx._base.text import name_of
 from microgradx.engine import Edge, Value
-from microgradx.explain.extended import Wide, plus, product
+from microgradx.explain.extended import Extended, plus, product
 from microgradx.explain.paths import Paths, partner
 
 
@@ -48,7 +48,7 @@ def _smooth_there(edge: Edge, paths: Paths) -> bool:
     return 0 < size < inf
 
 
-def true_partial(edge: Edge, paths: Paths) -> Wide:
+def true_partial(edge: Edge, paths: Paths) -> Extended:
     """The local derivative of an edge without underflow; decimal.Underflow if it is too small."""
     from microgradx.explain.deep import partials  # seldom needed, and slow to load
 
@@ -62,7 +62,7 @@ def true_partial(edge: Edge, paths: Paths) -> Wide:
     return paths.true[node][edge.position]
 
 
-def carried(paths: Paths, node: Value) -> Wide | None:
+def carried(paths: Paths, node: Value) -> Extended | None:
     """∂output/∂node with the true local derivative on every edge where it underflows as a float.
 
     None where one of them is too small to be told.
@@ -75,12 +75,12 @@ def carried(paths: Paths, node: Value) -> Wide | None:
         return None
 
 
-def _carried(paths: Paths, node: Value) -> Wide:
-    sums, leads = {paths.nodes[0]: Wide(1.0, 0)}, {node}
+def _carried(paths: Paths, node: Value) -> Extended:
+    sums, leads = {paths.nodes[0]: Extended(1.0, 0)}, {node}
     leads.update(x for x in reversed(paths.nodes) if not leads.isdisjoint(x.inputs))
     for consumer in paths.nodes:
         for edge in consumer.edges if consumer in sums and consumer in leads else ():
-            d = Wide(edge.partial, 0)
+            d = Extended(edge.partial, 0)
             if not edge.partial and cause_of_zero(edge, paths) == "local underflow":
                 d = true_partial(edge, paths)
             part = product(d, sums[consumer])

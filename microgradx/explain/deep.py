@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from microgradx._base import floats
-from microgradx.explain.extended import LOG2, Wide
+from microgradx.explain.extended import LOG2, Extended
 from microgradx.rules import Rule
 
 TINY = 1e-28
@@ -125,7 +125,7 @@ vars(deep).update(
 )
 
 
-def partials(rule: Rule, operands: list[Any]) -> list[Wide]:
+def partials(rule: Rule, operands: list[Any]) -> list[Extended]:
     """∂value/∂operand of each operand of a rule, those of rows one by one, however small.
 
     operands: floats, and lists of floats for rows
@@ -138,8 +138,8 @@ def partials(rule: Rule, operands: list[Any]) -> list[Wide]:
     return [_wide(_decimal(x)) for x in single]
 
 
-def _wide(x: Decimal) -> Wide:
+def _wide(x: Decimal) -> Extended:
     if not x or not x.is_finite():
-        return Wide(float(x), 0)
+        return Extended(float(x), 0)
     exponent = int(float(CONTEXT.log10(x.copy_abs())) / LOG2)
-    return Wide(float(CONTEXT.divide(x, CONTEXT.power(Decimal(2), exponent))), exponent)
+    return Extended(float(CONTEXT.divide(x, CONTEXT.power(Decimal(2), exponent))), exponent)

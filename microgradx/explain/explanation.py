@@ -12,11 +12,10 @@ from typing import Any, ClassVar
 from microgradx._base.text import clip, count, made_at, name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain.connection import unconnected
-from microgradx.explain.extended import Wide, show, times
-from microgradx.explain.nodeflow import NodeFlow, Repair, node_flow
-from microgradx.explain.paths import Paths
+from microgradx.explain.extended import Extended, show, times
+from microgradx.explain.paths import NodeFlow, Paths
 from microgradx.explain.staleness import NOT_RUN, staleness
-from microgradx.explain.tangents import Forward
+from microgradx.explain.tangents import Repair, Tangents
 from microgradx.explain.verdicts import Case, Finding, Limits, verdict_on
 
 LN10 = math.log(10.0)
@@ -44,7 +43,7 @@ class Explanation:
     """Why one gradient is what it is; print it.
 
     node, output: of what by what
-    paths, forward: the sums over all paths from every node, and from this one onwards
+    paths, tangents: the sums over all paths from every node, and from this one onwards
     flow:      the node's row, a `NodeFlow`; None where no path leads from it to the output
     verdict:   in a word or two: "not run", "stale", "not finite", "disconnected", "detached",
                "stopped", "underflowed", "cancelled", "small", "large" or "healthy"
@@ -67,7 +66,7 @@ class Explanation:
 
     def __init__(self, paths: Paths, limits: Limits, node: Value, compare: bool = True) -> None:
         self.node, self.output, self.paths = node, paths.nodes[0], paths
-        self.flow: NodeFlow | None = node_flow(paths, node) if node in paths.index else None
+        self.flow: NodeFlow | None = paths.flow(node) if node in paths.index else None
         self._case = Case(paths, limits, node, self.flow) if self.flow else None
         if self._case:
             found = verdict_on(self._case)
@@ -85,9 +84,9 @@ class Explanation:
             self._compare_grad(self.flow)
 
     @property
-    def forward(self) -> Forward | None:
+    def tangents(self) -> Tangents | None:
         """The sums from the node onwards; None where no path leads to the output."""
-        return self._case.forward if self._case else None
+        return self._case.tangents if self._case else None
 
     @property
     def budget(self) -> dict[str, float]:
@@ -97,10 +96,10 @@ class Explanation:
     # What may be long is worked out when it is asked for.
 
     @cached_property
-    def path(self) -> list[tuple[Edge, Wide]]:
+    def path(self) -> list[tuple[Edge, Extended]]:
         """The strongest path, as (edge, product so far from the output)."""
-        found: list[tuple[Edge, Wide]] = []
-        so_far = Wide(1.0, 0)
+        found: list[tuple[Edge, Extended]] = []
+        so_far = Extended(1.0, 0)
         numbers = self.paths.strongest(self.node) if self.flow else []
         for edge in map(self.paths.edge, reversed(numbers)):
             so_far = times(edge.partial, *so_far)
@@ -111,10 +110,10 @@ class Explanation:
     def choke_points(self) -> list[Value]:
         """The nodes that every path goes through, nearest first."""
         paths, found = self.paths, []
-        up = paths.up[paths.index[self.node]] if self.flow else -1
+        up = paths.choke_point[paths.index[self.node]] if self.flow else -1
         while up > 0:
             found.append(paths.nodes[up])
-            up = paths.up[up]
+            up = paths.choke_point[up]
         return found
 
     @cached_property
@@ -126,11 +125,11 @@ class Explanation:
         case = self._case
         if not case:
             return []
-        edges = case.forward.edges if self._repairable is None else self._repairable
-        found = sorted(case.forward.repairs(edges), key=lambda pair: self._rank(case, pair[0]))
+        edges = case.tangents.edges if self._repairable is None else self._repairable
+        found = sorted(case.tangents.repairs(edges), key=lambda pair: self._rank(case, pair[0]))
         return [Repair(case.paths.edge(e), wide) for wide, e in found]
 
-    def _rank(self, case: Case, wide: Wide) -> float:
+    def _rank(self, case: Case, wide: Extended) -> float:
         """The less, the better a gradient is as that of a repair."""
         if "large" in self._words():
             return abs(wide.decades - case.reference.decades)
@@ -183,8 +182,8 @@ class Explanation:
     def _size(self, row: NodeFlow) -> str:
         """The gradient, and in decades where it has any."""
         if self.exact is not None:
-            return show(Wide(float(self.exact), 0))
-        number = row.wide if isfinite(row.g) or isfinite(row.wide.mantissa) else Wide(row.g, 0)
+            return show(Extended(float(self.exact), 0))
+        number = row.wide if isfinite(row.g) or isfinite(row.wide.mantissa) else Extended(row.g, 0)
         return show(number) + (f" (10^{row.decades:.2f})" if row.budget else "")
 
     def _place_lines(self) -> list[str]:
@@ -217,9 +216,9 @@ class Explanation:
         if not sick or not case:
             return None
         large, partials = "large" in sick, case.paths.partials
-        edges = case.forward.edges if self._repairable is None else self._repairable
+        edges = case.tangents.edges if self._repairable is None else self._repairable
         weak = [e for e in edges if (abs(partials[e]) > 1) == large]
-        found = case.forward.repairs(case.paths.before_the_loss(weak) or weak)
+        found = case.tangents.repairs(case.paths.before_the_loss(weak) or weak)
         if not found:
             return None
         wide, e = min(found, key=lambda pair: self._rank(case, pair[0]))
@@ -274,10 +273,10 @@ class Explanation:
             return ""
         paths = self._case.paths
         found: list[str] = []
-        up = paths.up[paths.index[self.node]]
+        up = paths.choke_point[paths.index[self.node]]
         while up > 0 and len(found) < 4:
             found.append(clip(name_of(paths.nodes[up]), 32))
-            up = paths.up[up]
+            up = paths.choke_point[up]
         more = " and more" if len(found) > 3 else ""
         return f"; all go through {', '.join(found[:3])}{more}" if found else ""
 

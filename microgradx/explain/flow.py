@@ -13,8 +13,7 @@ from microgradx._base.arguments import number
 from microgradx._base.text import name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain.explanation import Explanation
-from microgradx.explain.nodeflow import NodeFlow, node_flow
-from microgradx.explain.paths import Paths
+from microgradx.explain.paths import NodeFlow, Paths
 from microgradx.explain.verdicts import Limits
 
 
@@ -67,7 +66,7 @@ class Flow:
     def __getitem__(self, node: Value) -> NodeFlow:
         if node not in self:
             raise KeyError(f"{node!r} is not in the graph of {name_of(self.output)}")
-        return node_flow(self.paths, node)
+        return self.paths.flow(node)
 
     def why(self, node: Value) -> Explanation:
         """Why ∂output/∂node is what it is."""

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from microgradx._base.text import place
 from microgradx.engine import Value
-from microgradx.explain.extended import Wide, plus
+from microgradx.explain.extended import Extended, plus
 from microgradx.explain.paths import Paths
-from microgradx.explain.tangents import Forward
+from microgradx.explain.tangents import Tangents
 
 LN10 = log(10.0)
 
@@ -29,14 +29,14 @@ class Reference(NamedTuple):
         return self.whose or ("1" if not self.decades else f"10^{self.decades:g}")
 
 
-def reference(paths: Paths, index: int, forward: Callable[[], Forward]) -> Reference:
+def reference(paths: Paths, index: int, tangents: Callable[[], Tangents]) -> Reference:
     """The decades of the gradients at the output layer that the node of this index leads to.
 
     It is their median. Where the graph holds several samples they are added up over these, because
     a weight's gradient adds up the samples too. For a node of that layer or of the loss, and where
     no node is labelled as part of a layer, it is 0.
 
-    forward: gives the sums from the node onwards, which are asked for only with several samples
+    tangents: gives the sums from the node onwards, which are asked for only with several samples
     """
     layer = output_layer(paths.nodes)
     node = paths.nodes[index]
@@ -44,12 +44,12 @@ def reference(paths: Paths, index: int, forward: Callable[[], Forward]) -> Refer
         return Reference(0.0)
     samples = len({paths.nodes[i].label for i in layer}) < len(layer)
     if samples:
-        layer = [i for i in layer if i < index and forward().size(i).mantissa] or layer
-    sums: dict[str, Wide] = {}
+        layer = [i for i in layer if i < index and tangents().size(i).mantissa] or layer
+    sums: dict[str, Extended] = {}
     for i in layer:
         m, e = paths.wide(i)
         label = paths.nodes[i].label
-        sums[label] = plus(sums.get(label, Wide(0.0, 0)), Wide(abs(m), e))
+        sums[label] = plus(sums.get(label, Extended(0.0, 0)), Extended(abs(m), e))
     decades = sorted(total.decades for total in sums.values() if total.mantissa)
     if not decades:
         return Reference(0.0)

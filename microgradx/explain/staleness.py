@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 from microgradx.explain.extended import times
-from microgradx.explain.nodeflow import NodeFlow
+from microgradx.explain.paths import NodeFlow
 
 STALE = 1e-9  # relative difference from which .grad is not the gradient
 TINY = 1e-290  # below it, a seed may have lifted what underflows without

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from math import ldexp, log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from microgradx.engine import Value
-from microgradx.explain.extended import LARGE, SMALL, Wide, plus, product, quotient, times
+from microgradx.engine import Edge, Value
+from microgradx.explain.extended import LARGE, SMALL, Extended, plus, product, quotient, times
 from microgradx.explain.paths import Paths
 
 if TYPE_CHECKING:
@@ -22,14 +22,26 @@ if TYPE_CHECKING:
 
 EXACT = 2000  # edges up to which sums that have lost digits are done again, or in fractions
 LOST = 2.0  # digits
-NOTHING = Wide(0.0, 0)
+NOTHING = Extended(0.0, 0)
 
 
-class Forward:
+class Repair(NamedTuple):
+    """What the gradient would be if one local derivative were 1 and all others as they are."""
+
+    edge: Edge
+    wide: Extended
+
+    @property
+    def gradient(self) -> float:
+        """As a float, which may underflow."""
+        return float(self.wide)
+
+
+class Tangents:
     """The sums from one node u to all that it leads to; edges go by their numbers in `paths`.
 
     edges: all that lead on from u, up to where nothing gets through, from u to the output
-    g, mass: of u, as wide numbers
+    g, mass: of u, as extended numbers
     to(i), size(i): ∂a/∂u for the node a of that index, and the same sum of sizes. An edge's share
            of the paths through it is φ = size(a) |d| A_b / A_u
     """
@@ -69,13 +81,13 @@ class Forward:
                     size[j], size_e[j] = plus(self.size(j), times(abs(d), size[i], size_e[i]))
                     to[j], to_e[j] = plus(self.to(j), times(d, to[i], to_e[i]))
 
-    def to(self, i: int) -> Wide:
+    def to(self, i: int) -> Extended:
         """∂a/∂u for the node a with index i."""
-        return Wide(self._to[i], self._to_e[i])
+        return Extended(self._to[i], self._to_e[i])
 
-    def size(self, i: int) -> Wide:
+    def size(self, i: int) -> Extended:
         """The same with the sizes of all paths."""
-        return Wide(self._size[i], self._size_e[i])
+        return Extended(self._size[i], self._size_e[i])
 
     # --- of one edge ----------------------------------------------------------------------------
 
@@ -83,13 +95,13 @@ class Forward:
         """φ: how much of the path mass from u goes along this edge, from 0 to 1."""
         paths = self.paths
         i, j = paths.tails[e], paths.heads[e]
-        (whole, whole_e), exponent = self.mass, paths.ae[j]
-        m = abs(paths.partials[e]) * paths.am[j]
+        (whole, whole_e), exponent = self.mass, paths.mass_e[j]
+        m = abs(paths.partials[e]) * paths.mass_m[j]
         if not SMALL < m < LARGE:
             m, exponent = times(abs(paths.partials[e]), *paths.mass(j))
         return ldexp(self._size[i] * m / whole, self._size_e[i] + exponent - whole_e)
 
-    def repaired(self, e: int) -> Wide:
+    def repaired(self, e: int) -> Extended:
         """∂output/∂u if this edge's local derivative were 1 and every other as it is."""
         paths = self.paths
         d, way = paths.partials[e], product(self.to(paths.tails[e]), paths.wide(paths.heads[e]))
@@ -105,20 +117,20 @@ class Forward:
     def _bridges(self) -> set[int]:
         """The edges that every path goes through: the only ones out of a choke point."""
         paths = self.paths
-        chokes, up = {self._start}, paths.up[self._start]
+        chokes, up = {self._start}, paths.choke_point[self._start]
         while up >= 0:
             chokes.add(up)
-            up = paths.up[up]
+            up = paths.choke_point[up]
         out: dict[int, list[int]] = {}
         for e in self.edges:
             if paths.tails[e] in chokes:
                 out.setdefault(paths.tails[e], []).append(e)
         return {edges[0] for edges in out.values() if len(edges) == 1}
 
-    def _swept_with_one_at(self, replaced: int) -> Wide:
+    def _swept_with_one_at(self, replaced: int) -> Extended:
         """The gradient with a local derivative of 1 on one edge, summed anew."""
         paths = self.paths
-        to = {paths.tails[self.edges[0]]: Wide(1.0, 0)}
+        to = {paths.tails[self.edges[0]]: Extended(1.0, 0)}
         for e in self.edges:
             i, j = paths.tails[e], paths.heads[e]
             d = 1.0 if e == replaced else paths.partials[e]
@@ -132,21 +144,21 @@ class Forward:
         """φ · log₁₀|d| of every edge whose factor is neither 0 nor ±1, with the edge."""
         paths, size, size_e, found = self.paths, self._size, self._size_e, []
         tails, heads, partials = paths.tails, paths.heads, paths.partials
-        am, ae = paths.am, paths.ae
+        mass_m, mass_e = paths.mass_m, paths.mass_e
         whole, whole_e = self.mass
         for e in self.edges:
             d = abs(partials[e])
             if d and d != 1.0:
                 i, j = tails[e], heads[e]
-                m = d * am[j]
+                m = d * mass_m[j]
                 if SMALL < m < LARGE:  # twin of share
-                    share = ldexp(size[i] * m / whole, size_e[i] + ae[j] - whole_e)
+                    share = ldexp(size[i] * m / whole, size_e[i] + mass_e[j] - whole_e)
                 else:
                     share = self.share(e)
                 found.append((share * log10(d), e))
         return found
 
-    def repairs(self, edges: Iterable[int]) -> list[tuple[Wide, int]]:
+    def repairs(self, edges: Iterable[int]) -> list[tuple[Extended, int]]:
         """`repaired` of every edge whose factor is not 1 or -1, with the edge."""
         partials = self.paths.partials
         return [(self.repaired(e), e) for e in edges if abs(partials[e]) != 1]
@@ -158,7 +170,7 @@ class Forward:
         all v that adds up to A_u - |g_u|.
         """
         paths = self.paths
-        branches: dict[int, list[tuple[Wide, int]]] = {}
+        branches: dict[int, list[tuple[Extended, int]]] = {}
         several = Counter(paths.tails[e] for e in self.edges)
         for e in self.edges:
             if several[paths.tails[e]] == 1:
@@ -175,11 +187,11 @@ class Forward:
         edges = sorted(branches[worst], key=lambda branch: -branch[0].decades)
         return [e for _, e in edges], share
 
-    def _cancelled(self, i: int, parts: list[tuple[Wide, int]]) -> Wide:
+    def _cancelled(self, i: int, parts: list[tuple[Extended, int]]) -> Extended:
         whole = left = NOTHING
         for (m, exponent), _ in parts:
-            whole, left = plus(whole, Wide(abs(m), exponent)), plus(left, Wide(m, exponent))
-        lost = plus(whole, Wide(-abs(left.mantissa), left.exponent))
+            whole, left = plus(whole, Extended(abs(m), exponent)), plus(left, Extended(m, exponent))
+        lost = plus(whole, Extended(-abs(left.mantissa), left.exponent))
         return product(self.size(i), lost) if lost.mantissa > 0 else NOTHING
 
     def exact(self) -> Fraction:

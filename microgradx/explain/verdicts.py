@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from microgradx._base.text import made_at, name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain.causes import carried, cause_of_zero, origins, provenance
-from microgradx.explain.extended import Wide, show, times
-from microgradx.explain.nodeflow import NodeFlow
-from microgradx.explain.paths import Paths
+from microgradx.explain.extended import Extended, show, times
+from microgradx.explain.paths import NodeFlow, Paths
 from microgradx.explain.reference import Reference, reference
-from microgradx.explain.tangents import EXACT, Forward
+from microgradx.explain.tangents import EXACT, Tangents
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -87,16 +86,16 @@ class Case:
         self.index = paths.index[node]
 
     @cached_property
-    def forward(self) -> Forward:
+    def tangents(self) -> Tangents:
         """The sums from the node towards the output."""
-        return Forward(self.paths, self.node)
+        return Tangents(self.paths, self.node)
 
     @cached_property
     def reference(self) -> Reference:
         """What to compare the gradient with."""
         if self.limits.reference is not None:
             return Reference(self.limits.reference)
-        return reference(self.paths, self.index, lambda: self.forward)
+        return reference(self.paths, self.index, lambda: self.tangents)
 
 
 def verdict_on(case: Case) -> Finding:
@@ -130,7 +129,7 @@ def _stopped(case: Case) -> Finding | None:
     if case.row.mass.mantissa:
         return None
     paths = case.paths
-    cut = [e for e in case.forward.edges if paths.partials[e] == 0]
+    cut = [e for e in case.tangents.edges if paths.partials[e] == 0]
     where = [paths.edge(e) for e in cut]
     culprits = [e for e in where if paths.mass(paths.index[e.node]).mantissa]
     blamed, because = culprits, []
@@ -184,11 +183,11 @@ def _underflowed(case: Case) -> Finding | None:
 
 def _cancelled(case: Case) -> Finding | None:
     row, paths = case.row, case.paths
-    rounded = row.kappa * paths.rounds[paths.index[case.node]] * 2.0**-53 >= 1  # |g| ≤ γA
+    rounded = row.kappa * paths.roundings[paths.index[case.node]] * 2.0**-53 >= 1  # |g| ≤ γA
     if row.wide.mantissa and row.kappa < case.limits.cancels and not rounded:
         return None
-    forward = case.forward
-    numbers, share = forward.opposed()
+    tangents = case.tangents
+    numbers, share = tangents.opposed()
     where = [paths.edge(e) for e in numbers]
     between = _between_samples(where, paths)
     because = [
@@ -201,7 +200,7 @@ def _cancelled(case: Case) -> Finding | None:
     if between:
         because.append("The samples pull against each other, as they do at an optimum")
     because.append(_opposition(where, paths))
-    exact = forward.exact() if rounded and len(forward.edges) <= EXACT else None
+    exact = tangents.exact() if rounded and len(tangents.edges) <= EXACT else None
     if exact is not None:
         size = "0" if not exact else f"{float(exact):.3g}"
         because.append(f"Without any rounding they add up to {size}")
@@ -216,7 +215,7 @@ def _cancelled(case: Case) -> Finding | None:
 
 def _opposition(edges: list[Edge], paths: Paths) -> str:
     """What the branches bring, those of one kind and sign in several samples together."""
-    groups: dict[object, list[tuple[Edge, Wide]]] = {}
+    groups: dict[object, list[tuple[Edge, Extended]]] = {}
     for edge in edges:
         brings = times(edge.partial, *paths.wide(paths.index[edge.node]))
         groups.setdefault((_labels(edge), brings.mantissa > 0), []).append((edge, brings))
@@ -230,7 +229,7 @@ def _opposition(edges: list[Edge], paths: Paths) -> str:
 
 def _between_samples(edges: list[Edge], paths: Paths) -> bool:
     """Whether opposing branches are those of samples: alike, and meeting in one sum of them all."""
-    meeting = paths.nodes[max(paths.up[paths.index[edges[0].input]], 0)]
+    meeting = paths.nodes[max(paths.choke_point[paths.index[edges[0].input]], 0)]
     labels = [edge.node.label for edge in edges]
     alike = len(set(labels)) < len(labels) if all(labels) else not any(labels)
     rule = meeting.rule
@@ -280,7 +279,7 @@ def _blame(verdict: str, case: Case, because: list[str], shrinking: bool) -> Fin
     """Name the kinds of factor, and the edges, that made the gradient small or large."""
     sign, paths, budget = (-1.0 if shrinking else 1.0), case.paths, _beside(case)
     causes = _named(case, SMALL_BECAUSE if shrinking else LARGE_BECAUSE, sign)
-    found = case.forward.credits()
+    found = case.tangents.credits()
     credits = [(abs(credit), e) for credit, e in found if (credit < 0) == shrinking]
     if paths.loss and sign * budget.get("loss", 0.0) < NAMED:  # the reference has as much of it
         before = set(paths.before_the_loss(e for _, e in credits))

@@ -9,7 +9,7 @@ from microgradx import sum as total
 from microgradx._base.text import name_of
 from microgradx.engine import apply, order
 from microgradx.explain.causes import carried, cause_of_zero, origins, provenance
-from microgradx.explain.extended import Wide, show
+from microgradx.explain.extended import Extended, show
 from microgradx.explain.paths import Paths
 from microgradx.rules import Rule
 from tests.explain.test_paths import few_paths
@@ -263,10 +263,10 @@ def test_overflow_of_products_and_of_sums():
 
 
 def test_numbers_of_any_size():
-    assert show(Wide(0.0, 0)) == show(Wide(-0.0, 5)) == "0"
-    assert show(Wide(1.5, 3)) == "12" and show(Wide(-1 / 3, 0)) == "-0.333"
-    assert show(Wide(1.0, -2000)) == "8.71e-603" and show(Wide(-1.0, 2000)) == "-1.15e602"
-    assert show(Wide(math.inf, 0)) == "inf" and show(Wide(math.nan, 0)) == "nan"
+    assert show(Extended(0.0, 0)) == show(Extended(-0.0, 5)) == "0"
+    assert show(Extended(1.5, 3)) == "12" and show(Extended(-1 / 3, 0)) == "-0.333"
+    assert show(Extended(1.0, -2000)) == "8.71e-603" and show(Extended(-1.0, 2000)) == "-1.15e602"
+    assert show(Extended(math.inf, 0)) == "inf" and show(Extended(math.nan, 0)) == "nan"
 
 
 def test_names():

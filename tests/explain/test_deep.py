@@ -11,7 +11,7 @@ import pytest
 from microgradx import rules
 from microgradx._base import floats
 from microgradx.explain.deep import Deep, _wide, deep, partials
-from microgradx.explain.extended import LARGE, SMALL, Wide
+from microgradx.explain.extended import LARGE, SMALL, Extended
 from microgradx.rules import TABLE, Rule
 from tests.test_rules import FAR, examples
 
@@ -204,7 +204,7 @@ def test_a_decimal_as_a_wide_number(text):
     number, decimal = _wide(Decimal(text)), Decimal(text)
     assert number.decades == pytest.approx(float(abs(decimal).log10()), rel=1e-14)
     assert (number.mantissa < 0) == (decimal < 0) and 0.25 < abs(number.mantissa) < 4
-    assert _wide(Decimal(0)) == Wide(0.0, 0)
+    assert _wide(Decimal(0)) == Extended(0.0, 0)
 
 
 @pytest.mark.parametrize("name", ["exp", "log", "sqrt", "abs", "expm1", "log1p", "sin", "tanh"])

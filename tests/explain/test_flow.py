@@ -8,7 +8,7 @@ import pytest
 
 import microgradx as mx
 from microgradx import Flow, Value, why
-from microgradx.explain.tangents import Forward
+from microgradx.explain.tangents import Tangents
 from tests.explain import planted
 from tests.explain.test_paths import few_paths
 
@@ -191,26 +191,26 @@ def test_cut_shares_and_repairs_are_what_the_paths_say(seed):
         for node, ways in paths.items():
             if node is output:
                 continue
-            forward = Forward(flow.paths, node)
+            tangents = Tangents(flow.paths, node)
             mass = sum(abs(product(way)) for way in ways)
             if not mass:
                 check_cut(flow.why(node), ways)
                 stopped += 1
             exact = sum(map(product, ways))
-            for e in forward.edges:
+            for e in tangents.edges:
                 edge = flow.paths.edge(e)
                 through = [way for way in ways if edge in way]
                 if mass:
                     share = sum(abs(product(way)) for way in through) / mass
-                    assert alike(forward.share(e), share, 1)
+                    assert alike(tangents.share(e), share, 1)
                 rest = [[other for other in way if other != edge] for way in through]
                 others = sum(map(product, rest))
                 scale = sum(abs(product(way)) for way in [*rest, *ways])
                 repaired = exact - sum(map(product, through)) + others
-                assert alike(forward.repaired(e), repaired, scale)
+                assert alike(tangents.repaired(e), repaired, scale)
                 edges += 1
-            if forward.edges:
-                assert forward.exact() == exact
+            if tangents.edges:
+                assert tangents.exact() == exact
     assert stopped > 50 and edges > 1000
 
 
