@@ -39,6 +39,8 @@ class Rule:
     bounds:   how the ends of an interval bound it: "increasing" or "decreasing", if its value is so
               in every operand; or, for an op of one operand, the points between which its value
               and its partial are both monotone. None: the row itself, run on intervals, is all
+    flat:     (*operands) -> whether a slope of 0 is truly 0 there, and has not underflowed; for a
+              saturating or singular op. None: it never is, at finite operands
     shut_below: for a gate of one operand, the point below which nothing gets through
     default:  of the last operand, where it may be left out
     operator: whether it is written with an operator instead of a method
@@ -58,6 +60,7 @@ class Rule:
         kinks: dict[str, tuple[float, ...]] | None = None,
         bounds: Ends = None,
         rows: int = 0,
+        flat: Callable[..., bool] | None = None,
         shut_below: float | None = None,
         default: float | None = None,
         operator: bool = False,
@@ -73,6 +76,7 @@ class Rule:
         self.kinks = kinks or {}
         self.bounds = bounds
         self.rows = rows
+        self.flat = flat
         self.shut_below = shut_below
         self.default = default
         self.operator = operator
@@ -164,7 +168,14 @@ def neg(xp, x):
     return -x, -1.0
 
 
-@rule(label="/", kind="singular", kinks={"y": (0.0,)}, operator=True, partials=("1 / y", "-x / y²"))
+@rule(
+    label="/",
+    kind="singular",
+    kinks={"y": (0.0,)},
+    flat=lambda x, y: x == 0,
+    operator=True,
+    partials=("1 / y", "-x / y²"),
+)
 def div(xp, x, y):
     """x / y"""
     q = xp.divide(x, y)
@@ -175,6 +186,7 @@ def div(xp, x, y):
     label="**",
     kind="singular",
     domain={"x": (0.0, inf)},
+    flat=lambda x, y: x in (0, 1) or y == 0,
     operator=True,
     partials=("y · xʸ⁻¹", "xʸ · ln x"),
 )
@@ -222,7 +234,7 @@ def sin(xp, x):
     return xp.sin(x), xp.cos(x)
 
 
-@rule(kind="saturating", ceiling=1.0, partials=("-sin x",))
+@rule(kind="saturating", ceiling=1.0, flat=lambda x: x == 0, partials=("-sin x",))
 def cos(xp, x):
     """cos x"""
     return xp.cos(x), -xp.sin(x)
@@ -255,6 +267,7 @@ def leaky_relu(xp, x, slope=0.01):
 @rule(
     kind="saturating",
     kinks={"x": (0.0,)},
+    flat=lambda x, alpha: x >= 0 or alpha == 0,
     partials=("1 if x > 0, else alpha · eˣ", "0 if x > 0, else eˣ - 1"),
 )
 def elu(xp, x, alpha=1.0):

@@ -9,7 +9,7 @@ entropy and over which each kind of factor has a mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import inf, isfinite, log
 from typing import Any, NamedTuple
 
@@ -92,7 +92,6 @@ class Paths:
         self.loss = loss_part(self.nodes)
         n = len(self.nodes)
         self._latest: tuple[int, tuple[Edge, ...]] = -1, ()
-        self.true: dict[Value, list[Extended]] = {}  # partials without underflow, where asked for
         self.tails: list[int] = []
         self.heads: list[int] = []
         self.partials: list[float] = []
@@ -164,12 +163,19 @@ class Paths:
 
     def strongest(self, node: Value) -> list[int]:
         """The strongest path from a node to the output, edge by edge."""
-        found = []
+        edges = []
         e = self.strongest_edge[self.index[node]]
         while e >= 0:
-            found.append(e)
+            edges.append(e)
             e = self.strongest_edge[self.heads[e]]
-        return found
+        return edges
+
+    def choke_points(self, node: Value) -> Iterator[Value]:
+        """The nodes before the output that every path from this one goes through, nearest first."""
+        i = self.choke_point[self.index[node]]
+        while i > 0:
+            yield self.nodes[i]
+            i = self.choke_point[i]
 
     def before_the_loss(self, edges: Iterable[int]) -> list[int]:
         """Those of these edges that lie before the loss."""

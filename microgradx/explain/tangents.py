@@ -7,9 +7,8 @@ With ∂a/∂u summed forwards and ∂L/∂b summed backwards, what any single e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from functools import cached_property
-from math import ldexp, log10
+from math import fsum, ldexp, log10
 from typing import TYPE_CHECKING, NamedTuple
 
 from microgradx.engine import Edge, Value
@@ -158,12 +157,31 @@ class Tangents:
                 found.append((share * log10(d), e))
         return found
 
-    def repairs(self, edges: Iterable[int]) -> list[tuple[Extended, int]]:
-        """`repaired` of every edge whose factor is not 1 or -1, with the edge."""
-        partials = self.paths.partials
-        return [(self.repaired(e), e) for e in edges if abs(partials[e]) != 1]
+    def cut(self) -> list[Edge]:
+        """The zero edges at which paths from the node end."""
+        return [self.paths.edge(e) for e in self.edges if not self.paths.partials[e]]
 
-    def opposed(self) -> tuple[list[int], float]:
+    def culprits(self, sign: float, skip_loss: bool) -> tuple[list[Edge], float]:
+        """The edges that hold half of the credits of this sign, and how many edges share those.
+
+        skip_loss: whether edges of the loss do not count
+        """
+        credits = [(abs(credit), e) for credit, e in self.credits() if (credit < 0) == (sign < 0)]
+        if skip_loss:
+            before = set(self.paths.before_the_loss(e for _, e in credits))
+            credits = [(credit, e) for credit, e in credits if e in before]
+        total = fsum([credit for credit, _ in credits])
+        halves = sorted((x for x in credits if x[0] >= total / 2), reverse=True)
+        effective = total**2 / fsum([x * x for x, _ in credits]) if credits else 0.0
+        return [self.paths.edge(e) for _, e in halves], effective
+
+    def repairs(self) -> list[Repair]:
+        """The repairs of all edges with a factor other than ±1; of the cut, where there is one."""
+        edge, partials = self.paths.edge, self.paths.partials
+        edges = [e for e in self.edges if self.mass.mantissa or not partials[e]]
+        return [Repair(edge(e), self.repaired(e)) for e in edges if abs(partials[e]) != 1]
+
+    def opposed(self) -> tuple[list[Edge], float]:
         """The edges out of the node where most of the path mass cancels, and how much of it does.
 
         The largest contribution comes first. What cancels at v is size(v) (Σ |d g_b| - |g_v|); over
@@ -185,7 +203,7 @@ class Tangents:
             whole = plus(whole, each)
         share = float(quotient(lost[worst], whole)) if whole.mantissa else 1.0
         edges = sorted(branches[worst], key=lambda branch: -branch[0].decades)
-        return [e for _, e in edges], share
+        return [paths.edge(e) for _, e in edges], share
 
     def _cancelled(self, i: int, parts: list[tuple[Extended, int]]) -> Extended:
         whole = left = NOTHING

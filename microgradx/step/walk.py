@@ -12,9 +12,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from microgradx.engine import Edge, Value
-from microgradx.explain.explanation import Explanation
+from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import Extended, times
-from microgradx.explain.flow import Flow
 from microgradx.explain.paths import Paths
 from microgradx.step.moments import Moment, Timeline
 from microgradx.step.words import called, clean
@@ -165,8 +164,7 @@ class Stepper:
         found = self._named(label) if label else [self.now]
         if found:
             node = subject(self.moments[found[0]])
-            explanation = Explanation(self.flow.paths, self.flow.limits, node, compare=False)
-            self.said = "\n".join(explanation.sentences)
+            self.said = "\n".join(self.flow.why(node).sentences)
 
     def turn(self, _: str = "") -> None:
         """to where the backward sweep starts"""

@@ -6,9 +6,8 @@ import pytest
 
 import microgradx as mx
 from microgradx import Flow, Value, why
-from microgradx.explain.flow import Limits
+from microgradx.explain.case import Limits, output_layer, reference
 from microgradx.explain.paths import Paths
-from microgradx.explain.reference import output_layer, reference
 from microgradx.explain.tangents import Tangents
 
 
