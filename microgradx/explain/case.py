@@ -49,22 +49,16 @@ class Case:
         return all(map(isfinite, (flow.g, flow.wide.mantissa, self.output.data)))
 
     @cached_property
-    def tangents(self) -> Tangents | None:
-        """The sums from the node onwards; None where no path leads to the output."""
-        return Tangents(self.paths, self.node) if self.flow else None
-
-    @property
-    def onwards(self) -> Tangents:
-        """The tangents, where it is known that there are any."""
-        assert self.tangents is not None
-        return self.tangents
+    def tangents(self) -> Tangents:
+        """The sums from the node onwards; a KeyError where no path leads to the output."""
+        return Tangents(self.paths, self.node)
 
     @cached_property
     def reference(self) -> Reference:
         """The yardstick for small and large."""
         if self.limits.reference is not None:
             return Reference(self.limits.reference)
-        return reference(self.paths, self.paths.index[self.node], lambda: self.onwards)
+        return reference(self.paths, self.paths.index[self.node], lambda: self.tangents)
 
     @cached_property
     def beyond(self) -> float:

@@ -1,4 +1,4 @@
-"""What if it were built otherwise: the same gradient under several choices, each run for true.
+"""Other choices in building: the same gradient under several choices, each run for true.
 
 A repair holds all other factors as they are; here nothing is held. The graph is built again for
 each choice, another activation or another initial scale, and the budgets stand side by side.
@@ -52,7 +52,7 @@ def compare(build: Callable[[Any], tuple[Value, Value]], choices: Iterable[Any])
     """Build a graph for each of `choices` and explain the same gradient in each.
 
     build: from a choice to (node, output); it makes all else equal, by a seed for instance.
-    What is returned otherwise is a TypeError, no choices at all a ValueError.
+    Anything else returned is a TypeError, no choices at all a ValueError.
 
     >>> def chain(activation):
     ...     x = y = Value(0.5, "x")

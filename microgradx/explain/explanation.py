@@ -29,7 +29,8 @@ class Explanation(Case):
     """Why one gradient is what it is; print it.
 
     node, output: of ∂output/∂node
-    paths, tangents: the sums over all paths from every node, and from this one onwards
+    paths, tangents: the sums over all paths from every node, and from this one onwards, which are
+               a KeyError where no path leads to the output
     flow:      the flow through the node, a `NodeFlow`; None where no path leads to the output
     verdict:   the name of the first row that holds in the table of `verdicts`
     causes:    of the verdict, largest first
@@ -85,7 +86,7 @@ class Explanation(Case):
 
         The largest comes first; of one that is too large, that which is nearest to the reference.
         """
-        if self.tangents is None or not self.finite:
+        if self.flow is None or not self.finite:
             return []
         return sorted(self.tangents.repairs(), key=self._rank)
 

@@ -1,8 +1,8 @@
 """Sums over all paths from every node to the output, in one pass and without underflow.
 
 A path from a node to the output is worth the product of its local derivatives d. The sum of these
-products is the gradient, g = Σ Π d; the sum of their sizes is the path mass, A = Σ Π |d|. What a
-path weighs in that mass, π = Π |d| / A, makes the paths a probability distribution, which has an
+products is the gradient, g = Σ Π d; the sum of their sizes is the path mass, A = Σ Π |d|. The
+weights of the paths in that mass, π = Π |d| / A, are a probability distribution, which has an
 entropy and over which each kind of factor has a mean.
 """
 
@@ -17,7 +17,7 @@ from microgradx._base.text import names_parameter, place
 from microgradx.engine import Edge, Value, order
 from microgradx.explain.extended import LARGE, SMALL, Extended, plus, quotient, times
 
-# What a factor is, and so what there is to blame or to thank.
+# The kinds of factor, to be blamed or thanked.
 KINDS = (
     "weights", "inputs", "activations", "constants", "sigmoid ceiling", "saturation", "gates",
     "singular op", "loss",
@@ -126,7 +126,7 @@ class Paths:
         return Extended(self.mass_m[i], self.mass_e[i])
 
     def edge(self, e: int) -> Edge:
-        """Edge e, as everybody knows it."""
+        """Edge e as an `Edge`."""
         j = self.heads[e]
         if self._latest[0] != j:
             self._latest = j, self.nodes[j].edges  # its neighbours are often asked for next
@@ -182,11 +182,11 @@ class Paths:
         return [e for e in edges if self.nodes[self.heads[e]] not in self.loss]
 
     def kind(self, edge: Edge) -> str:
-        """What kind of factor an edge's is, one with a ceiling apart."""
+        """The kind of an edge's factor, one with a ceiling apart."""
         return self._factors(edge.node, edge.node.arguments)[edge.position][0]
 
     def factors(self, edge: Edge) -> Budget:
-        """What an edge's factor is made of: ln by kind, adding up to ln|d|; d is not 0."""
+        """The parts of an edge's factor: ln by kind, adding up to ln|d|; d is not 0."""
         factor = self._factors(edge.node, edge.node.arguments)[edge.position]
         ln = log(abs(edge.partial))
         return _with({}, factor, ln) if ln else {}
@@ -208,9 +208,7 @@ class Paths:
         choke_point = self.choke_point[j]
         depth, skip = self._depth, self._skip
         depth[j] = depth[choke_point] + 1
-        over = skip[
-            choke_point
-        ]  # one far ancestor of each, so that any is found in log n (Myers 1983)
+        over = skip[choke_point]  # a far ancestor of each finds any in log n (Myers 1983)
         even = depth[choke_point] - depth[over] == depth[over] - depth[skip[over]]
         skip[j] = skip[over] if even else choke_point
 
@@ -226,29 +224,14 @@ class Paths:
         arguments = node.arguments
         if not arguments:
             return
-        index, heads, tails, partials, strongest_edge = (
-            self.index, self.heads, self.tails, self.partials, self.strongest_edge
-        )  # fmt: skip
-        choke_point, gates, roundings, strength = (
-            self.choke_point,
-            self.gates,
-            self.roundings,
-            self._strength,
-        )
+        index, heads, tails, partials = self.index, self.heads, self.tails, self.partials
+        choke_point, strongest_edge = self.choke_point, self.strongest_edge
+        gates, roundings, strength = self.gates, self.roundings, self._strength
         g, wide_m, wide_e, mass_m, mass_e = (
-            self.g,
-            self.wide_m,
-            self.wide_e,
-            self.mass_m,
-            self.mass_e,
-        )
-        adjoint, adjoint_m, adjoint_e, mass, m_exponent = (
-            g[j],
-            wide_m[j],
-            wide_e[j],
-            mass_m[j],
-            mass_e[j],
-        )
+            self.g, self.wide_m, self.wide_e, self.mass_m, self.mass_e
+        )  # fmt: skip
+        adjoint, adjoint_m, adjoint_e = g[j], wide_m[j], wide_e[j]
+        mass, exponent = mass_m[j], mass_e[j]
         above = (j, choke_point[j], choke_point[choke_point[j]]) if j else (0,)
         so_far, open_gates, rounded = strength[j], gates[j], roundings[j] + 1
         for (u, d), factor in zip(arguments, self._factors(node, arguments)):
@@ -293,9 +276,9 @@ class Paths:
                 self._mix(i, j, size, factor, ln)
                 continue
             share = mass_m[i] = size * mass
-            mass_e[i] = m_exponent
+            mass_e[i] = exponent
             if not SMALL < share < LARGE:
-                mass_m[i], mass_e[i] = times(size, mass, m_exponent)
+                mass_m[i], mass_e[i] = times(size, mass, exponent)
             self.entropy[i] = self.entropy[j]
             self.budget[i] = _with(self.budget[j], factor, ln) if ln else self.budget[j]
 
@@ -349,7 +332,7 @@ class Paths:
     # --- kinds of factor ------------------------------------------------------------------------
 
     def _factors(self, node: Value, arguments: Any) -> list[Factor]:
-        """What each argument's factor is."""
+        """The kind of each argument's factor."""
         rule: Any = node.rule
         if node in self.loss:
             factor = PLAIN["loss"]
@@ -369,7 +352,7 @@ class Paths:
         return [factor] * len(arguments)
 
     def what(self, factor: Any) -> str:
-        """What the other operand of a product is."""
+        """The kind of the other operand of a product."""
         if not isinstance(factor, Value):
             return "constants"
         if factor.rule is not None:

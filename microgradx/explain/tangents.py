@@ -25,7 +25,7 @@ NOTHING = Extended(0.0, 0)
 
 
 class Repair(NamedTuple):
-    """What the gradient would be if one local derivative were 1 and all others as they are."""
+    """The gradient that there would be if one local derivative were 1, all others as they are."""
 
     edge: Edge
     wide: Extended
@@ -57,7 +57,7 @@ class Tangents:
 
     def _sum_from(self, start: int) -> None:
         """Sum what comes to each node from its inputs, inputs first. Nothing runs more often."""
-        paths, found = self.paths, self.edges
+        paths, edges = self.paths, self.edges
         size, size_e, to, to_e = self._size, self._size_e, self._to, self._to_e
         tails, partials, first = paths.tails, paths.partials, paths.first
         for j in range(start - 1, -1, -1):
@@ -65,7 +65,7 @@ class Tangents:
                 i = tails[e]
                 if i > start or not size[i]:
                     continue
-                found.append(e)
+                edges.append(e)
                 d = partials[e]
                 if not d:
                     continue
@@ -106,11 +106,11 @@ class Tangents:
         d, way = paths.partials[e], product(self.to(paths.tails[e]), paths.wide(paths.heads[e]))
         if e in self._bridges:
             return way  # every path goes through it
-        found, moved = plus(self.g, times(1.0 - d, *way)), times(d, *way)
-        lost = moved.decades - found.decades  # digits that the sum has lost to what it takes away
+        opened, moved = plus(self.g, times(1.0 - d, *way)), times(d, *way)
+        lost = moved.decades - opened.decades  # digits that the sum has lost to what it takes away
         if lost > LOST and len(self.edges) <= EXACT:
             return self._swept_with_one_at(e)
-        return found
+        return opened
 
     @cached_property
     def _bridges(self) -> set[int]:
@@ -141,7 +141,7 @@ class Tangents:
 
     def credits(self) -> list[tuple[float, int]]:
         """φ · log₁₀|d| of every edge whose factor is neither 0 nor ±1, with the edge."""
-        paths, size, size_e, found = self.paths, self._size, self._size_e, []
+        paths, size, size_e, credits = self.paths, self._size, self._size_e, []
         tails, heads, partials = paths.tails, paths.heads, paths.partials
         mass_m, mass_e = paths.mass_m, paths.mass_e
         whole, whole_e = self.mass
@@ -154,8 +154,8 @@ class Tangents:
                     share = ldexp(size[i] * m / whole, size_e[i] + mass_e[j] - whole_e)
                 else:
                     share = self.share(e)
-                found.append((share * log10(d), e))
-        return found
+                credits.append((share * log10(d), e))
+        return credits
 
     def cut(self) -> list[Edge]:
         """The zero edges at which paths from the node end."""
@@ -184,8 +184,8 @@ class Tangents:
     def opposed(self) -> tuple[list[Edge], float]:
         """The edges out of the node where most of the path mass cancels, and how much of it does.
 
-        The largest contribution comes first. What cancels at v is size(v) (Σ |d g_b| - |g_v|); over
-        all v that adds up to A_u - |g_u|.
+        The largest contribution comes first. At v, size(v) (Σ |d g_b| - |g_v|) cancels; over all
+        v that adds up to A_u - |g_u|.
         """
         paths = self.paths
         branches: dict[int, list[tuple[Extended, int]]] = {}

@@ -141,35 +141,24 @@ def _disconnected(case: Case) -> Evidence | None:
 def _detached(case: Case) -> Evidence | None:
     if case.flow is not None:
         return None
-    leads = {case.node}
+    readers: dict[Value, list[Value]] = {}
+    for x in with_cut_off(case.output):
+        for source in dict.fromkeys((*x.inputs, *cut_off(x))):
+            readers.setdefault(source, []).append(x)
+    leads = {case.node: None}
+    for source in (queue := [case.node]):  # which grows meanwhile
+        fresh = [x for x in readers.get(source, []) if x not in leads]
+        leads.update(dict.fromkeys(fresh))
+        queue += fresh
     because = ["Every path to the output runs through a detach()"]
-    for x in _inputs_first(case.output):
-        sources = [source for source in cut_off(x) if source in leads]
-        because += [
-            f"It is cut off between {name_of(source)} and {name_of(x)}{made_at(x)}"
-            for source in sources
-        ]
-        if sources or not leads.isdisjoint(x.inputs):
-            leads.add(x)
+    because += [
+        f"It is cut off between {name_of(source)} and {name_of(x)}{made_at(x)}"
+        for x in leads
+        for source in cut_off(x)
+        if source in leads
+    ]
     because.append("To let the gradient through, use the Value itself where its detach() is used")
     return Evidence(because=because)
-
-
-def _inputs_first(output: Value) -> list[Value]:
-    """All that the output was computed from, detached or not, inputs before consumers."""
-    nodes = with_cut_off(output)
-    left = {node: len({*node.inputs, *cut_off(node)}) for node in nodes}
-    readers: dict[Value, list[Value]] = {}
-    for node in nodes:
-        for source in {*node.inputs, *cut_off(node)}:
-            readers.setdefault(source, []).append(node)
-    ready = [node for node in nodes if not left[node]]
-    for node in ready:  # which grows meanwhile
-        for reader in readers.get(node, []):
-            left[reader] -= 1
-            if not left[reader]:
-                ready.append(reader)
-    return ready
 
 
 def _stopped(case: Case) -> Evidence | None:
@@ -177,7 +166,7 @@ def _stopped(case: Case) -> Evidence | None:
     if case.reached.mass.mantissa:
         return None
     paths = case.paths
-    cut = case.onwards.cut()
+    cut = case.tangents.cut()
     culprits = [e for e in cut if paths.mass(paths.index[e.node]).mantissa]
     blamed, because = culprits, []
     if not blamed:
@@ -211,7 +200,7 @@ def _cancelled(case: Case) -> Evidence | None:
     rounded = flow.kappa * roundings * 2.0**-53 >= 1  # |g| ≤ γA
     if flow.wide.mantissa and flow.kappa < case.limits.cancels and not rounded:
         return None
-    tangents = case.onwards
+    tangents = case.tangents
     where, share = tangents.opposed()
     between = between_samples(where, paths)
     because = [
@@ -336,7 +325,7 @@ def _blame(case: Case, because: list[str], names: dict[str, str], sign: float) -
     if most not in ("fan-out", "cancellation"):  # which are no edge's doing
         # of the loss the reference has as much
         skip_loss = bool(case.paths.loss) and sign * budget.get("loss", 0.0) < NAMED
-        culprits, effective = case.onwards.culprits(sign, skip_loss)
+        culprits, effective = case.tangents.culprits(sign, skip_loss)
         if not culprits and effective >= 3:
             because.append(f"No single factor is to blame: it is shared by about {effective:.0f}")
     return Evidence(_named(budget, names, sign), culprits=culprits, because=because)

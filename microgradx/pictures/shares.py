@@ -28,7 +28,7 @@ class Shares:
     def __init__(self, explanation: Explanation) -> None:
         self.explanation = explanation
         self.paths = explanation.paths
-        self.tangents = explanation.tangents
+        self.tangents = explanation.tangents if explanation.flow else None
         numbers = self.tangents.edges if self.tangents else []
         self.between = {self.paths.edge(e): e for e in numbers}
         self.path = {edge for edge, _ in explanation.path}
