@@ -305,6 +305,7 @@ def softplus(xp, x):
     kind="saturating",
     ceiling=1.12890414518516,
     bounds=(-1.4142135623730951, -0.7517915246935645, 1.4142135623730951),  # ±√2, and the least
+    flat=lambda x: x > -1.0,  # at the least value
     partials=("Φ(x) + x · φ(x)",),
 )
 def gelu(xp, x):

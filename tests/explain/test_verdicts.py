@@ -161,7 +161,7 @@ def test_sentences_end_with_one_stop_and_are_made_of_words(verdict, make):
     assert not any(wrong in text for wrong in ("..", "?.", "!.", "None")), text
     starts = [line for line in text.splitlines() if not line.startswith("    ")]
     sentences = [*it.because[:4], TABLE[verdict].meaning]
-    assert len(starts) >= 1 + len(sentences)
+    assert len(starts) >= 1 + len(sentences) and not any(s.startswith(" ") for s in it.sentences)
     assert text.endswith(".") and repr(it) == f"<why {it.node.label}: {verdict}>"
 
 
