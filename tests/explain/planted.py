@@ -1,7 +1,7 @@
 """Graphs with one known cause hidden in them, and what rules of thumb make of them.
 
-`python -m tests.planted` prints, for every cause, how often it is named, and how often three
-common rules raise an alarm.
+`python -m tests.explain.planted` prints, for every cause, how often it is named, and how
+often three common rules raise an alarm.
 """
 
 import math
