@@ -41,6 +41,8 @@ class Rule:
     bounds:   how the ends of an interval bound it: "increasing" or "decreasing", if its value is so
               in every operand; or, for an op of one operand, the points between which its value
               and its partial are both monotone. None: the row itself, run on intervals, is all
+    flat:     (*operands) -> whether a slope of 0 is truly 0 there, and has not underflowed; for a
+              saturating or singular op. None: it never is, at finite operands
     shut_below: for a gate of one operand, the point below which nothing gets through
     operator: whether it is written with an operator too
     partials: how each operand's partial is written, for people; () if it is not
@@ -53,6 +55,7 @@ class Rule:
     domain: Mapping[str, Interval] = {}
     kinks: Mapping[str, tuple[float, ...]] = {}
     bounds: Ends = None
+    flat: Callable[..., bool] | None = None
     shut_below: float | None = None
     operator: bool = False
     partials: tuple[str, ...] = ()
@@ -81,7 +84,7 @@ class Rule:
     def __reduce__(self) -> tuple[Callable[[str], Rule], tuple[str]]:
         return named, (self.name,)  # a pickled or copied node keeps the one row there is
 
-    def flat(self, operands: Sequence[Any]) -> list[Any]:
+    def one_by_one(self, operands: Sequence[Any]) -> list[Any]:
         """Operands, or their partials, one by one: the members of a list in its place."""
         found: list[Any] = []
         for name, x in zip(self.operands, operands):
@@ -179,7 +182,12 @@ def neg(xp, x):
 
 
 @enter(
-    label="/", kind="singular", kinks={"y": (0.0,)}, operator=True, partials=("1 / y", "-x / y²")
+    label="/",
+    kind="singular",
+    kinks={"y": (0.0,)},
+    flat=lambda x, y: x == 0,
+    operator=True,
+    partials=("1 / y", "-x / y²"),
 )
 def div(xp, x, y):
     """x / y"""
@@ -191,6 +199,7 @@ def div(xp, x, y):
     label="**",
     kind="singular",
     domain={"x": (0.0, inf)},
+    flat=lambda x, y: x in (0, 1) or y == 0,
     operator=True,
     partials=("y · xʸ⁻¹", "xʸ · ln x"),
 )
@@ -238,7 +247,7 @@ def sin(xp, x):
     return xp.sin(x), xp.cos(x)
 
 
-@enter(kind="saturating", ceiling=1.0, partials=("-sin x",))
+@enter(kind="saturating", ceiling=1.0, flat=lambda x: x == 0, partials=("-sin x",))
 def cos(xp, x):
     """cos x"""
     return xp.cos(x), -xp.sin(x)
@@ -271,6 +280,7 @@ def leaky_relu(xp, x, slope=0.01):
 @enter(
     kind="saturating",
     kinks={"x": (0.0,)},
+    flat=lambda x, alpha: x >= 0 or alpha == 0,
     partials=("1 if x > 0, else alpha · eˣ", "0 if x > 0, else eˣ - 1"),
 )
 def elu(xp, x, alpha=1.0):
@@ -308,6 +318,7 @@ def softplus(xp, x):
     kind="saturating",
     ceiling=1.12890414518516,
     bounds=(-1.4142135623730951, -0.7517915246935645, 1.4142135623730951),  # ±√2, and the least
+    flat=lambda x: x > -1.0,  # at the least value
     partials=("Φ(x) + x · φ(x)",),
 )
 def gelu(xp, x):

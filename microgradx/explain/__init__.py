@@ -4,7 +4,7 @@ from typing import Any
 
 from microgradx.explain.check import check_gradients
 from microgradx.explain.comparison import compare
-from microgradx.explain.flow import Flow, why
+from microgradx.explain.explanation import Flow, why
 
 __all__ = ["Bounds", "Flow", "check_gradients", "compare", "why"]
 

@@ -25,7 +25,7 @@ Edges = dict[Value, list[tuple[Value, Any]]]  # of each node: (input, partial)
 def _run(rule: Rule, xp: Any, operands: list[Any]) -> list[Any]:
     """An op's value, and then its partials in the order of its operands, one by one."""
     value, *partials = rule.function(xp, *operands)
-    return [value, *rule.flat(partials)]
+    return [value, *rule.one_by_one(partials)]
 
 
 def _each(f: Callable[[Any], Any], operands: list[Any]) -> list[Any]:
@@ -45,7 +45,7 @@ def _enclose(rule: Rule, operands: list[Any]) -> list[Any]:
     runs = _tried(rule, ends if known else _pieces(rule, operands))
     tips = [] if known else [value for value, *_ in _tried(rule, ends)]
     found = [None if xs[0] is None else hull(xs) for xs in zip(*runs)]
-    found = found or [Interval(-inf, inf, True)] * (1 + len(rule.flat(operands)))
+    found = found or [Interval(-inf, inf, True)] * (1 + len(rule.one_by_one(operands)))
     c = widened(rule.ceiling, inf)
     limits = [hull(tips) if tips else Interval(-inf, inf)] + [Interval(-c, c)] * (len(found) - 1)
     return [None if x is None else meet(x, limit) for x, limit in zip(found, limits)]
@@ -114,7 +114,7 @@ def _forward(
         operands = [list(x) if isinstance(x, tuple) else x for x in node.operands]
         now = _each(lambda x: values[x] if isinstance(x, Value) else x, operands)
         values[node], *partials = run(node.rule, now)
-        read = zip(node.rule.flat(operands), partials)
+        read = zip(node.rule.one_by_one(operands), partials)
         edges[node] = [(x, d) for x, d in read if isinstance(x, Value) and d is not None]
     return values, edges
 

@@ -1,15 +1,19 @@
-"""What a single factor is, in words: why it is 0, where a nan came from."""
+"""Causes in words: why a factor is 0, where a nan begins, which branches oppose each other."""
 
 from __future__ import annotations
 
-from math import inf, isfinite, isnan
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from math import isfinite, isnan
+from typing import Any, NamedTuple, TypeVar
 
 from microgradx._base.arguments import flat
-from microgradx._base.text import name_of
+from microgradx._base.text import made_at, name_of
 from microgradx.engine import Edge, Value, data_of
-from microgradx.explain.extended import Wide, plus, product
+from microgradx.explain.extended import Extended, show, times
 from microgradx.explain.paths import Paths, partner
+
+MANY = 100  # places, or kinds of places, up to which each is explained
+T = TypeVar("T")
 
 
 class Origin(NamedTuple):
@@ -30,7 +34,7 @@ def cause_of_zero(edge: Edge, paths: Paths) -> str:
         return "kink" if edge.input.data == rule.shut_below else f"{rule.name} off"
     if rule.kind == "product":
         return f"zero {NOUNS[paths.kind(edge)]}"
-    return "local underflow" if _smooth_there(edge, paths) else "flat op"
+    return "local underflow" if _underflows(edge) else "flat op"
 
 
 NOUNS = {
@@ -38,60 +42,20 @@ NOUNS = {
 }  # fmt: skip
 
 
-def _smooth_there(edge: Edge, paths: Paths) -> bool:
+def _underflows(edge: Edge) -> bool:
     """Whether the derivative is only too small for a float, and not really 0."""
-    from decimal import Underflow  # seldom needed, and slow to load
-
-    try:
-        size = abs(true_partial(edge, paths).mantissa)
-    except Underflow:
-        return True
-    return 0 < size < inf
-
-
-def true_partial(edge: Edge, paths: Paths) -> Wide:
-    """The local derivative of an edge without underflow; decimal.Underflow if it is too small."""
-    from microgradx.explain.deep import partials  # seldom needed, and slow to load
-
-    node, rule = edge.node, edge.node.rule
-    assert rule is not None
-    if node not in paths.true:
-        data = [[*map(data_of, x)] if isinstance(x, tuple) else data_of(x) for x in node.operands]
-        paths.true[node] = partials(rule, data)
-    return paths.true[node][edge.position]
-
-
-def carried(paths: Paths, node: Value) -> Wide | None:
-    """∂output/∂node with the true local derivative on every edge where it underflows as a float.
-
-    None where one of them is too small to be told.
-    """
-    from decimal import Underflow
-
-    try:
-        return _carried(paths, node)
-    except Underflow:
-        return None
-
-
-def _carried(paths: Paths, node: Value) -> Wide:
-    sums, leads = {paths.nodes[0]: Wide(1.0, 0)}, {node}
-    leads.update(x for x in reversed(paths.nodes) if not leads.isdisjoint(x.inputs))
-    for consumer in paths.nodes:
-        for edge in consumer.edges if consumer in sums and consumer in leads else ():
-            d = Wide(edge.partial, 0)
-            if not edge.partial and cause_of_zero(edge, paths) == "local underflow":
-                d = true_partial(edge, paths)
-            part = product(d, sums[consumer])
-            sums[edge.input] = plus(sums[edge.input], part) if edge.input in sums else part
-    return sums[node]
+    rule, operands = edge.node.rule, edge.node.operands
+    if rule is None or rule.kind not in ("saturating", "singular"):
+        return False
+    numbers = [[*map(data_of, x)] if isinstance(x, tuple) else data_of(x) for x in operands]
+    return all(map(isfinite, flat(numbers))) and not (rule.flat and rule.flat(*numbers))
 
 
 def provenance(edge: Edge, paths: Paths) -> list[str]:
     """Where the zero comes from that makes this edge's factor 0: a sentence a step, cause last."""
     rule: Any = edge.node.rule
     if rule.kind != "product":
-        return [_shut(edge, paths)]
+        return [_shut(edge)]
     steps: list[str] = []
     node = partner(edge.node, edge.position)
     while isinstance(node, Value) and node.rule is not None:
@@ -128,11 +92,11 @@ def _zero_factor(node: Value) -> Any:
     return next((x for x, _ in pairs if not data_of(x)), None)
 
 
-def _shut(edge: Edge, paths: Paths) -> str:
+def _shut(edge: Edge) -> str:
     z, node, rule = edge.input, edge.node, edge.node.rule
     assert rule is not None
     end = rule.shut_below
-    if end is None and _smooth_there(edge, paths):
+    if end is None and _underflows(edge):
         return f"The slope of {name_of(node)} at {z.data:.3g} is too small for a float"
     if end is None:
         return f"{name_of(node)} does not change with {name_of(z)} = {z.data:.3g}"
@@ -152,19 +116,19 @@ def origins(nodes: list[Value], g: list[float], leads: set[Value]) -> list[Origi
     g:     the gradients of `nodes`
     leads: the nodes whose gradients count
     """
-    found: list[Origin] = []
+    places: list[Origin] = []
     for node in reversed(nodes):
         if not all(isfinite(x.data) for x in node.inputs):
             continue
         if not isfinite(node.data):
             text = f"{name_of(node)} is {node.data}: {_made(node)}"
-            found.append(Origin("value not finite", list(node.edges), text))
+            places.append(Origin("value not finite", list(node.edges), text))
             continue
         for edge in node.edges:
             if not isfinite(edge.partial) and edge.input in leads:
                 text = f"{_ratio(edge)} is {edge.partial} at {edge.input.data:.3g}"
-                found.append(Origin("derivative not finite", [edge], text))
-    return found + _spoilt_sums(nodes, g, leads)
+                places.append(Origin("derivative not finite", [edge], text))
+    return places + _spoilt_sums(nodes, g, leads)
 
 
 def _made(node: Value) -> str:
@@ -180,13 +144,13 @@ def _made(node: Value) -> str:
 
 def _spoilt_sums(nodes: list[Value], g: list[float], leads: set[Value]) -> list[Origin]:
     """Where finite factors and adjoints make a gradient that is not, and where 0 meets inf."""
-    found: list[Origin] = []
+    places: list[Origin] = []
     out: dict[Value, list[Edge]] = {}
     spoilt: set[Value] = set()
     for node, adjoint in zip(nodes, g):
         if node in out and not isfinite(adjoint) and node not in spoilt:
             text = f"The contributions to {name_of(node)} are finite, and their sum is {adjoint}"
-            found.append(Origin("overflow", out[node], text))
+            places.append(Origin("overflow", out[node], text))
         for edge in node.edges:
             if edge.input not in leads:
                 continue
@@ -197,11 +161,61 @@ def _spoilt_sums(nodes: list[Value], g: list[float], leads: set[Value]) -> list[
             spoilt.add(edge.input)
             meeting = f"{_ratio(edge)} = {edge.partial:.3g} meets the adjoint {adjoint:.3g}"
             if isfinite(edge.partial) and isfinite(adjoint):
-                found.append(Origin("overflow", [edge], f"{meeting}: too large for a float"))
+                places.append(Origin("overflow", [edge], f"{meeting}: too large for a float"))
             elif isnan(part) and not isnan(edge.partial) and not isnan(adjoint):
-                found.append(Origin("0 × inf", [edge], f"{meeting}: 0 × inf is nan"))
-    return found
+                places.append(Origin("0 × inf", [edge], f"{meeting}: 0 × inf is nan"))
+    return places
 
 
 def _ratio(edge: Edge) -> str:
     return f"∂{name_of(edge.node)}/∂{name_of(edge.input)}"
+
+
+# --- many of a kind -------------------------------------------------------------------------------
+
+
+def labels(edge: Edge) -> object:
+    """The labels that the edges of one kind share in several samples; else the edge itself."""
+    labels = (edge.input.label, edge.node.label)
+    return labels if all(labels) else edge
+
+
+def grouped(keyed: Iterable[tuple[object, T]], words: Callable[[T], list[str]]) -> list[str]:
+    """The sentences on the first of each key, and how many more there are of it."""
+    groups: dict[object, list[T]] = {}
+    for key, item in keyed:
+        groups.setdefault(key, []).append(item)
+    steps: dict[str, None] = {}
+    for first, *others in list(groups.values())[:MANY]:
+        *before, last = words(first)
+        more = f", and {len(others)} more like it" if others else ""
+        steps.update(dict.fromkeys([*before, last + more]))
+    return list(steps)
+
+
+def ranked(causes: list[str]) -> list[str]:
+    """Each cause once, the most frequent first."""
+    return sorted(dict.fromkeys(causes), key=lambda cause: -causes.count(cause))
+
+
+def opposition(edges: list[Edge], paths: Paths) -> str:
+    """The contributions of the branches; those of one kind and sign in several samples together."""
+    groups: dict[object, list[tuple[Edge, Extended]]] = {}
+    for edge in edges:
+        brings = times(edge.partial, *paths.wide(paths.index[edge.node]))
+        groups.setdefault((labels(edge), brings.mantissa > 0), []).append((edge, brings))
+    parts = []
+    for (edge, brings), *others in groups.values():
+        more = f" and {len(others)} more so" if others else ""
+        parts.append(f"{name_of(edge.node)}{made_at(edge.node)} brings {show(brings)}{more}")
+    more = f", and {len(parts) - 4} others" if len(parts) > 4 else ""
+    return f"Opposing each other: {', '.join(parts[:4])}{more}"
+
+
+def between_samples(edges: list[Edge], paths: Paths) -> bool:
+    """Whether opposing branches are those of samples: alike, and meeting in one sum of them all."""
+    meeting = paths.nodes[max(paths.choke_point[paths.index[edges[0].input]], 0)]
+    labels = [edge.node.label for edge in edges]
+    alike = len(set(labels)) < len(labels) if all(labels) else not any(labels)
+    rule = meeting.rule
+    return alike and rule is not None and bool(rule.lists) and rule.kind == "linear"

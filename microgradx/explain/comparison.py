@@ -1,4 +1,4 @@
-"""What if it were built otherwise: the same gradient under several choices, each run for true.
+"""Other choices in building: the same gradient under several choices, each run for true.
 
 A repair holds all other factors as they are; here nothing is held. The graph is built again for
 each choice, another activation or another initial scale, and the budgets stand side by side.
@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from microgradx.engine import Value
-from microgradx.explain.explanation import Explanation
+from microgradx.explain.explanation import Explanation, Flow
 from microgradx.explain.extended import show
-from microgradx.explain.flow import Flow
 
 
 class Comparison:
@@ -25,17 +24,17 @@ class Comparison:
         return self.explanations[choice]
 
     def __str__(self) -> str:
-        found = self.explanations.values()
-        kinds = list(dict.fromkeys(kind for each in found for kind in each.budget))
-        flows = [each.flow for each in found]
+        columns = self.explanations.values()
+        kinds = list(dict.fromkeys(kind for each in columns for kind in each.budget))
+        flows = [each.flow for each in columns]
         rows = [
             ["", *map(str, self.explanations)],
             ["gradient", *[show(flow.wide) if flow else "none" for flow in flows]],
-            ["verdict", *[each.verdict for each in found]],
+            ["verdict", *[each.verdict for each in columns]],
             ["decades", *[f"{flow.decades:.2f}" if flow else "" for flow in flows]],
         ]
         for kind in kinds:
-            terms = [each.budget.get(kind) for each in found]
+            terms = [each.budget.get(kind) for each in columns]
             rows.append([f"  {kind}", *["" if x is None else f"{x:+.2f}" for x in terms]])
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = [
@@ -53,7 +52,7 @@ def compare(build: Callable[[Any], tuple[Value, Value]], choices: Iterable[Any])
     """Build a graph for each of `choices` and explain the same gradient in each.
 
     build: from a choice to (node, output); it makes all else equal, by a seed for instance.
-    What is returned otherwise is a TypeError, no choices at all a ValueError.
+    Anything else returned is a TypeError, no choices at all a ValueError.
 
     >>> def chain(activation):
     ...     x = y = Value(0.5, "x")
@@ -74,8 +73,7 @@ def compare(build: Callable[[Any], tuple[Value, Value]], choices: Iterable[Any])
         if not (isinstance(built, tuple) and len(built) == 2 and isinstance(built[0], Value)):
             raise TypeError(f"build returns (node, output), got {built!r:.60} for {choice!r}")
         node, output = built
-        flow = Flow(output)
-        explanations[choice] = Explanation(flow.paths, flow.limits, node, compare=False)
+        explanations[choice] = Flow(output).why(node)
     if not explanations:
         raise ValueError("compare needs at least one choice")
     return Comparison(explanations)

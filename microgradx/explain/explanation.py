@@ -1,121 +1,84 @@
-"""The explanation of one gradient: facts that know how to say themselves."""
+"""Why a gradient is what it is: the verdict, the place, and the factors that make the number.
+
+`Flow(output)` knows, of every node, what its gradient is the sum and the product of; `why` puts
+that into words for one node. Nothing here trusts `.grad`: it is worked out anew, and compared.
+"""
 
 from __future__ import annotations
 
-import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Iterable
 from functools import cached_property
 from math import isfinite
-from typing import Any, ClassVar
+from typing import Any
 
-from microgradx._base.text import clip, count, made_at, name_of
+from microgradx._base.arguments import number
+from microgradx._base.text import name_of
 from microgradx.engine import Edge, Value
-from microgradx.explain.connection import unconnected
-from microgradx.explain.extended import Wide, show, times
-from microgradx.explain.nodeflow import NodeFlow, Repair, node_flow
-from microgradx.explain.paths import Paths
-from microgradx.explain.staleness import NOT_RUN, staleness
-from microgradx.explain.tangents import Forward
-from microgradx.explain.verdicts import Case, Finding, Limits, verdict_on
+from microgradx.explain.case import Case, Limits, Remark, remark
+from microgradx.explain.extended import Extended, times
+from microgradx.explain.paths import NodeFlow, Paths
+from microgradx.explain.report import sentences
+from microgradx.explain.tangents import Repair
+from microgradx.explain.verdicts import judge
 
-LN10 = math.log(10.0)
 WIDTH = 100  # columns
 
-MEANING = {
-    "not run": "There is no .grad to explain yet, so this is what backward() would find",
-    "stale": "What is in .grad is not this gradient",
-    "not finite": "Something on the way to it is inf or nan, and spoils all that it is part of",
-    "disconnected": "Changing it can't change the output",
-    "detached": "Changing it changes the output, but no gradient is let through",
-    "stopped": "Every path to the output holds a factor 0, so nothing gets through",
-    "underflowed": "No factor is 0, but their product is too small for a float",
-    "cancelled": "Gradient arrives along several paths, and what they bring cancels",
-    "small": "It gets through, but its factors multiply to little",
-    "large": "Its factors, or the number of its paths, multiply to much",
-    "healthy": "It is neither stopped nor spoilt, nor unusually small or large",
-}
-PLACES = {
-    "stopped": "It stops at", "not finite": "It begins at",
-}  # fmt: skip
 
-
-class Explanation:
+class Explanation(Case):
     """Why one gradient is what it is; print it.
 
-    node, output: of what by what
-    paths, forward: the sums over all paths from every node, and from this one onwards
-    flow:      the node's row, a `NodeFlow`; None where no path leads from it to the output
-    verdict:   in a word or two: "not run", "stale", "not finite", "disconnected", "detached",
-               "stopped", "underflowed", "cancelled", "small", "large" or "healthy"
-    causes:    what it is due to, largest first; after "not run" and "stale", the verdict there
-               would be otherwise is among them
+    node, output: of ∂output/∂node
+    paths, tangents: the sums over all paths from every node, and from this one onwards, which are
+               a KeyError where no path leads to the output
+    flow:      the flow through the node, a `NodeFlow`; None where no path leads to the output
+    verdict:   the name of the first row that holds in the table of `verdicts`
+    causes:    of the verdict, largest first
     where:     the edges where the gradient stops, cancels or ceases to be finite
     culprits:  the edges that alone are to blame: to open one is to bring the gradient back, or it
                holds half of what made it small or large. None where gates stand in series
+    because:   how it came about, in sentences
+    exact:     a cancelled gradient, summed without rounding, where the graph is small
     budget:    decades by kind, adding up to log₁₀|g|
     path:      the strongest path, as (edge, product so far from the output)
     choke_points: the nodes that every path goes through, nearest first
     repairs:   edges by the gradient there would be if their local derivative were 1
-    because:   how it came about, in sentences
-    exact:     a cancelled gradient, summed without rounding, where the graph is small
-
-    compare: whether to look at the node's .grad, which may be stale, as well
+    remark:    why the node's .grad is not this gradient (`cause`, `sentence`); None if it is
     """
 
-    picture: ClassVar[Callable[[Explanation], Any] | None] = None  # how `draw` shows one
-
-    def __init__(self, paths: Paths, limits: Limits, node: Value, compare: bool = True) -> None:
-        self.node, self.output, self.paths = node, paths.nodes[0], paths
-        self.flow: NodeFlow | None = node_flow(paths, node) if node in paths.index else None
-        self._case = Case(paths, limits, node, self.flow) if self.flow else None
-        if self._case:
-            found = verdict_on(self._case)
-        else:
-            verdict, because = unconnected(node, self.output, paths.nodes)
-            found = Finding(verdict, because=because)
-        self.verdict = found.verdict
-        self.causes = found.causes
-        self.where = found.where
-        self.culprits = found.culprits
-        self.because = found.because
-        self.exact = found.exact
-        self._repairable = found.repairable
-        if self.flow is not None and compare:
-            self._compare_grad(self.flow)
-
-    @property
-    def forward(self) -> Forward | None:
-        """The sums from the node onwards; None where no path leads to the output."""
-        return self._case.forward if self._case else None
+    def __init__(self, paths: Paths, limits: Limits, node: Value) -> None:
+        super().__init__(paths, limits, node)
+        self._row, self._evidence = judge(self)
+        self.verdict = self._row.name
+        self.causes, self.where, self.culprits, self.because, self.exact = self._evidence
 
     @property
     def budget(self) -> dict[str, float]:
         """Decades by kind of factor, with fan-out and cancellation; they add up to log₁₀|g|."""
         return self.flow.budget if self.flow else {}
 
-    # What may be long is worked out when it is asked for.
+    # The following may be long, and are worked out when asked for.
 
     @cached_property
-    def path(self) -> list[tuple[Edge, Wide]]:
+    def remark(self) -> Remark | None:
+        """Why the node's .grad is not this gradient; None if it is, or if there is no path."""
+        return remark(self)
+
+    @cached_property
+    def path(self) -> list[tuple[Edge, Extended]]:
         """The strongest path, as (edge, product so far from the output)."""
-        found: list[tuple[Edge, Wide]] = []
-        so_far = Wide(1.0, 0)
+        steps: list[tuple[Edge, Extended]] = []
+        so_far = Extended(1.0, 0)
         numbers = self.paths.strongest(self.node) if self.flow else []
         for edge in map(self.paths.edge, reversed(numbers)):
             so_far = times(edge.partial, *so_far)
-            found.append((edge, so_far))
-        return found
+            steps.append((edge, so_far))
+        return steps
 
     @cached_property
     def choke_points(self) -> list[Value]:
         """The nodes that every path goes through, nearest first."""
-        paths, found = self.paths, []
-        up = paths.up[paths.index[self.node]] if self.flow else -1
-        while up > 0:
-            found.append(paths.nodes[up])
-            up = paths.up[up]
-        return found
+        return list(self.paths.choke_points(self.node)) if self.flow else []
 
     @cached_property
     def repairs(self) -> list[Repair]:
@@ -123,35 +86,31 @@ class Explanation:
 
         The largest comes first; of one that is too large, that which is nearest to the reference.
         """
-        case = self._case
-        if not case:
+        if self.flow is None or not self.finite:
             return []
-        edges = case.forward.edges if self._repairable is None else self._repairable
-        found = sorted(case.forward.repairs(edges), key=lambda pair: self._rank(case, pair[0]))
-        return [Repair(case.paths.edge(e), wide) for wide, e in found]
+        return sorted(self.tangents.repairs(), key=self._rank)
 
-    def _rank(self, case: Case, wide: Wide) -> float:
-        """The less, the better a gradient is as that of a repair."""
-        if "large" in self._words():
-            return abs(wide.decades - case.reference.decades)
-        return -wide.decades
+    def _rank(self, repair: Repair) -> float:
+        """The less, the better."""
+        decades = repair.wide.decades
+        return abs(decades - self.reference.decades) if self._row.repairs == "down" else -decades
 
-    def _words(self) -> set[str]:
-        """The verdict there would be without a stale grad is among the causes."""
-        return {self.verdict, *self.causes}
+    def _best(self) -> Repair | None:
+        """The best repair of a factor that is too weak, or too strong, before the loss if any is.
 
-    def _compare_grad(self, row: NodeFlow) -> None:
-        """Whether the node's .grad is what backward() would give it, which goes before all else."""
-        seed = self.output.grad if self.output.rule else 1.0
-        swept = any(x.grad for x in self.paths.nodes if x.rule or x is self.output)
-        found = staleness(self.node.grad, row, seed) if swept else NOT_RUN
-        if found:
-            otherwise = [self.verdict] if self.verdict != "healthy" else []
-            self.verdict, cause, said = found
-            self.because.insert(0, said)
-            self.causes = [cause, *otherwise, *self.causes]
+        None if it does not move the gradient by half a decade the right way.
+        """
+        down = self._row.repairs == "down"
+        repairs = self.repairs if self._row.repairs else []
+        wrong = [each for each in repairs if (abs(each.edge.partial) > 1) == down]
+        before = [each for each in wrong if each.edge.node not in self.paths.loss]
+        best = next(iter(before or wrong), None)
+        if best is None or not best.wide.mantissa:
+            return None
+        moved = best.wide.decades - self.reached.decades
+        return best if (-moved if down else moved) > 0.5 else None
 
-    # --- in words -------------------------------------------------------------------------------
+    # --- shown ----------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         return f"<why {name_of(self.node)}: {self.verdict}>"
@@ -160,139 +119,100 @@ class Explanation:
         wrap = textwrap.TextWrapper(
             WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
         )
-        return "\n".join(map(wrap.fill, self.sentences))
+        remark = [f"{self.remark.sentence}."] if self.remark else []
+        return "\n".join(map(wrap.fill, [*self.sentences, *remark]))
 
     @property
     def sentences(self) -> list[str]:
-        """What print shows, before it is wrapped into lines."""
-        of = f"∂{clip(name_of(self.output), 32)}/∂{clip(name_of(self.node), 32)}"
-        causes = "".join(f"{', ' if i else ' – '}{x}" for i, x in enumerate(self.causes[:4]))
-        size = "0" if self.flow is None else self._size(self.flow)
-        lines = [f"{of} = {size}: {self.verdict}{causes}", MEANING[self.verdict], *self.because[:4]]
-        if len(self.because) > 4:
-            lines.append(f"… and {len(self.because) - 4} more such lines")
-        lines += self._place_lines() + self._path_lines()
-        return [f"{line}." for line in lines]
+        """The explanation, before it is wrapped into lines, and without the remark on .grad."""
+        return sentences(self, self._row, self._evidence, self._best())
+
+    def picture(self) -> Any:
+        """The graph with this gradient explained in it, a `Picture`."""
+        from microgradx.pictures import draw  # what shows may look upwards, when it is asked to
+
+        return draw(self.output, explain=self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """What a notebook shows: the words, and the picture where it can be drawn."""
-        picture = type(self).picture
-        shown = picture(self)._repr_mimebundle_() if picture else {}
-        return {**shown, "text/plain": str(self)}
-
-    def _size(self, row: NodeFlow) -> str:
-        """The gradient, and in decades where it has any."""
-        if self.exact is not None:
-            return show(Wide(float(self.exact), 0))
-        number = row.wide if isfinite(row.g) or isfinite(row.wide.mantissa) else Wide(row.g, 0)
-        return show(number) + (f" (10^{row.decades:.2f})" if row.budget else "")
-
-    def _place_lines(self) -> list[str]:
-        """Where it stops, or what it is mostly due to, and what would repair it."""
-        lines = []
-        if self.where and "cancelled" not in self._words():
-            what = next((v for v in PLACES if v in (self.verdict, *self.causes)), "stopped")
-            lines.append(f"{PLACES[what]} {_listed(self.where)}")
-        if self.culprits and not self.where:
-            lines.append(f"Half of it or more is due to {_listed(self.culprits)}")
-        elif self.culprits and len(self.culprits) < len(self.where):
-            lines.append(f"These alone are to blame: {_listed(self.culprits)}")
-        repair = self._best()
-        if repair:
-            edge, wide = repair
-            gate = edge.node.rule is not None and edge.node.rule.kind == "gate"
-            lines.append(
-                f"With ×1 instead of ×{edge.partial:.3g} from {name_of(edge.input)} to "
-                f"{name_of(edge.node)} it would be {show(wide)}, all other factors held"
-                + (", to first order: compare() shows what is true" if gate else "")
-            )
-        return lines
-
-    def _best(self) -> Repair | None:
-        """The repair of a weak factor of a small gradient, of a strong one of a large, that helps.
-
-        It helps if it moves the gradient by half a decade the right way.
-        """
-        case, sick = self._case, {"stopped", "underflowed", "small", "large"} & self._words()
-        if not sick or not case:
-            return None
-        large, partials = "large" in sick, case.paths.partials
-        edges = case.forward.edges if self._repairable is None else self._repairable
-        weak = [e for e in edges if (abs(partials[e]) > 1) == large]
-        found = case.forward.repairs(case.paths.before_the_loss(weak) or weak)
-        if not found:
-            return None
-        wide, e = min(found, key=lambda pair: self._rank(case, pair[0]))
-        moved = (wide.decades - case.row.decades) * (-1 if large else 1)
-        return Repair(case.paths.edge(e), wide) if wide.mantissa and moved > 0.5 else None
-
-    def _path_lines(self) -> list[str]:
-        """The budget, the strongest path and the bottlenecks."""
-        lines = []
-        if self.flow is not None and self.budget:
-            terms = sorted(self.budget.items(), key=lambda term: -abs(term[1]))
-            shown = ", ".join(f"{x:+.2f} {kind}" for kind, x in terms if abs(x) >= 0.005)
-            lines.append(f"Decades: {self.flow.decades:.2f} = {shown or '0: every factor is 1'}")
-        if self.node is self.output:
-            lines += ["It is the output itself: no edge lies between", "By definition it is 1"]
-        steps = self._steps()
-        if steps:
-            kind = "Strongest path" if self.flow and self.flow.mass.mantissa else "Path"
-            lines.append(f"{kind}: {clip(name_of(self.node), 32)} {' '.join(steps)}")
-        if self.flow is not None and steps:
-            lines += self._count(self.flow)
-        return lines
-
-    def _count(self, row: NodeFlow) -> list[str]:
-        """How many paths there are to speak of, or how many gates on that with the fewest."""
-        if not row.mass.mantissa:
-            return [f"It holds {count(row.gates, 'zero factor')}; no path holds fewer"]
-        if not isfinite(row.entropy):
-            return []
-        decades = row.entropy / LN10
-        many = f"{10**decades:.3g}" if decades < 300 else f"10^{decades:.0f}"
-        if row.entropy < 0.005:
-            return ["It carries all there is"]
-        return [f"About {many} paths share the work{self._bottlenecks()}"]
-
-    def _steps(self) -> list[str]:
-        """The strongest path's first and last factors, in words."""
-        if not self._case:
-            return []
-        paths = self._case.paths
-        numbers = paths.strongest(self.node)
-        ends = numbers if len(numbers) <= 8 else [*numbers[:4], *numbers[-3:]]
-        edges = map(paths.edge, ends)
-        steps = [f"×{edge.partial:.3g}→ {clip(name_of(edge.node), 24)}" for edge in edges]
-        if len(ends) < len(numbers):
-            steps.insert(4, f"… {len(numbers) - 7:,} more …")
-        return steps
-
-    def _bottlenecks(self) -> str:
-        """The nearest nodes that every path goes through, where there are several paths."""
-        if not self._case:
-            return ""
-        paths = self._case.paths
-        found: list[str] = []
-        up = paths.up[paths.index[self.node]]
-        while up > 0 and len(found) < 4:
-            found.append(clip(name_of(paths.nodes[up]), 32))
-            up = paths.up[up]
-        more = " and more" if len(found) > 3 else ""
-        return f"; all go through {', '.join(found[:3])}{more}" if found else ""
+        """The words for a notebook, and the picture where it can be drawn."""
+        return {**self.picture()._repr_mimebundle_(), "text/plain": str(self)}
 
 
-def _listed(edges: list[Edge]) -> str:
-    """The first edges of a list, by name, and where they were made if that was recorded.
+class Flow:
+    """The flow of the gradient of `output` to every node behind it, in one pass over the graph.
 
-    Edges that are called the same, as those of several samples are, count as one.
+    `flow[node]` is a `NodeFlow`, `node in flow` whether there is one, `flow.why(node)` an
+    `Explanation`. The grads that backward() has left are not used and not changed.
+
+    parameters: the leaves whose factors are weights; None: those with a parameter's label, such
+                as `layers.0.weight[2,1]`, `w1` or `b`
+    cancels:    κ from which a gradient counts as cancelled
+    reference:  the decades to compare with; None: those of the gradients at the layer closest to
+                the output (their median; added up over the samples that a node leads to), 0 where
+                no node is labelled as part of a layer
+    small, large: how many decades below and above it a gradient counts as small, as large
+
+    A TypeError if `output` is no Value; `flow[node]` of another graph's node is a KeyError.
     """
-    groups: dict[str, int] = {}
-    for e in edges:
-        text = f"{clip(name_of(e.input), 32)} ×{e.partial:.3g}→ {clip(name_of(e.node), 32)}"
-        groups[text + made_at(e.node)] = groups.get(text + made_at(e.node), 0) + 1
-    shown = [
-        text + (f" and {n - 1} more so" if n > 1 else "") for text, n in list(groups.items())[:3]
-    ]
-    more = f" and {len(groups) - 3} more" if len(groups) > 3 else ""
-    return ", ".join(shown) + more
+
+    def __init__(
+        self,
+        output: Value,
+        parameters: Iterable[Value] | None = None,
+        *,
+        cancels: float = Limits().cancels,
+        reference: float | None = None,
+        small: float = Limits().small,
+        large: float = Limits().large,
+    ) -> None:
+        if not isinstance(output, Value):
+            raise TypeError(f"Flow takes the Value at the end of a graph, got {output!r:.60}")
+        if isinstance(parameters, Value):
+            raise TypeError("parameters takes a list of Values, such as model.parameters()")
+        for name, x in (("small", small), ("large", large), ("cancels", cancels)):
+            if not x >= (1 if name == "cancels" else 0):
+                raise ValueError(f"{name} is a number, 0 or more (cancels: 1 or more), got {x!r}")
+        if reference is not None and not isfinite(number(reference)):
+            raise ValueError(f"reference is a number of decades, got {reference!r}")
+        self.output = output
+        self.paths = Paths(output, parameters)
+        self.limits = Limits(reference, small, large, cancels)
+
+    def __contains__(self, node: Value) -> bool:
+        return node in self.paths.index
+
+    def __len__(self) -> int:
+        return len(self.paths.nodes)
+
+    def __getitem__(self, node: Value) -> NodeFlow:
+        if node not in self:
+            raise KeyError(f"{node!r} is not in the graph of {name_of(self.output)}")
+        return self.paths.flow(node)
+
+    def why(self, node: Value) -> Explanation:
+        """Why ∂output/∂node is what it is."""
+        return why(node, self)
+
+    def path(self, node: Value) -> list[Edge]:
+        """The strongest path from `node` to the output, edge by edge."""
+        return [self.paths.edge(e) for e in self.paths.strongest(node)]
+
+
+def why(node: Value, output: Value | Flow) -> Explanation:
+    """Why ∂output/∂node is what it is: `print(why(w, loss))`.
+
+    output: the end of the graph, or its `Flow` when there is more than one question to ask
+    A node that is not in the graph is "disconnected" (or "detached"); what is no Value, a list of
+    Values among them, is a TypeError.
+
+    >>> x = Value(-2.0, "x")
+    >>> y = x.relu() * 3.0
+    >>> y.backward()
+    >>> why(x, y).verdict, why(x, y).causes
+    ('stopped', ['relu off'])
+    """
+    if not isinstance(node, Value):
+        hint = "; ask for one Value at a time" if isinstance(node, (list, tuple)) else ""
+        raise TypeError(f"why takes a Value, got a {type(node).__name__}{hint}")
+    flow = output if isinstance(output, Flow) else Flow(output)
+    return Explanation(flow.paths, flow.limits, node)

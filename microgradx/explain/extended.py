@@ -10,7 +10,7 @@ LOG2 = math.log10(2.0)
 SMALL, LARGE = 1e-100, 1e100  # mantissas stay between, so that products of three are safe
 
 
-class Wide(NamedTuple):
+class Extended(NamedTuple):
     """mantissa · 2^exponent, a number that neither underflows nor overflows."""
 
     mantissa: float
@@ -29,39 +29,39 @@ class Wide(NamedTuple):
             return math.copysign(math.inf, self.mantissa)
 
 
-def times(x: float, m: float, e: int) -> Wide:
+def times(x: float, m: float, e: int) -> Extended:
     """x · (m · 2^e)"""
     product = x * m
     if SMALL < abs(product) < LARGE or not (x and m):
-        return Wide(product, e)
+        return Extended(product, e)
     if not (math.isfinite(x) and math.isfinite(m)):
-        return Wide(product, e)
+        return Extended(product, e)
     (a, i), (b, j) = math.frexp(x), math.frexp(m)
-    return Wide(a * b, e + i + j)
+    return Extended(a * b, e + i + j)
 
 
-def plus(a: Wide, b: Wide) -> Wide:
+def plus(a: Extended, b: Extended) -> Extended:
     """a + b, at the larger exponent of the two."""
     if not a.mantissa or not b.mantissa:
         return b if not a.mantissa else a
     low, high = (a, b) if a.exponent <= b.exponent else (b, a)
     shifted = math.ldexp(low.mantissa, low.exponent - high.exponent)
-    return Wide(high.mantissa + shifted, high.exponent)
+    return Extended(high.mantissa + shifted, high.exponent)
 
 
-def product(a: Wide, b: Wide) -> Wide:
+def product(a: Extended, b: Extended) -> Extended:
     """a · b"""
     m, e = times(a.mantissa, *b)
-    return Wide(m, e + a.exponent)
+    return Extended(m, e + a.exponent)
 
 
-def quotient(a: Wide, b: Wide) -> Wide:
+def quotient(a: Extended, b: Extended) -> Extended:
     """|a| / |b|, b not 0"""
     (m, e), (n, f) = math.frexp(a.mantissa), math.frexp(b.mantissa)
-    return Wide(abs(m / n), e + a.exponent - f - b.exponent)
+    return Extended(abs(m / n), e + a.exponent - f - b.exponent)
 
 
-def show(number: Wide) -> str:
+def show(number: Extended) -> str:
     """Three digits of a number, whatever its size."""
     x = float(number)
     if (x and isfinite(x)) or not (number.mantissa and isfinite(number.mantissa)):

@@ -1,23 +1,23 @@
 """Sums over all paths from every node to the output, in one pass and without underflow.
 
 A path from a node to the output is worth the product of its local derivatives d. The sum of these
-products is the gradient, g = Σ Π d; the sum of their sizes is the path mass, A = Σ Π |d|. What a
-path weighs in that mass, π = Π |d| / A, makes the paths a probability distribution, which has an
+products is the gradient, g = Σ Π d; the sum of their sizes is the path mass, A = Σ Π |d|. The
+weights of the paths in that mass, π = Π |d| / A, are a probability distribution, which has an
 entropy and over which each kind of factor has a mean.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from math import inf, log
-from typing import Any
+from collections.abc import Iterable, Iterator
+from math import inf, isfinite, log
+from typing import Any, NamedTuple
 
 from microgradx._base.text import names_parameter, place
 from microgradx.engine import Edge, Value, order
-from microgradx.explain.extended import LARGE, SMALL, Wide, plus, times
+from microgradx.explain.extended import LARGE, SMALL, Extended, plus, quotient, times
 
-# What a factor is, and so what there is to blame or to thank.
+# The kinds of factor, to be blamed or thanked.
 KINDS = (
     "weights", "inputs", "activations", "constants", "sigmoid ceiling", "saturation", "gates",
     "singular op", "loss",
@@ -25,12 +25,45 @@ KINDS = (
 OTHER_FACTORS = {
     "saturating": "saturation", "gate": "gates", "singular": "singular op", "linear": "constants",
 }  # fmt: skip
-LN2 = math.log(2.0)
+LN2, LN10 = log(2.0), log(10.0)
 
 Budget = dict[str, float]  # ln by kind of factor
 Factor = tuple[str, float]  # its kind, and the ln of its ceiling where that is below 1, else 0
 PLAIN: dict[str, Factor] = {kind: (kind, 0.0) for kind in KINDS}
 WEIGHT, INPUT, NUMBER = PLAIN["weights"], PLAIN["inputs"], PLAIN["constants"]
+
+
+class NodeFlow(NamedTuple):
+    """The flow through one node, all of it about ∂output/∂node.
+
+    g:        the gradient, summed in the order of the sweep
+    wide:     the same, which neither underflows nor overflows
+    mass:     A, the sum of the sizes of all paths; 0 if every path holds a zero factor
+    kappa:    A / |g|, how much the paths cancel; 1 if all agree, inf if nothing is left
+    entropy:  H in nats; e^H is how many paths share the work
+    budget:   decades by kind of factor, and "fan-out" and "cancellation": together they are
+              log₁₀|g|. Empty where g is 0 or not finite
+    gates:    how many zero factors there are on the path with the fewest
+    strongest: the node's edge on its strongest path, None for the output
+    choke_point: the nearest node that every path goes through, None for the output
+    error:    how far rounding at most has put g off, γA
+    """
+
+    g: float
+    wide: Extended
+    mass: Extended
+    kappa: float
+    entropy: float
+    budget: dict[str, float]
+    gates: int
+    strongest: Edge | None
+    choke_point: Value | None
+    error: float
+
+    @property
+    def decades(self) -> float:
+        """log₁₀|g|, also where g underflows as a float."""
+        return self.wide.decades
 
 
 class Paths:
@@ -39,14 +72,15 @@ class Paths:
     nodes, index: the nodes in the order of the sweep, and where each stands in it
     tails, heads, partials: of every edge its two ends and its d; those of node j, in the order of
              its arguments, are first[j] up to first[j + 1]. edge(e) is edge e as an `Edge`
-    g:       the gradient as the sweep's float;  wide(i), gm and ge: as m · 2^e
-    mass(i), am and ae: A as m · 2^e
+    g:       the gradient as the sweep's float;  wide(i), wide_m and wide_e: as m · 2^e
+    mass(i), mass_m and mass_e: A as m · 2^e
     entropy: H in nats;  budget: the mean ln|d| by kind of factor, where there is any
     gates:   how many zero factors there are on the path with the fewest
-    via:     the node's edge on its strongest path; in a dead end, on that with the fewest gates;
-             -1 for the output
-    up:      the nearest node that every path goes through (immediate post-dominator), -1 for none
-    rounds:  how many roundings at most have gone into g
+    strongest_edge: the node's edge on its strongest path; in a dead end, on that with the fewest
+             gates; -1 for the output
+    choke_point: the nearest node that every path goes through (immediate post-dominator), -1 for
+             none
+    roundings: how many roundings at most have gone into g
 
     parameters: the leaves whose factors are weights; None: those that are labelled as such
     """
@@ -58,25 +92,24 @@ class Paths:
         self.loss = loss_part(self.nodes)
         n = len(self.nodes)
         self._latest: tuple[int, tuple[Edge, ...]] = -1, ()
-        self.true: dict[Value, list[Wide]] = {}  # partials without underflow, where asked for
         self.tails: list[int] = []
         self.heads: list[int] = []
         self.partials: list[float] = []
         self.first = [0] * (n + 1)
         self.g = [0.0] * n
-        self.gm, self.ge = [0.0] * n, [0] * n  # g, and below A, as m · 2^e
-        self.am, self.ae = [0.0] * n, [0] * n
+        self.wide_m, self.wide_e = [0.0] * n, [0] * n  # g, and below A, as m · 2^e
+        self.mass_m, self.mass_e = [0.0] * n, [0] * n
         self.entropy = [0.0] * n
         self.budget: list[Budget] = [{} for _ in range(n)]
         self._mixed = bytearray(n)  # where entropy and budget are sums still, not means
         self.gates = [n + 1] * n
-        self.via = [-1] * n
-        self.up = [-1] * n
-        self.rounds = [0] * n
+        self.strongest_edge = [-1] * n
+        self.choke_point = [-1] * n
+        self.roundings = [0] * n
         self._strength = [-inf] * n  # ln of the strongest path
         self._depth, self._skip = [0] * n, [0] * n
         self._whats = [PLAIN[self.what(x)] for x in self.nodes] + [NUMBER]
-        self.g[0] = self.gm[0] = self.am[0] = 1.0
+        self.g[0] = self.wide_m[0] = self.mass_m[0] = 1.0
         self.gates[0], self._strength[0] = 0, 0.0
         for j, node in enumerate(self.nodes):
             if j:
@@ -84,40 +117,76 @@ class Paths:
             self._hand_on(j, node)
             self.first[j + 1] = len(self.tails)
 
-    def wide(self, i: int) -> Wide:
+    def wide(self, i: int) -> Extended:
         """The gradient of node i, which neither underflows nor overflows."""
-        return Wide(self.gm[i], self.ge[i])
+        return Extended(self.wide_m[i], self.wide_e[i])
 
-    def mass(self, i: int) -> Wide:
+    def mass(self, i: int) -> Extended:
         """The path mass of node i."""
-        return Wide(self.am[i], self.ae[i])
+        return Extended(self.mass_m[i], self.mass_e[i])
 
     def edge(self, e: int) -> Edge:
-        """Edge e, as everybody knows it."""
+        """Edge e as an `Edge`."""
         j = self.heads[e]
         if self._latest[0] != j:
             self._latest = j, self.nodes[j].edges  # its neighbours are often asked for next
         return self._latest[1][e - self.first[j]]
 
+    def flow(self, node: Value) -> NodeFlow:
+        """All that flows through a node behind the output."""
+        i = self.index[node]
+        wide, mass = self.wide(i), self.mass(i)
+        choke_point, strongest_edge = self.choke_point[i], self.strongest_edge[i]
+        whole = wide.mantissa != 0 and isfinite(wide.mantissa) and isfinite(mass.mantissa)
+        return NodeFlow(
+            g=self.g[i],
+            wide=wide,
+            mass=mass,
+            kappa=max(1.0, float(quotient(mass, wide))) if whole else inf,
+            entropy=self.entropy[i],
+            budget=self._decades(i) if whole else {},
+            gates=self.gates[i],
+            strongest=None if strongest_edge < 0 else self.edge(strongest_edge),
+            choke_point=None if choke_point < 0 else self.nodes[choke_point],
+            error=self.roundings[i] * 2.0**-53 * float(mass),
+        )
+
+    def _decades(self, i: int) -> dict[str, float]:
+        """The decades of g by kind of factor, with fan-out and cancellation."""
+        terms = {kind: x / LN10 for kind, x in self.budget[i].items()}
+        if self.entropy[i]:
+            terms["fan-out"] = self.entropy[i] / LN10
+        lost = self.wide(i).decades - self.mass(i).decades
+        if lost < 0:
+            terms["cancellation"] = lost
+        return terms
+
     def strongest(self, node: Value) -> list[int]:
         """The strongest path from a node to the output, edge by edge."""
-        found = []
-        e = self.via[self.index[node]]
+        edges = []
+        e = self.strongest_edge[self.index[node]]
         while e >= 0:
-            found.append(e)
-            e = self.via[self.heads[e]]
-        return found
+            edges.append(e)
+            e = self.strongest_edge[self.heads[e]]
+        return edges
+
+    def choke_points(self, node: Value) -> Iterator[Value]:
+        """The nodes before the output that every path from this one goes through, nearest first."""
+        i = self.choke_point[self.index[node]]
+        while i > 0:
+            yield self.nodes[i]
+            i = self.choke_point[i]
 
     def before_the_loss(self, edges: Iterable[int]) -> list[int]:
         """Those of these edges that lie before the loss."""
         return [e for e in edges if self.nodes[self.heads[e]] not in self.loss]
 
     def kind(self, edge: Edge) -> str:
-        """What kind of factor an edge's is, one with a ceiling apart."""
+        """The kind of an edge's factor, one with a ceiling apart."""
         return self._factor(edge)[0]
 
     def factors(self, edge: Edge) -> Budget:
-        """What an edge's factor is made of: ln by kind, adding up to ln|d|; d is not 0."""
+        """The parts of an edge's factor: ln by kind, adding up to ln|d|; d is not 0."""
         factor = self._factor(edge)
         ln = log(abs(edge.partial))
         return _with({}, factor, ln) if ln else {}
@@ -126,26 +195,26 @@ class Paths:
 
     def _settle(self, j: int) -> None:
         """All consumers of node j have been passed: its sums become means."""
-        m = self.am[j]
+        m = self.mass_m[j]
         if self._mixed[j]:
             # Σ p (H - ln p) with p = share / m, kept as Σ share · (H - ln share)
             self.entropy[j] = self.entropy[j] / m + log(m)
             self.budget[j] = {kind: x / m for kind, x in self.budget[j].items()}
             if self.entropy[j] < 1e-13:
                 self.entropy[j] = 0.0  # one path, but for rounding
-        size = abs(self.gm[j])
+        size = abs(self.wide_m[j])
         if not (SMALL < m < LARGE and (size > SMALL or not size)):
             self._rescale(j)
-        up = self.up[j]
+        choke_point = self.choke_point[j]
         depth, skip = self._depth, self._skip
-        depth[j] = depth[up] + 1
-        over = skip[up]  # one far ancestor of each, so that any is found in log n (Myers 1983)
-        even = depth[up] - depth[over] == depth[over] - depth[skip[over]]
-        skip[j] = skip[over] if even else up
+        depth[j] = depth[choke_point] + 1
+        over = skip[choke_point]  # a far ancestor of each finds any in log n (Myers 1983)
+        even = depth[choke_point] - depth[over] == depth[over] - depth[skip[over]]
+        skip[j] = skip[over] if even else choke_point
 
     def _rescale(self, j: int) -> None:
         """Bring the mantissas back to between 1/2 and 1."""
-        for mantissas, exponents in ((self.gm, self.ge), (self.am, self.ae)):
+        for mantissas, exponents in ((self.wide_m, self.wide_e), (self.mass_m, self.mass_e)):
             if mantissas[j] and math.isfinite(mantissas[j]):
                 mantissas[j], shift = math.frexp(mantissas[j])
                 exponents[j] += shift
@@ -155,82 +224,84 @@ class Paths:
         inputs = node.inputs
         if not inputs:
             return
-        index, heads, tails, partials, via = (
-            self.index, self.heads, self.tails, self.partials, self.via
+        index, heads, tails, partials = self.index, self.heads, self.tails, self.partials
+        choke_point, strongest_edge = self.choke_point, self.strongest_edge
+        gates, roundings, strength = self.gates, self.roundings, self._strength
+        g, wide_m, wide_e, mass_m, mass_e = (
+            self.g, self.wide_m, self.wide_e, self.mass_m, self.mass_e
         )  # fmt: skip
-        up, gates, rounds, strength = self.up, self.gates, self.rounds, self._strength
-        g, gm, ge, am, ae = self.g, self.gm, self.ge, self.am, self.ae
-        adjoint, m_adjoint, e_adjoint, mass, m_exponent = g[j], gm[j], ge[j], am[j], ae[j]
-        above = (j, up[j], up[up[j]]) if j else (0,)
-        so_far, open_gates, rounded = strength[j], gates[j], rounds[j] + 1
+        adjoint, adjoint_m, adjoint_e = g[j], wide_m[j], wide_e[j]
+        mass, exponent = mass_m[j], mass_e[j]
+        above = (j, choke_point[j], choke_point[choke_point[j]]) if j else (0,)
+        so_far, open_gates, rounded = strength[j], gates[j], roundings[j] + 1
         for u, d, factor in zip(inputs, node.partials, self._factors(node, len(inputs))):
             i, e = index[u], len(tails)
             tails.append(i)
             heads.append(j)
             partials.append(d)
             g[i] += d * adjoint
-            part = d * m_adjoint
+            part = d * adjoint_m
             closed = open_gates if d else open_gates + 1
-            first = up[i] < 0  # the first edge out of u, and often the only one
+            first = choke_point[i] < 0  # the first edge out of u, and often the only one
             if first:
-                up[i] = j
-                via[i] = e
-                rounds[i] = rounded
+                choke_point[i] = j
+                strongest_edge[i] = e
+                roundings[i] = rounded
                 gates[i] = closed
-                gm[i], ge[i] = part, e_adjoint
+                wide_m[i], wide_e[i] = part, adjoint_e
                 if not SMALL < abs(part) < LARGE:
-                    gm[i], ge[i] = times(d, m_adjoint, e_adjoint)
+                    wide_m[i], wide_e[i] = times(d, adjoint_m, adjoint_e)
             else:
-                if up[i] not in above:  # which all paths of both go through
-                    up[i] = self._common(up[i], j)
-                rounds[i] = rounded if rounded > rounds[i] else rounds[i] + 1
+                if choke_point[i] not in above:  # which all paths of both go through
+                    choke_point[i] = self._common(choke_point[i], j)
+                roundings[i] = rounded if rounded > roundings[i] else roundings[i] + 1
                 if closed < gates[i]:
                     gates[i] = closed
                     if strength[i] == -inf:
-                        via[i] = e
-                if e_adjoint == ge[i] and SMALL < abs(part) < LARGE:
-                    gm[i] += part
-                elif d and m_adjoint:
-                    gm[i], ge[i] = plus(self.wide(i), times(d, m_adjoint, e_adjoint))
+                        strongest_edge[i] = e
+                if adjoint_e == wide_e[i] and SMALL < abs(part) < LARGE:
+                    wide_m[i] += part
+                elif d and adjoint_m:
+                    wide_m[i], wide_e[i] = plus(self.wide(i), times(d, adjoint_m, adjoint_e))
             if not (d and mass):
                 continue
             size = abs(d)
             ln = log(size) if size != 1.0 else 0.0
             if so_far + ln > strength[i]:
                 strength[i] = so_far + ln
-                via[i] = e
-            if am[i]:
+                strongest_edge[i] = e
+            if mass_m[i]:
                 self._mix(i, j, size, factor, ln)
                 continue
-            share = am[i] = size * mass
-            ae[i] = m_exponent
+            share = mass_m[i] = size * mass
+            mass_e[i] = exponent
             if not SMALL < share < LARGE:
-                am[i], ae[i] = times(size, mass, m_exponent)
+                mass_m[i], mass_e[i] = times(size, mass, exponent)
             self.entropy[i] = self.entropy[j]
             self.budget[i] = _with(self.budget[j], factor, ln) if ln else self.budget[j]
 
     def _mix(self, i: int, j: int, size: float, factor: Factor, ln: float) -> None:
         """Add the paths through one more edge, of this size, to the mass, entropy and budget."""
-        m, e, mass = size * self.am[j], self.ae[j], self.am[i]
+        m, e, mass = size * self.mass_m[j], self.mass_e[j], self.mass_m[i]
         if not SMALL < m < LARGE:
-            m, e = times(size, self.am[j], e)
+            m, e = times(size, self.mass_m[j], e)
         budget = self.budget[i]
         if not self._mixed[i]:
             self._mixed[i] = 1
             self.entropy[i] = mass * (self.entropy[i] - log(mass))
             self.budget[i] = budget = {kind: mass * x for kind, x in budget.items()}
-        if e > self.ae[i]:
-            higher = e - self.ae[i]
+        if e > self.mass_e[i]:
+            higher = e - self.mass_e[i]
             shrink = math.ldexp(1.0, -higher)
             self.entropy[i] = shrink * (self.entropy[i] + higher * LN2 * mass)
             self.budget[i] = budget = {kind: shrink * x for kind, x in budget.items()}
-            self.am[i] *= shrink
-            self.ae[i] = e
-        elif e < self.ae[i]:
-            m = math.ldexp(m, e - self.ae[i])
+            self.mass_m[i] *= shrink
+            self.mass_e[i] = e
+        elif e < self.mass_e[i]:
+            m = math.ldexp(m, e - self.mass_e[i])
             if not m:
                 return  # beside the others it is nothing
-        self.am[i] += m
+        self.mass_m[i] += m
         self.entropy[i] += m * (self.entropy[j] - log(m))
         for kind, x in self.budget[j].items():
             budget[kind] = budget.get(kind, 0.0) + m * x
@@ -240,20 +311,20 @@ class Paths:
 
     def _common(self, a: int, b: int) -> int:
         """The nearest node that every path from either goes through."""
-        up, depth, skip = self.up, self._depth, self._skip
+        choke_point, depth, skip = self.choke_point, self._depth, self._skip
         low, high = depth[a], depth[b]
         while low > high:
             over = skip[a]
-            a = over if depth[over] >= high else up[a]
+            a = over if depth[over] >= high else choke_point[a]
             low = depth[a]
         while high > low:
             over = skip[b]
-            b = over if depth[over] >= low else up[b]
+            b = over if depth[over] >= low else choke_point[b]
             high = depth[b]
         while a != b:
-            if up[a] == up[b]:
-                return up[a]
-            a, b = (skip[a], skip[b]) if skip[a] != skip[b] else (up[a], up[b])
+            if choke_point[a] == choke_point[b]:
+                return choke_point[a]
+            a, b = (skip[a], skip[b]) if skip[a] != skip[b] else (choke_point[a], choke_point[b])
         return a
 
     # --- kinds of factor ------------------------------------------------------------------------
@@ -290,7 +361,7 @@ class Paths:
         return [factor for x, factor in zip(flat, factors) if isinstance(x, Value)]
 
     def what(self, factor: Any) -> str:
-        """What the other operand of a product is."""
+        """The kind of the other operand of a product."""
         if not isinstance(factor, Value):
             return "constants"
         if factor.rule is not None:

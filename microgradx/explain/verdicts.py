@@ -1,29 +1,34 @@
-"""The verdict on one gradient: the first in the table that holds, with the place and the causes.
+"""The table of verdicts on a gradient: nine rows, of which the first that holds is the verdict.
 
-Every function of TABLE looks at a `Case` and returns a `Finding`, or None if it does not hold.
+A row asks one question of a `Case` and is answered with `Evidence`, or None if it does not hold.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from functools import cached_property
+from collections.abc import Callable
 from math import isfinite
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-from microgradx._base.text import made_at, name_of
-from microgradx.engine import Edge, Value
-from microgradx.explain.causes import carried, cause_of_zero, origins, provenance
-from microgradx.explain.extended import Wide, show, times
-from microgradx.explain.nodeflow import NodeFlow
-from microgradx.explain.paths import Paths
-from microgradx.explain.reference import Reference, reference
-from microgradx.explain.tangents import EXACT, Forward
+from microgradx._base.text import count, made_at, name_of
+from microgradx.engine import Edge, Value, cut_off, with_cut_off
+from microgradx.explain.case import Case
+from microgradx.explain.causes import (
+    MANY,
+    between_samples,
+    cause_of_zero,
+    grouped,
+    labels,
+    opposition,
+    origins,
+    provenance,
+    ranked,
+)
+from microgradx.explain.extended import show
+from microgradx.explain.tangents import EXACT
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
-MANY = 100  # places, or kinds of places, up to which each is explained
 NAMED = 0.3  # decades from which a kind of factor is named as a cause
 
 SMALL_BECAUSE = {
@@ -34,105 +39,135 @@ SMALL_BECAUSE = {
 LARGE_BECAUSE = {"weights": "weight product", "loss": "loss scale"}
 
 
-T = TypeVar("T")
+class Evidence(NamedTuple):
+    """The facts that speak for a verdict, as in `Explanation`."""
+
+    causes: list[str] = []
+    where: list[Edge] = []
+    culprits: list[Edge] = []
+    because: list[str] = []
+    exact: Fraction | None = None
 
 
-class Limits(NamedTuple):
-    """From where on a gradient is small, large or cancelled.
+class Verdict:
+    """A row of the table; a mistake in it is an error here.
 
-    reference: the decades to compare with; None: those of the output layer
-    small, large: how many decades below and above it
-    cancels:   the κ
-    """
-
-    reference: float | None = None
-    small: float = 3.0
-    large: float = 2.0
-    cancels: float = 1000.0
-
-
-class Finding:
-    """A verdict and what speaks for it.
-
-    repairable: the numbers of the edges to try a factor of 1 on, None for all that lead on
+    name:    the verdict, in a word or two
+    meaning: in a sentence
+    holds:   the question: a case -> the evidence for this verdict, None if it does not hold
+    begins:  the start of the sentence that names the edges in `where`; "" if none does
+    repairs: "up" or "down", the way in which a repair must move the gradient; "" if none helps
     """
 
     def __init__(
         self,
-        verdict: str,
-        causes: list[str] | None = None,
-        where: list[Edge] | None = None,
-        culprits: list[Edge] | None = None,
-        because: list[str] | None = None,
-        exact: Fraction | None = None,
-        repairable: list[int] | None = None,
+        name: str,
+        meaning: str,
+        holds: Callable[[Case], Evidence | None],
+        *,
+        begins: str = "",
+        repairs: str = "",
     ) -> None:
-        self.verdict = verdict
-        self.causes = causes or []
-        self.where = where or []
-        self.culprits = culprits or []
-        self.because = because or []
-        self.exact = exact
-        self.repairable = repairable
+        for what, text in (("name", name), ("meaning", meaning)):
+            if not (isinstance(text, str) and text):
+                raise TypeError(f"the {what} of the verdict {name!r} is a text, got {text!r}")
+        if not callable(holds):
+            raise TypeError(f"the verdict {name!r} needs a function of a case, got {holds!r}")
+        if not isinstance(begins, str):
+            raise TypeError(f"begins is a text, or empty, in {name!r}, got {begins!r}")
+        if repairs not in ("", "up", "down"):
+            raise ValueError(f"repairs is 'up', 'down' or '' in {name!r}, got {repairs!r}")
+        self.name, self.meaning, self.holds = name, meaning, holds
+        self.begins, self.repairs = begins, repairs
 
 
-class Case:
-    """A node of a graph, its row in the table, and what leads on from it once that is asked."""
-
-    def __init__(self, paths: Paths, limits: Limits, node: Value, row: NodeFlow) -> None:
-        self.paths = paths
-        self.limits = limits
-        self.node = node
-        self.row = row
-        self.index = paths.index[node]
-
-    @cached_property
-    def forward(self) -> Forward:
-        """The sums from the node towards the output."""
-        return Forward(self.paths, self.node)
-
-    @cached_property
-    def reference(self) -> Reference:
-        """What to compare the gradient with."""
-        if self.limits.reference is not None:
-            return Reference(self.limits.reference)
-        return reference(self.paths, self.index, lambda: self.forward)
+def table(*rows: Verdict) -> dict[str, Verdict]:
+    """The rows by name, in the order in which they are asked; a name that is taken is an error."""
+    by_name: dict[str, Verdict] = {}
+    for row in rows:
+        if row.name in by_name:
+            raise ValueError(f"there is a verdict {row.name!r} already; give it another name")
+        by_name[row.name] = row
+    return by_name
 
 
-def verdict_on(case: Case) -> Finding:
-    """The first verdict that holds."""
-    found = (verdict(case) for verdict in TABLE)
-    return next(finding for finding in found if finding)
+def judge(case: Case) -> tuple[Verdict, Evidence]:
+    """The first verdict that holds, with its evidence."""
+    answers = ((row, row.holds(case)) for row in TABLE.values())
+    return next((row, evidence) for row, evidence in answers if evidence is not None)
 
 
-def _not_finite(case: Case) -> Finding | None:
-    row, paths = case.row, case.paths
-    if isfinite(row.g) and isfinite(row.wide.mantissa) and isfinite(paths.nodes[0].data):
+# --- the questions, in the order of the table ----------------------------------------------------
+
+
+def _not_finite(case: Case) -> Evidence | None:
+    if case.flow is None or case.finite:
         return None
+    flow, paths = case.flow, case.paths
     leads = {case.node}
     leads.update(x for x in reversed(paths.nodes) if not leads.isdisjoint(x.inputs))
-    found = origins(paths.nodes, paths.g, leads)
-    origins_by = [((_labels(x.edges[0]) if x.edges else None, x.cause), x) for x in found]
-    because = _told(origins_by, lambda origin: [origin.sentence])
-    if not isfinite(row.g) and isfinite(row.wide.mantissa):
-        because.insert(0, f"As a float it is {row.g}; the product itself is {show(row.wide)}")
-    return Finding(
-        "not finite",
-        causes=_ranked([origin.cause for origin in found]),
-        where=list(dict.fromkeys(e for origin in found for e in origin.edges)),
+    places = origins(paths.nodes, paths.g, leads)
+    keyed = [((labels(x.edges[0]) if x.edges else None, x.cause), x) for x in places]
+    because = grouped(keyed, lambda origin: [origin.sentence])
+    if not isfinite(flow.g) and isfinite(flow.wide.mantissa):
+        because.insert(0, f"As a float it is {flow.g}; the product itself is {show(flow.wide)}")
+    return Evidence(
+        causes=ranked([origin.cause for origin in places]),
+        where=list(dict.fromkeys(e for origin in places for e in origin.edges)),
         because=because,
-        repairable=[],
     )
 
 
-def _stopped(case: Case) -> Finding | None:
+def _disconnected(case: Case) -> Evidence | None:
+    if case.flow is not None or case.node in set(with_cut_off(case.output)):
+        return None
+    node, output, nodes = case.node, case.output, case.paths.nodes
+    leaves = [x for x in nodes if not x.rule]
+    names = [x.label for x in leaves if x.label][:3]
+    among = f", {', '.join(names)} among them" if names else ""
+    number = count(len(leaves), "leaf", "leaves") if leaves else "no leaf"
+    source = f"It was computed from {number}{among}"
+    remedy = "To connect the two, compute with this Value itself, not with its .data"
+    if node.label and any(x.label == node.label for x in nodes):
+        remedy = f"Another Value is labelled {node.label}, which may be the one to ask about"
+    because = [
+        f"{name_of(output)} was not computed from it",
+        source if output.rule else "It is a leaf: it was computed from nothing",
+        remedy,
+    ]
+    return Evidence(because=because)
+
+
+def _detached(case: Case) -> Evidence | None:
+    if case.flow is not None:
+        return None
+    readers: dict[Value, list[Value]] = {}
+    for x in with_cut_off(case.output):
+        for source in dict.fromkeys((*x.inputs, *cut_off(x))):
+            readers.setdefault(source, []).append(x)
+    leads = {case.node: None}
+    for source in (queue := [case.node]):  # which grows meanwhile
+        fresh = [x for x in readers.get(source, []) if x not in leads]
+        leads.update(dict.fromkeys(fresh))
+        queue += fresh
+    because = ["Every path to the output runs through a detach()"]
+    because += [
+        f"It is cut off between {name_of(source)} and {name_of(x)}{made_at(x)}"
+        for x in leads
+        for source in cut_off(x)
+        if source in leads
+    ]
+    because.append("To let the gradient through, use the Value itself where its detach() is used")
+    return Evidence(because=because)
+
+
+def _stopped(case: Case) -> Evidence | None:
     """A = 0: the cut is where the first zero of every path lies."""
-    if case.row.mass.mantissa:
+    if case.reached.mass.mantissa:
         return None
     paths = case.paths
-    cut = [e for e in case.forward.edges if paths.partials[e] == 0]
-    where = [paths.edge(e) for e in cut]
-    culprits = [e for e in where if paths.mass(paths.index[e.node]).mantissa]
+    cut = case.tangents.cut()
+    culprits = [e for e in cut if paths.mass(paths.index[e.node]).mantissa]
     blamed, because = culprits, []
     if not blamed:
         gates = [e for e in paths.strongest(case.node) if not paths.partials[e]]
@@ -141,58 +176,35 @@ def _stopped(case: Case) -> Finding | None:
             f"{len(gates)} gates stand in series on the path with the fewest: opening one of them "
             "is not enough"
         ]
-    why = {edge: cause_of_zero(edge, paths) for edge in dict.fromkeys(where + blamed)}
-    alone, every = _ranked([why[edge] for edge in culprits]), _ranked([why[e] for e in where])
+    why = {edge: cause_of_zero(edge, paths) for edge in dict.fromkeys(cut + blamed)}
+    alone, every = ranked([why[edge] for edge in culprits]), ranked([why[e] for e in cut])
     causes = list(dict.fromkeys(alone + every))
-    keyed = [((_labels(edge), why[edge]), edge) for edge in blamed]
-    because += _told(keyed, lambda edge: provenance(edge, paths))
+    keyed = [((labels(edge), why[edge]), edge) for edge in blamed]
+    because += grouped(keyed, lambda edge: provenance(edge, paths))
     if "flat loss" in causes:
         because.append("A flat loss is benign: what lies behind it has nothing left to learn there")
-    if "local underflow" in causes:
-        size = carried(paths, case.node)
-        if size and size.mantissa:
-            because.append(f"With the logarithms of such slopes carried along it is {show(size)}")
-    return Finding("stopped", causes, where, culprits, because, repairable=cut)
+    return Evidence(causes, cut, culprits, because)
 
 
-def _labels(edge: Edge) -> object:
-    """What the edges of one kind in several samples have in common; else the edge itself."""
-    labels = (edge.input.label, edge.node.label)
-    return labels if all(labels) else edge
-
-
-def _told(keyed: Iterable[tuple[object, T]], say: Callable[[T], list[str]]) -> list[str]:
-    """What there is to say of the first of each key, and how many more there are of it."""
-    groups: dict[object, list[T]] = {}
-    for key, item in keyed:
-        groups.setdefault(key, []).append(item)
-    steps: dict[str, None] = {}
-    for first, *others in list(groups.values())[:MANY]:
-        *before, last = say(first)
-        more = f", and {len(others)} more like it" if others else ""
-        steps.update(dict.fromkeys([*before, last + more]))
-    return list(steps)
-
-
-def _underflowed(case: Case) -> Finding | None:
-    row = case.row
-    if row.g != 0 or not row.wide.mantissa:
+def _underflowed(case: Case) -> Evidence | None:
+    flow = case.reached
+    if flow.g != 0 or not flow.wide.mantissa:
         return None
-    said = [f"As a float it is 0; it is really {show(row.wide)}"]
-    return _blame("underflowed", case, said, shrinking=True)
+    because = [f"As a float it is 0; it is really {show(flow.wide)}"]
+    return _blame(case, because, SMALL_BECAUSE, -1.0)
 
 
-def _cancelled(case: Case) -> Finding | None:
-    row, paths = case.row, case.paths
-    rounded = row.kappa * paths.rounds[paths.index[case.node]] * 2.0**-53 >= 1  # |g| ≤ γA
-    if row.wide.mantissa and row.kappa < case.limits.cancels and not rounded:
+def _cancelled(case: Case) -> Evidence | None:
+    flow, paths = case.reached, case.paths
+    roundings = paths.roundings[paths.index[case.node]]
+    rounded = flow.kappa * roundings * 2.0**-53 >= 1  # |g| ≤ γA
+    if flow.wide.mantissa and flow.kappa < case.limits.cancels and not rounded:
         return None
-    forward = case.forward
-    numbers, share = forward.opposed()
-    where = [paths.edge(e) for e in numbers]
-    between = _between_samples(where, paths)
+    tangents = case.tangents
+    where, share = tangents.opposed()
+    between = between_samples(where, paths)
     because = [
-        f"The paths weigh {show(row.mass)} together and cancel to {show(row.wide)}"
+        f"The paths weigh {show(flow.mass)} together and cancel to {show(flow.wide)}"
         + (", which is within rounding of 0" if rounded else "")
     ]
     if share < 0.9:
@@ -200,75 +212,104 @@ def _cancelled(case: Case) -> Finding | None:
         because.append(f"Of what cancels, {share:.0%} does so at {most}, more than anywhere else")
     if between:
         because.append("The samples pull against each other, as they do at an optimum")
-    because.append(_opposition(where, paths))
-    exact = forward.exact() if rounded and len(forward.edges) <= EXACT else None
+    because.append(opposition(where, paths))
+    exact = tangents.exact() if rounded and len(tangents.edges) <= EXACT else None
     if exact is not None:
         size = "0" if not exact else f"{float(exact):.3g}"
         because.append(f"Without any rounding they add up to {size}")
     causes = ["opposing samples" if between else "opposing paths"]
     if paths.loss and all(edge.node in paths.loss for edge in where):
         causes.append("loss near its optimum")
-    if row.budget and row.mass.decades - case.reference.decades < -case.limits.small:
-        small = _named(case, SMALL_BECAUSE, -1.0)
+    if flow.budget and flow.mass.decades - case.reference.decades < -case.limits.small:
+        small = _named(_budget(case), SMALL_BECAUSE, -1.0)
         causes += [cause for cause in small if cause != "cancellation"]
-    return Finding("cancelled", causes, where, because=because, exact=exact)
+    return Evidence(causes, where, because=because, exact=exact)
 
 
-def _opposition(edges: list[Edge], paths: Paths) -> str:
-    """What the branches bring, those of one kind and sign in several samples together."""
-    groups: dict[object, list[tuple[Edge, Wide]]] = {}
-    for edge in edges:
-        brings = times(edge.partial, *paths.wide(paths.index[edge.node]))
-        groups.setdefault((_labels(edge), brings.mantissa > 0), []).append((edge, brings))
-    parts = []
-    for (edge, brings), *others in groups.values():
-        more = f" and {len(others)} more so" if others else ""
-        parts.append(f"{name_of(edge.node)}{made_at(edge.node)} brings {show(brings)}{more}")
-    more = f", and {len(parts) - 4} others" if len(parts) > 4 else ""
-    return f"Opposing each other: {', '.join(parts[:4])}{more}"
+def _small(case: Case) -> Evidence | None:
+    if case.beyond >= -case.limits.small:
+        return None
+    return _blame(case, [_compared(case)], SMALL_BECAUSE, -1.0)
 
 
-def _between_samples(edges: list[Edge], paths: Paths) -> bool:
-    """Whether opposing branches are those of samples: alike, and meeting in one sum of them all."""
-    meeting = paths.nodes[max(paths.up[paths.index[edges[0].input]], 0)]
-    labels = [edge.node.label for edge in edges]
-    alike = len(set(labels)) < len(labels) if all(labels) else not any(labels)
-    rule = meeting.rule
-    return alike and rule is not None and bool(rule.lists) and rule.kind == "linear"
+def _large(case: Case) -> Evidence | None:
+    if case.beyond <= case.limits.large:
+        return None
+    return _blame(case, [_compared(case)], LARGE_BECAUSE, 1.0)
 
 
-def _sized(case: Case) -> Finding:
-    """Small or large beside the reference, and named by what made it so; else healthy."""
-    limits, budget = case.limits, case.row.budget
-    beside = case.row.decades - case.reference.decades
-    way = "below" if beside < 0 else "above"
-    said = [f"It is {abs(beside):.1f} decades {way} {case.reference}"]
-    if case.node is case.paths.nodes[0]:
-        return Finding("healthy", because=said)
-    if not -limits.small <= beside <= limits.large:
-        return _blame("small" if beside < 0 else "large", case, said, shrinking=beside < 0)
+def _healthy(case: Case) -> Evidence | None:
+    limits, budget, because = case.limits, case.reached.budget, [_compared(case)]
     loss = budget.get("loss", 0.0)
+    if case.node is case.output:
+        return Evidence(because=because)
     if loss + budget.get("fan-out", 0.0) < -limits.small:
-        said.append(f"The loss is near its optimum: it alone brings {loss:+.1f} decades")
+        because.append(f"The loss is near its optimum: it alone brings {loss:+.1f} decades")
     if loss > limits.large:
-        said.append(f"The loss is on a large scale: it alone brings {loss:+.1f} decades")
-    return Finding("healthy", because=said)
+        because.append(f"The loss is on a large scale: it alone brings {loss:+.1f} decades")
+    return Evidence(because=because)
 
 
-def _named(case: Case, names: dict[str, str], sign: float) -> list[str]:
+TABLE = table(
+    Verdict(
+        "not finite",
+        "Something on the way to it is inf or nan, and spoils all that it is part of",
+        _not_finite,
+        begins="It begins at",
+    ),
+    Verdict("disconnected", "Changing it can't change the output", _disconnected),
+    Verdict(
+        "detached", "Changing it changes the output, but no gradient is let through", _detached
+    ),
+    Verdict(
+        "stopped",
+        "Every path to the output holds a factor 0, so nothing gets through",
+        _stopped,
+        begins="It stops at",
+        repairs="up",
+    ),
+    Verdict(
+        "underflowed",
+        "No factor is 0, but their product is too small for a float",
+        _underflowed,
+        repairs="up",
+    ),
+    Verdict(
+        "cancelled",
+        "Gradient arrives along several paths, and their contributions cancel",
+        _cancelled,
+    ),
+    Verdict(
+        "small", "It gets through, but the product of its factors is small", _small, repairs="up"
+    ),
+    Verdict("large", "Its factors, or its many paths, multiply up", _large, repairs="down"),
+    Verdict("healthy", "It is neither stopped nor spoilt, nor unusually small or large", _healthy),
+)
+
+
+# --- the words of the evidence -------------------------------------------------------------------
+
+
+def _compared(case: Case) -> str:
+    beyond = case.reached.decades - case.reference.decades
+    way = "below" if beyond < 0 else "above"
+    return f"It is {abs(beyond):.1f} decades {way} {case.reference}"
+
+
+def _named(budget: dict[str, float], names: dict[str, str], sign: float) -> list[str]:
     """The kinds of factor that made it so, largest first."""
-    terms = sorted(_beside(case).items(), key=lambda term: -sign * term[1])
-    named = [kind for kind, x in terms if sign * x > NAMED] or [kind for kind, _ in terms[:1]]
-    return [names.get(kind, kind) for kind in named]
+    terms = sorted(budget.items(), key=lambda term: -sign * term[1])
+    kinds = [kind for kind, x in terms if sign * x > NAMED] or [kind for kind, _ in terms[:1]]
+    return [names.get(kind, kind) for kind in kinds]
 
 
-def _beside(case: Case) -> dict[str, float]:
-    """The budget without what the reference has from the loss too.
+def _budget(case: Case) -> dict[str, float]:
+    """The budget without the share that the reference has from the loss too.
 
-    The 1/n of a mean is made up for by its n paths, which are fan-out: that is taken off a small
-    loss term first.
+    A mean's factor 1/n is balanced by its n paths, counted as fan-out, so that these two are
+    cancelled first.
     """
-    budget = dict(case.row.budget)
+    budget = dict(case.reached.budget)
     if "loss" in budget:
         budget["loss"] -= case.reference.loss
         if budget["loss"] < 0:
@@ -276,32 +317,15 @@ def _beside(case: Case) -> dict[str, float]:
     return budget
 
 
-def _blame(verdict: str, case: Case, because: list[str], shrinking: bool) -> Finding:
-    """Name the kinds of factor, and the edges, that made the gradient small or large."""
-    sign, paths, budget = (-1.0 if shrinking else 1.0), case.paths, _beside(case)
-    causes = _named(case, SMALL_BECAUSE if shrinking else LARGE_BECAUSE, sign)
-    found = case.forward.credits()
-    credits = [(abs(credit), e) for credit, e in found if (credit < 0) == shrinking]
-    if paths.loss and sign * budget.get("loss", 0.0) < NAMED:  # the reference has as much of it
-        before = set(paths.before_the_loss(e for _, e in credits))
-        credits = [(credit, e) for credit, e in credits if e in before]
-    total = math.fsum([credit for credit, _ in credits])
+def _blame(case: Case, because: list[str], names: dict[str, str], sign: float) -> Evidence:
+    """Name the kinds of factor, and the edges, that made the gradient small (-1) or large (1)."""
+    budget = _budget(case)
     most = max(budget, key=lambda kind: sign * budget[kind], default="")
-    culprits = []
+    culprits: list[Edge] = []
     if most not in ("fan-out", "cancellation"):  # which are no edge's doing
-        halves = sorted((x for x in credits if x[0] >= total / 2), reverse=True)
-        culprits = [paths.edge(e) for _, e in halves]
-        effective = total**2 / math.fsum([x * x for x, _ in credits]) if credits else 0.0
+        # of the loss the reference has as much
+        skip_loss = bool(case.paths.loss) and sign * budget.get("loss", 0.0) < NAMED
+        culprits, effective = case.tangents.culprits(sign, skip_loss)
         if not culprits and effective >= 3:
             because.append(f"No single factor is to blame: it is shared by about {effective:.0f}")
-    return Finding(verdict, causes, culprits=culprits, because=because)
-
-
-TABLE: list[Callable[[Case], Finding | None]] = [
-    _not_finite, _stopped, _underflowed, _cancelled, _sized,
-]  # fmt: skip
-
-
-def _ranked(causes: list[str]) -> list[str]:
-    """Each cause once, the most frequent first."""
-    return sorted(dict.fromkeys(causes), key=lambda cause: -causes.count(cause))
+    return Evidence(_named(budget, names, sign), culprits=culprits, because=because)

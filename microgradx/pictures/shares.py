@@ -28,26 +28,26 @@ class Shares:
     def __init__(self, explanation: Explanation) -> None:
         self.explanation = explanation
         self.paths = explanation.paths
-        self.forward = explanation.forward
-        numbers = self.forward.edges if self.forward else []
+        self.tangents = explanation.tangents if explanation.flow else None
+        numbers = self.tangents.edges if self.tangents else []
         self.between = {self.paths.edge(e): e for e in numbers}
         self.path = {edge for edge, _ in explanation.path}
         self.culprits = set(explanation.culprits)
 
     def share(self, edge: Edge) -> float:
         """φ, from 0 to 1: how much of all paths goes along this edge."""
-        if self.forward is None or edge not in self.between or not self.forward.mass.mantissa:
+        if self.tangents is None or edge not in self.between or not self.tangents.mass.mantissa:
             return 0.0
-        return self.forward.share(self.between[edge])
+        return self.tangents.share(self.between[edge])
 
     def opposes(self, edge: Edge) -> bool:
         """Whether what comes through this edge has the other sign than the gradient."""
-        if self.forward is None or edge not in self.between or not edge.partial:
+        if self.tangents is None or edge not in self.between or not edge.partial:
             return False
         end = self.paths.wide(self.paths.index[edge.node])
-        to = self.forward.to(self.paths.index[edge.input])
+        to = self.tangents.to(self.paths.index[edge.input])
         through = times(edge.partial, *product(to, end)).mantissa
-        return through < 0 < self.forward.g.mantissa or self.forward.g.mantissa < 0 < through
+        return through < 0 < self.tangents.g.mantissa or self.tangents.g.mantissa < 0 < through
 
     def line(self, edges: Iterable[Edge]) -> dict[str, str]:
         """The DOT attributes of a line that stands for these edges."""

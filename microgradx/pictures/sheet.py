@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 from microgradx._base.arguments import flat
 from microgradx._base.text import Place, clip, common_place, count, place, short
 from microgradx.engine import Value
-from microgradx.explain.explanation import Explanation
-from microgradx.explain.flow import why
+from microgradx.explain.explanation import Explanation, why
 from microgradx.pictures.diagram import Arrow, Box, Diagram
 from microgradx.pictures.markup import WIDTH, bold, escape, font, row, swatch
 from microgradx.pictures.render import Picture
@@ -83,14 +82,6 @@ def draw(
     diagram = Diagram(output, without, fold_above, paths, cut)
     sheet = Sheet(diagram, label or own_label, note, shares)
     return Picture(sheet.source(title, direction), sheet.summary(), renderer)
-
-
-def _explained(explanation: Explanation) -> Picture:
-    """What a notebook shows beside the words of an explanation."""
-    return draw(explanation.output, explain=explanation)
-
-
-Explanation.picture = _explained
 
 
 def draw_dot(output: Value, format: str = "svg", rankdir: str = "LR") -> Picture:

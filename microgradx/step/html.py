@@ -22,9 +22,8 @@ from microgradx._base.arguments import flat
 from microgradx._base.files import write_whole
 from microgradx._base.text import count, made_at, name_of, short
 from microgradx.engine import Edge, Value
-from microgradx.explain.explanation import Explanation
+from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import times
-from microgradx.explain.flow import Flow
 from microgradx.pictures.diagram import Arrow, Box, Diagram
 from microgradx.pictures.markup import bold, escape, font, row
 from microgradx.pictures.render import render
@@ -260,8 +259,7 @@ class _Story:
         if node.rule:
             facts["made"] = self.made(node)
             facts["sign"] = node.rule.label if node.rule.operator else ""
-        explanation = Explanation(self.flow.paths, self.flow.limits, node, compare=False)
-        facts["why"] = "\n".join(explanation.sentences)
+        facts["why"] = "\n".join(self.flow.why(node).sentences)
         if node not in self.flow:
             return {**facts, "apart": True}
         grad = self.timeline.grads[node]

@@ -12,9 +12,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from microgradx.engine import Edge, Value
-from microgradx.explain.explanation import Explanation
-from microgradx.explain.extended import Wide, times
-from microgradx.explain.flow import Flow
+from microgradx.explain.explanation import Flow
+from microgradx.explain.extended import Extended, times
 from microgradx.explain.paths import Paths
 from microgradx.step.moments import Moment, Timeline
 from microgradx.step.words import called, clean
@@ -52,10 +51,10 @@ def tree(output: Value) -> list[Line]:
     return lines
 
 
-def path_products(paths: Paths) -> list[Wide]:
+def path_products(paths: Paths) -> list[Extended]:
     """For each node, in order, the product of the local derivatives on its strongest path."""
-    found = [Wide(1.0, 0)]
-    for e in paths.via[1:]:
+    found = [Extended(1.0, 0)]
+    for e in paths.strongest_edge[1:]:
         found.append(times(paths.partials[e], *found[paths.heads[e]]))
     return found
 
@@ -165,8 +164,7 @@ class Stepper:
         found = self._named(label) if label else [self.now]
         if found:
             node = subject(self.moments[found[0]])
-            explanation = Explanation(self.flow.paths, self.flow.limits, node, compare=False)
-            self.said = "\n".join(explanation.sentences)
+            self.said = "\n".join(self.flow.why(node).sentences)
 
     def turn(self, _: str = "") -> None:
         """to where the backward sweep starts"""
@@ -210,16 +208,16 @@ class Stepper:
         return Flow(self.output)
 
     @cached_property
-    def products(self) -> list[Wide]:
+    def products(self) -> list[Extended]:
         """For each node, in order, the product of the local derivatives on its strongest path."""
         return path_products(self.flow.paths)
 
-    def path_through(self, edge: Edge) -> tuple[list[Edge], Wide]:
+    def path_through(self, edge: Edge) -> tuple[list[Edge], Extended]:
         """The strongest path from the output through `edge`: its last five edges, its product."""
         paths = self.flow.paths
         found, i = [edge], paths.index[edge.node]
         value = times(edge.partial, *self.products[i])
-        while paths.via[i] >= 0 and len(found) < 5:
-            found.append(paths.edge(paths.via[i]))
-            i = paths.heads[paths.via[i]]
+        while paths.strongest_edge[i] >= 0 and len(found) < 5:
+            found.append(paths.edge(paths.strongest_edge[i]))
+            i = paths.heads[paths.strongest_edge[i]]
         return found[::-1], value

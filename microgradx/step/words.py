@@ -13,7 +13,7 @@ from unicodedata import east_asian_width
 from microgradx._base.arguments import flat
 from microgradx._base.text import count, name_of, short
 from microgradx.engine import Edge, Value, data_of, operand_of
-from microgradx.explain.extended import Wide, show
+from microgradx.explain.extended import Extended, show
 from microgradx.explain.paths import partner
 from microgradx.rules import Rule
 from microgradx.step.moments import Moment, Timeline
@@ -71,7 +71,7 @@ def digits(x: float) -> str:
     return short(x + 0.0)
 
 
-def reach(x: Wide) -> str:
+def reach(x: Extended) -> str:
     """A product in three digits, also where a float would be 0 or inf."""
     lost = bool(float(x)) != bool(x.mantissa) or isfinite(float(x)) != isfinite(x.mantissa)
     return show(x) if lost else digits(float(x))

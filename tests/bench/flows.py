@@ -10,7 +10,7 @@ from statistics import median
 
 from microgradx import Flow, nn, why
 from microgradx.engine import Value
-from microgradx.explain.tangents import Forward
+from microgradx.explain.tangents import Tangents
 from tests.bench import moons, random_graph
 from tests.bench.timing import Line, collector, in_turns
 
@@ -34,7 +34,7 @@ def lines() -> list[Line]:
     found = []
     for name, output in graphs.items():
         flow = Flow(output, reference=1000.0)
-        node = max(flow.paths.nodes[-50:], key=lambda x: len(Forward(flow.paths, x).edges))
+        node = max(flow.paths.nodes[-50:], key=lambda x: len(Tangents(flow.paths, x).edges))
         with collector("off"):
             works = [output.backward, partial(Flow, output), partial(why, node, flow)]
             sweep, all_nodes, one = map(median, in_turns(5, *works))

@@ -1,7 +1,7 @@
 """Graphs with one known cause hidden in them, and what rules of thumb make of them.
 
-`python -m tests.planted` prints, for every cause, how often it is named, and how often three
-common rules raise an alarm.
+`python -m tests.explain.planted` prints, for every cause, how often it is named, and how
+often three common rules raise an alarm.
 """
 
 import math
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import microgradx as mx
 from microgradx import Flow, Value, dot, logsumexp, maximum, minimum, why
+from microgradx._base.text import names_parameter
 from microgradx.engine import order
 
 
@@ -23,6 +24,7 @@ class Case(NamedTuple):
     where: frozenset = frozenset()
     culprits: frozenset | None = None  # None: nothing is claimed
     options: dict = {}  # for Flow
+    remark: str | None = None  # its cause
 
     def found(self):
         """Whether the explanation says just this."""
@@ -32,6 +34,7 @@ class Case(NamedTuple):
             and (it.causes[0] if it.causes else "") == self.cause
             and frozenset(it.where) == self.where
             and (self.culprits is None or frozenset(it.culprits) == self.culprits)
+            and (it.remark.cause if it.remark else None) == self.remark
         )
 
 
@@ -302,7 +305,7 @@ def detached(rng):
 
 def not_run(rng):
     x, h = soil(rng)
-    return Case(x, grow(rng, h), "not run", "no backward()")
+    return Case(x, grow(rng, h), "healthy", remark="no backward()")
 
 
 def stale(rng):
@@ -310,20 +313,20 @@ def stale(rng):
     k = rng.randrange(2, 9)
     for _ in range(k - 1):
         case.output.backward()
-    return case._replace(verdict="stale", cause=f"{k} × the gradient")
+    return case._replace(remark=f"{k} × the gradient")
 
 
 def zeroed(rng):
     case = healthy_graph(rng)
     case.node.grad = 0.0
-    return case._replace(verdict="stale", cause="zeroed")
+    return case._replace(remark="zeroed")
 
 
 def other_sweeps(rng):
     case = healthy_graph(rng)
     case.output.backward(seed=0.37)
     case.output.grad = 1.0
-    return case._replace(verdict="stale", cause="not this gradient")
+    return case._replace(remark="not this gradient")
 
 
 # --- of a size ------------------------------------------------------------------------------------
@@ -472,7 +475,7 @@ def cases(n, names=tuple(CAUSES)):
 def leaves(case):
     """The leaves, first layer first: the node in question, and then all that may be trained."""
     behind = [v for v in reversed(order(case.output)) if v.rule is None and v is not case.node]
-    return [case.node, *(v for v in behind if mx.places.names_parameter(v.label))]
+    return [case.node, *(v for v in behind if names_parameter(v.label))]
 
 
 def tiny_norm(case):

@@ -1,4 +1,4 @@
-"""Wide numbers against fractions, at mantissas and exponents that no float reaches."""
+"""Extended numbers against fractions, at mantissas and exponents that no float reaches."""
 
 import math
 import random
@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from microgradx.explain.extended import LARGE, SMALL, Wide, plus, product, quotient, times
+from microgradx.explain.extended import LARGE, SMALL, Extended, plus, product, quotient, times
 
 inf, nan = math.inf, math.nan
 MANTISSAS = [SMALL, 3e-100, 1e-60, 0.5, 1.0, 1.5, 1e60, 7e99, LARGE]
@@ -19,12 +19,12 @@ def fraction(number):
 
 
 def pairs(n, span=4000):
-    """Random wide numbers of either sign, mantissas over all their range."""
+    """Random extended numbers of either sign, mantissas over all their range."""
     rng = random.Random(n)
 
     def wide():
         mantissa = rng.choice([-1, 1]) * rng.uniform(1, 10) * 10.0 ** rng.randrange(-100, 99)
-        return Wide(mantissa, rng.randrange(-span, span))
+        return Extended(mantissa, rng.randrange(-span, span))
 
     return [(wide(), wide()) for _ in range(n)]
 
@@ -37,7 +37,7 @@ def in_range(number):
 def test_times(x):
     for m in MANTISSAS:
         for e in (-5000, 0, 5000):
-            found, exact = times(x, m, e), Fraction(x) * fraction(Wide(m, e))
+            found, exact = times(x, m, e), Fraction(x) * fraction(Extended(m, e))
             assert abs(fraction(found) - exact) <= abs(exact) * Fraction(2) ** -53, (m, e)
             assert in_range(found), (m, e)
 
@@ -45,9 +45,9 @@ def test_times(x):
 def test_exponents_have_no_end():
     for e in EXPONENTS:
         assert times(1e-200, SMALL, e).exponent - times(1e-200, SMALL, 0).exponent == e
-        assert product(Wide(1.0, e), Wide(1.5, e)) == (1.5, 2 * e)
-        assert plus(Wide(1.0, e), Wide(1.5, e)) == (2.5, e)
-        ratio = quotient(Wide(1.5, e), Wide(1.0, -e))
+        assert product(Extended(1.0, e), Extended(1.5, e)) == (1.5, 2 * e)
+        assert plus(Extended(1.0, e), Extended(1.5, e)) == (2.5, e)
+        ratio = quotient(Extended(1.5, e), Extended(1.0, -e))
         assert (ratio.mantissa * 2.0 ** (ratio.exponent - 2 * e)) == 1.5
 
 
@@ -74,7 +74,7 @@ def test_plus(span):
 
 
 def test_the_larger_number_may_have_the_smaller_exponent():
-    large, small = Wide(LARGE, -400), Wide(SMALL, 0)
+    large, small = Extended(LARGE, -400), Extended(SMALL, 0)
     assert fraction(large) > fraction(small)
     exact = fraction(large) + fraction(small)
     assert abs(fraction(plus(large, small)) - exact) <= exact * Fraction(2) ** -53
@@ -82,12 +82,12 @@ def test_the_larger_number_may_have_the_smaller_exponent():
 
 def test_a_number_and_its_opposite_leave_nothing():
     for a, _ in pairs(100):
-        assert plus(a, Wide(-a.mantissa, a.exponent)).mantissa == 0
-        assert plus(a, Wide(-a.mantissa / 4, a.exponent + 2)).mantissa == 0
+        assert plus(a, Extended(-a.mantissa, a.exponent)).mantissa == 0
+        assert plus(a, Extended(-a.mantissa / 4, a.exponent + 2)).mantissa == 0
 
 
 def test_zeros():
-    a, zero = Wide(1.5, -3000), Wide(0.0, 77)
+    a, zero = Extended(1.5, -3000), Extended(0.0, 77)
     assert plus(a, zero) == plus(zero, a) == a and plus(zero, zero).mantissa == 0
     assert product(a, zero).mantissa == product(zero, a).mantissa == 0
     assert times(0.0, *a).mantissa == times(1e300, *zero).mantissa == 0
@@ -98,13 +98,13 @@ def test_what_is_not_finite_stays_so():
     for x in (inf, -inf, nan):
         for m in (SMALL, 1.0, LARGE):
             assert str(times(x, m, 5).mantissa) == str(x)
-            assert str(product(Wide(m, -9), Wide(x, 5)).mantissa) == str(x)
+            assert str(product(Extended(m, -9), Extended(x, 5)).mantissa) == str(x)
     assert math.isnan(times(0.0, inf, 0).mantissa)
 
 
 @pytest.mark.parametrize("d", [0.5, 0.51, 0.75, 0.999])
 def test_a_long_product_of_factors_below_1(d):
-    number, n = Wide(1.0, 0), int(4000 / -math.log10(d)) if d < 0.9 else 1_000_000
+    number, n = Extended(1.0, 0), int(4000 / -math.log10(d)) if d < 0.9 else 1_000_000
     for _ in range(n):
         number = times(d, *number)
     assert number.decades == pytest.approx(n * math.log10(d), rel=1e-12)
@@ -112,7 +112,7 @@ def test_a_long_product_of_factors_below_1(d):
 
 @pytest.mark.parametrize("d", [1.0, 1.5, 1.999, 3.0, 1e99])
 def test_a_long_product_of_factors_above_1(d):
-    number = Wide(1.5, 0)
+    number = Extended(1.5, 0)
     for _ in range(5000):
         number = times(d, *number)
     expected = math.log10(1.5) + 5000 * math.log10(d)
@@ -121,9 +121,9 @@ def test_a_long_product_of_factors_above_1(d):
 
 @pytest.mark.parametrize("branches", [2, 3, 100])
 def test_a_long_product_of_sums(branches):
-    number, levels = Wide(1.0, 0), 2000
+    number, levels = Extended(1.0, 0), 2000
     for _ in range(levels):
-        total = Wide(0.0, 0)
+        total = Extended(0.0, 0)
         for _ in range(branches):
             total = plus(total, times(1.0, *number))
         number = total
@@ -132,10 +132,10 @@ def test_a_long_product_of_sums(branches):
 
 def test_as_floats_and_decades():
     for m in (1.0, -1.5):
-        assert float(Wide(m, 2000)) == math.copysign(inf, m)
-        assert float(Wide(m, -2000)) == 0.0 and float(Wide(m, 3)) == 8 * m
-        assert Wide(m, 10_000).decades == pytest.approx(
+        assert float(Extended(m, 2000)) == math.copysign(inf, m)
+        assert float(Extended(m, -2000)) == 0.0 and float(Extended(m, 3)) == 8 * m
+        assert Extended(m, 10_000).decades == pytest.approx(
             math.log10(abs(m)) + 10_000 * math.log10(2), rel=1e-15
         )
-    assert float(Wide(SMALL, 1200)) == pytest.approx(1e-100 * 2.0**600 * 2.0**600, rel=1e-15)
-    assert Wide(0.0, 9).decades == -inf
+    assert float(Extended(SMALL, 1200)) == pytest.approx(1e-100 * 2.0**600 * 2.0**600, rel=1e-15)
+    assert Extended(0.0, 9).decades == -inf

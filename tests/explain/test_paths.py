@@ -9,9 +9,9 @@ import pytest
 import microgradx as mx
 from microgradx import Value, dot, maximum
 from microgradx.engine import order
-from microgradx.explain.extended import Wide, plus, times
+from microgradx.explain.extended import Extended, plus, times
 from microgradx.explain.paths import KINDS, Paths, loss_part, partner
-from microgradx.explain.tangents import Forward
+from microgradx.explain.tangents import Tangents
 
 
 def random_graph(seed, ops=12):
@@ -74,7 +74,7 @@ def test_sums_equal_the_enumeration(seed):
             terms = [product(way) for way in ways]
             g, mass = sum(terms), sum(map(abs, terms))
             assert float(sums.mass(i)) == pytest.approx(float(mass), rel=1e-13, abs=0)
-            bound = (sums.rounds[i] + 1) * 2.0**-52 * float(mass)
+            bound = (sums.roundings[i] + 1) * 2.0**-52 * float(mass)
             assert abs(sums.g[i] - g) <= bound and abs(float(sums.wide(i)) - g) <= bound
             assert sums.gates[i] == min(sum(e.partial == 0 for e in way) for way in ways)
             if mass:
@@ -95,8 +95,8 @@ def check_distribution(sums, i, ways, terms, mass):
                 mean[k] += weight * x
     assert {**dict.fromkeys(KINDS, 0.0), **sums.budget[i]} == pytest.approx(mean, abs=1e-12)
     strongest = max(map(abs, terms))
-    if sums.via[i] >= 0:
-        behind = [way for way in ways if way[0] == sums.edge(sums.via[i])]
+    if sums.strongest_edge[i] >= 0:
+        behind = [way for way in ways if way[0] == sums.edge(sums.strongest_edge[i])]
         assert max(abs(product(way)) for way in behind) == pytest.approx(strongest, rel=1e-12)
 
 
@@ -121,7 +121,7 @@ def test_choke_points_are_the_nearest_nodes_on_every_path(seed):
             if node is not output:
                 stations = [[edge.node for edge in way] for way in ways]
                 shared = [v for v in stations[0] if all(v in rest for rest in stations)]
-                assert sums.nodes[sums.up[sums.index[node]]] is shared[0]
+                assert sums.nodes[sums.choke_point[sums.index[node]]] is shared[0]
 
 
 def test_shares_of_a_node_add_up_to_one():
@@ -129,8 +129,8 @@ def test_shares_of_a_node_add_up_to_one():
         sums = Paths(graph[0])
         for i, node in enumerate(sums.nodes):
             if i and sums.mass(i).mantissa:
-                forward = Forward(sums, node)
-                shares = [forward.share(e) for e in forward.edges if sums.tails[e] == i]
+                tangents = Tangents(sums, node)
+                shares = [tangents.share(e) for e in tangents.edges if sums.tails[e] == i]
                 assert sum(shares) == pytest.approx(1.0, abs=1e-12)
 
 
@@ -177,7 +177,7 @@ def test_wide_sums_across_all_scales():
 def test_wide_arithmetic():
     rng = random.Random(0)
     for _ in range(2000):
-        a, b = (Wide(rng.uniform(-2, 2), rng.randrange(-3000, 3000)) for _ in range(2))
+        a, b = (Extended(rng.uniform(-2, 2), rng.randrange(-3000, 3000)) for _ in range(2))
         exact = Fraction(a.mantissa) * Fraction(2) ** a.exponent
         exact += Fraction(b.mantissa) * Fraction(2) ** b.exponent
         total = plus(a, b)
@@ -188,15 +188,15 @@ def test_wide_arithmetic():
         found = Fraction(grown.mantissa) * Fraction(2) ** grown.exponent
         exact = Fraction(x) * Fraction(a.mantissa) * Fraction(2) ** a.exponent
         assert abs(found - exact) <= abs(exact) * Fraction(2) ** -51
-    assert float(Wide(1.0, 5000)) == math.inf and float(Wide(-1.0, 5000)) == -math.inf
-    assert float(Wide(1.0, -5000)) == 0.0 and Wide(0.0, 0).decades == -math.inf
+    assert float(Extended(1.0, 5000)) == math.inf and float(Extended(-1.0, 5000)) == -math.inf
+    assert float(Extended(1.0, -5000)) == 0.0 and Extended(0.0, 0).decades == -math.inf
 
 
 def test_a_million_nodes():
     x, y = chain(0.9999999, 1_000_000)
     sums = Paths(y)
     assert sums.wide(sums.index[x]).decades == pytest.approx(1e6 * math.log10(0.9999999), rel=1e-9)
-    assert sums.up[sums.index[x]] == len(sums.nodes) - 2
+    assert sums.choke_point[sums.index[x]] == len(sums.nodes) - 2
 
 
 # --- from a node forwards, in numbers that no float holds -------------------------------------
@@ -224,29 +224,29 @@ def summed(start, edges, d_of):
     return to
 
 
-def check_forward(start, output, repairs=True):
-    """Forward's numbers against fractions; how many decades they span."""
+def check_tangents(start, output, repairs=True):
+    """Tangents's numbers against fractions; how many decades they span."""
     sums = Paths(output)
-    forward = Forward(sums, start)
+    tangents = Tangents(sums, start)
     edges = [edge for node in reversed(sums.nodes) for edge in node.edges]
     to = summed(start, edges, lambda edge: Fraction(edge.partial))
     size = summed(start, edges, lambda edge: abs(Fraction(edge.partial)))
     span = 0.0
     for node, exact in size.items():
         i = sums.index[node]
-        assert near(forward.size(i), exact, exact)
-        assert near(forward.to(i), to[node], exact)
-        span = max(span, abs(forward.size(i).decades))
+        assert near(tangents.size(i), exact, exact)
+        assert near(tangents.to(i), to[node], exact)
+        span = max(span, abs(tangents.size(i).decades))
     behind = {edge for edge in edges if edge.input in size}
-    assert {sums.edge(e) for e in forward.edges} == behind
-    for e in forward.edges:
+    assert {sums.edge(e) for e in tangents.edges} == behind
+    for e in tangents.edges:
         edge = sums.edge(e)
         mass = exact_mass(sums, sums.heads[e])
         share = size[edge.input] * abs(Fraction(edge.partial)) * mass / size[output]
-        assert abs(Fraction(forward.share(e)) - share) < Fraction(10) ** -12
+        assert abs(Fraction(tangents.share(e)) - share) < Fraction(10) ** -12
         if repairs:
             g, whole = opened(start, output, edges, edge)
-            assert near(forward.repaired(e), g, whole)
+            assert near(tangents.repaired(e), g, whole)
     return span
 
 
@@ -270,11 +270,11 @@ def near(found, exact, scale):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_steep_graphs_forwards(seed):
-    check_forward(*steep_graph(seed), repairs=False)
+    check_tangents(*steep_graph(seed), repairs=False)
 
 
 def test_steep_graphs_are_steep():
-    spans = [check_forward(*steep_graph(seed), repairs=False) for seed in range(10)]
+    spans = [check_tangents(*steep_graph(seed), repairs=False) for seed in range(10)]
     assert max(spans) > 450 and sum(span > 308 for span in spans) > 3
 
 
@@ -283,7 +283,7 @@ def test_chains_out_of_the_range_of_mantissas(factors):
     x = y = Value(0.0, "x")
     for factor in factors:
         y = y * factor
-    check_forward(x, y, repairs=max(factors) < 1)
+    check_tangents(x, y, repairs=max(factors) < 1)
 
 
 def test_paths_that_differ_by_400_decades():
@@ -291,13 +291,13 @@ def test_paths_that_differ_by_400_decades():
     high = x * 1e-150
     low = x * 1e-200 * 1e-200 * 1e-150
     y = high + low
-    check_forward(x, y)
+    check_tangents(x, y)
     sums = Paths(y)
-    forward = Forward(sums, x)
-    by_node = {sums.edge(e).node: e for e in forward.edges}
-    assert forward.share(by_node[high]) == 1.0 and 0.0 <= forward.share(by_node[low]) < 1e-300
-    assert forward.repaired(by_node[high]).mantissa == 1.0
-    assert forward.repaired(by_node[low]).decades == pytest.approx(-150, abs=1e-12)
+    tangents = Tangents(sums, x)
+    by_node = {sums.edge(e).node: e for e in tangents.edges}
+    assert tangents.share(by_node[high]) == 1.0 and 0.0 <= tangents.share(by_node[low]) < 1e-300
+    assert tangents.repaired(by_node[high]).mantissa == 1.0
+    assert tangents.repaired(by_node[low]).decades == pytest.approx(-150, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -308,9 +308,9 @@ def test_long_chains_of_factors_near_1(step, n):
     for _ in range(n):
         y = step(y)
     sums = Paths(y)
-    forward = Forward(sums, x)
-    assert forward.size(0).decades == pytest.approx(sums.mass(sums.index[x]).decades, rel=1e-12)
-    assert forward.to(0).decades == pytest.approx(sums.mass(sums.index[x]).decades, rel=1e-12)
+    tangents = Tangents(sums, x)
+    assert tangents.size(0).decades == pytest.approx(sums.mass(sums.index[x]).decades, rel=1e-12)
+    assert tangents.to(0).decades == pytest.approx(sums.mass(sums.index[x]).decades, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -323,16 +323,16 @@ def test_a_repair_of_a_chain_is_the_product_of_the_others(factors):
     for factor in factors:
         y = y * factor
     sums = Paths(y)
-    forward = Forward(sums, x)
-    for e in forward.edges:
-        others = [Fraction(sums.partials[other]) for other in forward.edges if other != e]
+    tangents = Tangents(sums, x)
+    for e in tangents.edges:
+        others = [Fraction(sums.partials[other]) for other in tangents.edges if other != e]
         exact = math.prod(others, start=Fraction(1))
-        assert near(forward.repaired(e), exact, abs(exact))
+        assert near(tangents.repaired(e), exact, abs(exact))
 
 
 def test_repairs_of_steep_graphs():
     for seed in range(20, 30):
-        check_forward(*steep_graph(seed))
+        check_tangents(*steep_graph(seed))
 
 
 # --- what a factor is ------------------------------------------------------------------------
@@ -392,9 +392,11 @@ def test_credits_are_shares_times_decades():
         for i, node in enumerate(sums.nodes):
             if not i or not sums.mass(i).mantissa:
                 continue
-            forward = Forward(sums, node)
-            factors = {e: abs(sums.partials[e]) for e in forward.edges}
+            tangents = Tangents(sums, node)
+            factors = {e: abs(sums.partials[e]) for e in tangents.edges}
             expected = [
-                (forward.share(e) * math.log10(d), e) for e, d in factors.items() if d not in (0, 1)
+                (tangents.share(e) * math.log10(d), e)
+                for e, d in factors.items()
+                if d not in (0, 1)
             ]
-            assert forward.credits() == expected
+            assert tangents.credits() == expected

@@ -6,16 +6,15 @@ import pytest
 
 import microgradx as mx
 from microgradx import Flow, Value, why
-from microgradx.explain.flow import Limits
+from microgradx.explain.case import Limits, output_layer, reference
 from microgradx.explain.paths import Paths
-from microgradx.explain.reference import output_layer, reference
-from microgradx.explain.tangents import Forward
+from microgradx.explain.tangents import Tangents
 
 
 def beside(node, output):
     """The reference of one node."""
     paths = Paths(output)
-    return reference(paths, paths.index[node], lambda: Forward(paths, node))
+    return reference(paths, paths.index[node], lambda: Tangents(paths, node))
 
 
 def trained_on(n, model=None):

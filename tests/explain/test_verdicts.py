@@ -3,7 +3,8 @@
 import pytest
 
 from microgradx import Flow, Value, record_lines, why
-from microgradx.explain.explanation import MEANING, Explanation
+from microgradx.explain import verdicts
+from microgradx.explain.verdicts import TABLE, Evidence, Verdict, table
 from microgradx.pictures import render
 
 
@@ -120,9 +121,13 @@ def healthy_leaf():
     return run(x, x)
 
 
+REMARKS = [
+    (not_run, "stopped", "no backward()"), (not_run_leaf, "healthy", "no backward()"),
+    (stale, "healthy", "3 × the gradient"), (zeroed, "healthy", "zeroed"),
+    (other_sweep, "healthy", "not this gradient"),
+]  # fmt: skip
 CASES = [
-    ("not run", not_run), ("not run", not_run_leaf),
-    ("stale", stale), ("stale", zeroed), ("stale", other_sweep),
+    *[(verdict, make) for make, verdict, _ in REMARKS],
     ("not finite", not_finite),
     ("disconnected", disconnected), ("disconnected", disconnected_twin),
     ("disconnected", disconnected_leaf),
@@ -135,7 +140,7 @@ each_case = pytest.mark.parametrize("verdict, make", CASES, ids=lambda x: getatt
 
 
 def test_there_is_a_graph_for_every_verdict():
-    assert {verdict for verdict, _ in CASES} == set(MEANING)
+    assert {verdict for verdict, _ in CASES} == set(TABLE)
 
 
 @each_case
@@ -146,7 +151,7 @@ def test_every_verdict_is_a_paragraph_of_5_to_15_lines(verdict, make):
     lines = text.splitlines()
     assert 5 <= len(lines) <= 15, text
     assert max(map(len, lines)) <= 100, text
-    assert verdict in lines[0] and MEANING[verdict] in text
+    assert verdict in lines[0] and TABLE[verdict].meaning in text
 
 
 @each_case
@@ -155,8 +160,8 @@ def test_sentences_end_with_one_stop_and_are_made_of_words(verdict, make):
     text = str(it)
     assert not any(wrong in text for wrong in ("..", "?.", "!.", "None")), text
     starts = [line for line in text.splitlines() if not line.startswith("    ")]
-    sentences = [*it.because[:4], MEANING[verdict]]
-    assert len(starts) >= 1 + len(sentences)
+    sentences = [*it.because[:4], TABLE[verdict].meaning]
+    assert len(starts) >= 1 + len(sentences) and not any(s.startswith(" ") for s in it.sentences)
     assert text.endswith(".") and repr(it) == f"<why {it.node.label}: {verdict}>"
 
 
@@ -168,6 +173,102 @@ def test_long_labels_stay_within_15_lines(make):
         node.label = name
     text = str(why(x, y))
     assert len(text.splitlines()) <= 15 and max(map(len, text.splitlines())) <= 100, text
+
+
+# --- the remark on .grad ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make, verdict, cause", REMARKS)
+def test_a_remark_stands_beside_the_verdict_on_a_line_of_its_own(make, verdict, cause):
+    it = why(*make())
+    assert (it.verdict, it.remark.cause) == (verdict, cause) and cause not in it.causes
+    text = str(it)
+    assert text.splitlines()[-1] == f"{it.remark.sentence}."
+    assert text.splitlines()[0].split(" – ")[0].endswith(verdict + ("" if it.causes else "."))
+    assert it.remark.sentence not in "".join(it.sentences)
+
+
+@pytest.mark.parametrize(
+    "ratio, cause",
+    [
+        (2, "2 × the gradient"), (1000, "1000 × the gradient"), (7 + 9e-7, "7 × the gradient"),
+        (1001, "not this gradient"), (7 + 2e-6, "not this gradient"), (-2, "not this gradient"),
+        (0.5, "not this gradient"), (1 + 1e-7, "not this gradient"),
+    ],
+)  # fmt: skip
+def test_only_a_small_whole_multiple_is_forgotten_zeroing(ratio, cause):
+    x, y = healthy()
+    x.grad *= ratio
+    it = why(x, y)
+    assert it.remark.cause == cause
+    k = cause.split()[0]
+    words = "which is not this gradient" if k == "not" else (
+        f"as it is after {k} backwards without zero_grad()"
+    )  # fmt: skip
+    assert it.remark.sentence == f".grad is {x.grad:.3g}, {words}"
+
+
+def test_there_is_no_remark_where_there_is_none_to_make():
+    assert why(*healthy()).remark is None and why(*stopped()).remark is None
+    assert why(*disconnected()).remark is None
+
+
+# --- the table --------------------------------------------------------------------------------
+
+
+def noisy(case):
+    """A verdict of a reader's own."""
+    return Evidence(["dice"], where=list(case.output.edges), because=["It has rolled"])
+
+
+def test_a_new_verdict_is_one_row(monkeypatch):
+    *rows, last = TABLE.values()
+    row = Verdict("noisy", "It is hidden in noise", noisy, begins="It rolls at", repairs="up")
+    monkeypatch.setattr(verdicts, "TABLE", table(*rows, row, last))
+    x = leaf()
+    it = why(*run(x, x * 0.1))
+    assert (it.verdict, it.causes) == ("noisy", ["dice"]) and repr(it) == "<why x: noisy>"
+    assert str(it).splitlines()[:4] == [
+        "∂mul(0.1)/∂x = 0.1 (10^-1.00): noisy – dice.",
+        "It is hidden in noise.",
+        "It has rolled.",
+        "It rolls at x ×0.1→ mul(0.1).",
+    ]
+    assert "With ×1 instead of ×0.1 " in str(it)
+    assert why(*small()).verdict == "small"  # which is asked before
+
+
+@pytest.mark.parametrize(
+    "columns, error, words",
+    [
+        ({"meaning": ""}, TypeError, "the meaning of the verdict 'noisy' is a text, got ''"),
+        ({"meaning": noisy}, TypeError, "the meaning of the verdict 'noisy' is a text"),
+        ({"name": ""}, TypeError, "the name of the verdict '' is a text"),
+        ({"holds": None}, TypeError, "'noisy' needs a function of a case, got None"),
+        ({"repairs": True}, ValueError, "repairs is 'up', 'down' or '' in 'noisy', got True"),
+        ({"begins": None}, TypeError, "begins is a text, or empty, in 'noisy', got None"),
+        ({"starts": "At"}, TypeError, "starts"),
+    ],
+)
+def test_a_mistake_in_a_row_is_an_error_where_it_is_written(columns, error, words):
+    right = {"name": "noisy", "meaning": "It is hidden in noise", "holds": noisy}
+    Verdict(**right)
+    with pytest.raises(error, match=words):
+        Verdict(**{**right, **columns})
+
+
+def test_a_row_without_meaning_or_with_a_name_that_is_taken_is_an_error():
+    with pytest.raises(TypeError, match="holds"):
+        Verdict("noisy", noisy)
+    with pytest.raises(ValueError, match="there is a verdict 'small' already"):
+        table(*TABLE.values(), Verdict("small", "It is tiny", noisy))
+
+
+def test_the_rows_are_asked_in_this_order():
+    assert list(TABLE) == [
+        "not finite", "disconnected", "detached", "stopped", "underflowed", "cancelled", "small",
+        "large", "healthy",
+    ]  # fmt: skip
 
 
 # --- no path ---------------------------------------------------------------------------------
@@ -237,8 +338,7 @@ def test_detaches_in_series():
 
 def test_a_node_before_and_after_a_detach():
     x = leaf()
-    assert why(x, x.detach() + x).verdict == "not run"
-    assert why(x, x.detach() + x).causes == ["no backward()"]
+    assert why(x, x.detach() + x).verdict == "healthy"
     cut = x.detach()
     assert why(cut, run(cut, cut * 2.0)[1]).verdict == "healthy"
 
@@ -281,10 +381,4 @@ def test_without_a_renderer_the_words_are_shown_alone(verdict, make, failure, mo
 
     monkeypatch.setattr(render, "render", refuse)
     it = why(*make())
-    assert it._repr_mimebundle_() == {"text/plain": str(it)}
-
-
-def test_the_words_are_there_without_the_room_that_draws(monkeypatch):
-    monkeypatch.setattr(Explanation, "picture", None)
-    it = why(*stopped())
     assert it._repr_mimebundle_() == {"text/plain": str(it)}

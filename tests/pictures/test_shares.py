@@ -6,7 +6,7 @@ import pytest
 
 import microgradx as mx
 from microgradx.engine import order
-from microgradx.explain.flow import why
+from microgradx.explain.explanation import why
 from microgradx.explain.paths import Paths
 from microgradx.pictures.shares import AWAY, DARK, STRONGER, WEAKER, Shares
 from microgradx.pictures.sheet import VERMILLION

@@ -205,7 +205,7 @@ def test_why_names_the_lines_of_what_opposes_and_of_what_is_to_blame():
     with record_lines():
         y, third = x * 1e-9, here()
     y.backward()
-    said = f"Half of it or more is due to x ×1e-09→ mul(1e-09) (test_lines.py:{third[1]})."
+    said = f"At least half of it is due to x ×1e-09→ mul(1e-09) (test_lines.py:{third[1]})."
     assert said in str(why(x, y))
 
 

@@ -1,0 +1,166 @@
+"""One gradient to be judged: its flow, the yardstick for its size, and whether `.grad` is it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from math import isfinite
+from typing import NamedTuple
+
+from microgradx._base.text import place
+from microgradx.engine import Value
+from microgradx.explain.extended import Extended, plus, times
+from microgradx.explain.paths import LN10, NodeFlow, Paths
+from microgradx.explain.tangents import Tangents
+
+
+class Limits(NamedTuple):
+    """From where on a gradient is small, large or cancelled.
+
+    reference: the decades to compare with; None: those of the output layer
+    small, large: how many decades below and above it
+    cancels:   the κ
+    """
+
+    reference: float | None = None
+    small: float = 3.0
+    large: float = 2.0
+    cancels: float = 1000.0
+
+
+class Case:
+    """One gradient to be judged: ∂output/∂node, with its flow, None where no path leads there."""
+
+    def __init__(self, paths: Paths, limits: Limits, node: Value) -> None:
+        self.paths, self.limits, self.node = paths, limits, node
+        self.output = paths.nodes[0]
+        self.flow = paths.flow(node) if node in paths.index else None
+
+    @property
+    def reached(self) -> NodeFlow:
+        """The flow, where it is known that there is one."""
+        assert self.flow is not None
+        return self.flow
+
+    @property
+    def finite(self) -> bool:
+        """Whether the gradient is finite, in both its forms, and so is the output."""
+        flow = self.reached
+        return all(map(isfinite, (flow.g, flow.wide.mantissa, self.output.data)))
+
+    @cached_property
+    def tangents(self) -> Tangents:
+        """The sums from the node onwards; a KeyError where no path leads to the output."""
+        return Tangents(self.paths, self.node)
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The yardstick for small and large."""
+        if self.limits.reference is not None:
+            return Reference(self.limits.reference)
+        return reference(self.paths, self.paths.index[self.node], lambda: self.tangents)
+
+    @cached_property
+    def beyond(self) -> float:
+        """By how many decades the gradient lies above the reference; the output's own, by none."""
+        decades = self.reached.decades - self.reference.decades
+        return decades if self.node is not self.output else 0.0
+
+
+# --- the yardstick for small and large -----------------------------------------------------------
+
+
+class Reference(NamedTuple):
+    """Decades to compare with, and how many of them are the loss's doing.
+
+    whose: whose gradients they are, for a sentence
+    """
+
+    decades: float
+    loss: float = 0.0
+    whose: str = ""
+
+    def __str__(self) -> str:
+        return self.whose or ("1" if not self.decades else f"10^{self.decades:g}")
+
+
+def reference(paths: Paths, index: int, tangents: Callable[[], Tangents]) -> Reference:
+    """The decades of the gradients at the output layer that the node of this index leads to.
+
+    It is their median. Where the graph holds several samples they are added up over these, because
+    a weight's gradient adds up the samples too. For a node of that layer or of the loss, and where
+    no node is labelled as part of a layer, it is 0.
+
+    tangents: gives the sums from the node onwards, needed only where there are several samples
+    """
+    layer = output_layer(paths.nodes)
+    node = paths.nodes[index]
+    if node in paths.loss or index in layer:
+        return Reference(0.0)
+    samples = len({paths.nodes[i].label for i in layer}) < len(layer)
+    if samples:
+        layer = [i for i in layer if i < index and tangents().size(i).mantissa] or layer
+    sums: dict[str, Extended] = {}
+    for i in layer:
+        m, e = paths.wide(i)
+        label = paths.nodes[i].label
+        sums[label] = plus(sums.get(label, Extended(0.0, 0)), Extended(abs(m), e))
+    decades = sorted(total.decades for total in sums.values() if total.mantissa)
+    if not decades:
+        return Reference(0.0)
+    losses = sorted(paths.budget[i].get("loss", 0.0) / LN10 for i in layer)
+    return Reference(decades[len(decades) // 2], losses[len(losses) // 2], "the output layer's")
+
+
+def output_layer(nodes: list[Value]) -> list[int]:
+    """Which of `nodes`, in the order of the sweep, are the layer closest to the output."""
+    layers = [(i, place(x.label)[0]) for i, x in enumerate(nodes) if x.rule and x.label]
+    last = next((layer for _, layer in layers if layer), "")
+    return [i for i, layer in layers if layer == last] if last else []
+
+
+# --- the remark on .grad -------------------------------------------------------------------------
+
+STALE = 1e-9  # relative difference from which .grad is not the gradient
+WHOLE, MULTIPLES = 1e-6, 1000  # how near to a whole number a multiple is, and the largest
+TINY = 1e-290  # below it, a seed may have lifted what underflows without
+
+
+class Remark(NamedTuple):
+    """Why a node's .grad is not its gradient: the cause, and in a sentence."""
+
+    cause: str
+    sentence: str
+
+
+def remark(case: Case) -> Remark | None:
+    """Whether the node's .grad is not what the latest backward() should have left there."""
+    if case.flow is None:
+        return None
+    if not any(x.grad for x in case.paths.nodes if x.rule or x is case.output):
+        return Remark("no backward()", "There was no backward(), or every grad was zeroed since")
+    seed, grad, flow = case.output.grad if case.output.rule else 1.0, case.node.grad, case.flow
+    expected = flow.g * seed if abs(flow.g) >= TINY else float(times(seed, *flow.wide))
+    if _same(grad, expected, flow.error * abs(seed)):
+        return None
+    k = _multiple(grad, expected)
+    if k:
+        sentence = f".grad is {grad:.3g}, as it is after {k} backwards without zero_grad()"
+        return Remark(f"{k} × the gradient", sentence)
+    if not grad:
+        return Remark("zeroed", ".grad is 0: it was zeroed after the last backward()")
+    return Remark("not this gradient", f".grad is {grad:.3g}, which is not this gradient")
+
+
+def _same(grad: float, expected: float, error: float) -> bool:
+    """Whether a grad is what it should be, but for rounding."""
+    if isfinite(grad) and isfinite(expected):
+        return abs(grad - expected) <= STALE * abs(expected) + error
+    return grad == expected or (grad != grad and expected != expected)
+
+
+def _multiple(grad: float, expected: float) -> int:
+    """How many times the gradient is in .grad; 0 if it is no whole number from 2 to 1000."""
+    ratio = grad / expected if expected and isfinite(grad) and isfinite(expected) else 0.0
+    k = round(ratio) if isfinite(ratio) else 0
+    return k if 2 <= k <= MULTIPLES and abs(ratio - k) <= WHOLE else 0

@@ -1,0 +1,116 @@
+"""The sentences of an explanation: the verdict, the place, the budget and the strongest path."""
+
+from __future__ import annotations
+
+from itertools import islice
+from math import isfinite
+
+from microgradx._base.text import clip, count, made_at, name_of
+from microgradx.engine import Edge, Value
+from microgradx.explain.case import Case
+from microgradx.explain.extended import Extended, show
+from microgradx.explain.paths import LN10, NodeFlow, Paths
+from microgradx.explain.tangents import Repair
+from microgradx.explain.verdicts import Evidence, Verdict
+
+
+def sentences(case: Case, verdict: Verdict, evidence: Evidence, best: Repair | None) -> list[str]:
+    """An explanation, sentence by sentence; `best` is the repair to propose."""
+    causes, because = evidence.causes, evidence.because
+    of = f"∂{clip(name_of(case.output), 32)}/∂{clip(name_of(case.node), 32)}"
+    named = "".join(f"{', ' if i else ' – '}{cause}" for i, cause in enumerate(causes[:4]))
+    size = "0" if case.flow is None else _size(case.flow, evidence)
+    lines = [f"{of} = {size}: {verdict.name}{named}", verdict.meaning, *because[:4]]
+    if len(because) > 4:
+        lines.append(f"… and {len(because) - 4} more such lines")
+    lines += _places(verdict, evidence)
+    if best:
+        lines.append(_proposal(best))
+    if case.flow is not None:
+        lines += _budget(case.flow) + _paths(case.paths, case.node, case.flow)
+    return [f"{line}." for line in lines]
+
+
+def _size(flow: NodeFlow, evidence: Evidence) -> str:
+    """The gradient, and in decades where it has any."""
+    if evidence.exact is not None:
+        return show(Extended(float(evidence.exact), 0))
+    wide = flow.wide if isfinite(flow.g) or isfinite(flow.wide.mantissa) else Extended(flow.g, 0)
+    return show(wide) + (f" (10^{flow.decades:.2f})" if flow.budget else "")
+
+
+def _places(verdict: Verdict, evidence: Evidence) -> list[str]:
+    """Where it stops, or what it is mostly due to."""
+    where, culprits, lines = evidence.where, evidence.culprits, []
+    if where and verdict.begins:
+        lines.append(f"{verdict.begins} {_listed(where)}")
+    if culprits and not where:
+        lines.append(f"At least half of it is due to {_listed(culprits)}")
+    elif culprits and len(culprits) < len(where):
+        lines.append(f"These alone are to blame: {_listed(culprits)}")
+    return lines
+
+
+def _proposal(repair: Repair) -> str:
+    edge, rule = repair.edge, repair.edge.node.rule
+    gate = rule is not None and rule.kind == "gate"
+    return (
+        f"With ×1 instead of ×{edge.partial:.3g} from {name_of(edge.input)} to "
+        f"{name_of(edge.node)} it would be {show(repair.wide)}, all other factors held"
+        + (", to first order: compare() shows what is true" if gate else "")
+    )
+
+
+def _budget(flow: NodeFlow) -> list[str]:
+    """The decades by kind of factor, largest first."""
+    if not flow.budget:
+        return []
+    terms = sorted(flow.budget.items(), key=lambda term: -abs(term[1]))
+    shown = ", ".join(f"{x:+.2f} {kind}" for kind, x in terms if abs(x) >= 0.005)
+    return [f"Decades: {flow.decades:.2f} = {shown or '0: every factor is 1'}"]
+
+
+def _paths(paths: Paths, node: Value, flow: NodeFlow) -> list[str]:
+    """The strongest path's first and last factors, and how many paths there are beside it."""
+    numbers = paths.strongest(node)
+    if not numbers:
+        return ["It is the output itself: no edge lies between", "By definition it is 1"]
+    ends = numbers if len(numbers) <= 8 else [*numbers[:4], *numbers[-3:]]
+    edges = map(paths.edge, ends)
+    steps = [f"×{edge.partial:.3g}→ {clip(name_of(edge.node), 24)}" for edge in edges]
+    if len(ends) < len(numbers):
+        steps.insert(4, f"… {len(numbers) - 7:,} more …")
+    kind = "Strongest path" if flow.mass.mantissa else "Path"
+    lines = [f"{kind}: {clip(name_of(node), 32)} {' '.join(steps)}"]
+    if not flow.mass.mantissa:
+        return [*lines, f"It holds {count(flow.gates, 'zero factor')}; no path holds fewer"]
+    if not isfinite(flow.entropy):
+        return lines
+    if flow.entropy < 0.005:
+        return [*lines, "It carries all there is"]
+    decades = flow.entropy / LN10
+    many = f"{10**decades:.3g}" if decades < 300 else f"10^{decades:.0f}"
+    return [*lines, f"About {many} paths share the work{_bottlenecks(paths, node)}"]
+
+
+def _bottlenecks(paths: Paths, node: Value) -> str:
+    """The nearest nodes that every path goes through, where there are several paths."""
+    names = [clip(name_of(x), 32) for x in islice(paths.choke_points(node), 4)]
+    more = " and more" if len(names) > 3 else ""
+    return f"; all go through {', '.join(names[:3])}{more}" if names else ""
+
+
+def _listed(edges: list[Edge]) -> str:
+    """The first edges of a list, by name, and where they were made if that was recorded.
+
+    Edges that are called the same, as those of several samples are, count as one.
+    """
+    groups: dict[str, int] = {}
+    for e in edges:
+        text = f"{clip(name_of(e.input), 32)} ×{e.partial:.3g}→ {clip(name_of(e.node), 32)}"
+        groups[text + made_at(e.node)] = groups.get(text + made_at(e.node), 0) + 1
+    shown = [
+        text + (f" and {n - 1} more so" if n > 1 else "") for text, n in list(groups.items())[:3]
+    ]
+    more = f" and {len(groups) - 3} more" if len(groups) > 3 else ""
+    return ", ".join(shown) + more
