@@ -1,5 +1,23 @@
 """Fixtures that more than one room's tests may ask for."""
 
+import pytest
+
+import microgradx
+from microgradx import ops, rules
+from microgradx.engine import Value
 from tests.step.browser import browser, contexts, open_page
 
-__all__ = ["browser", "contexts", "open_page"]
+__all__ = ["browser", "contexts", "open_page", "temporary_ops"]
+
+
+@pytest.fixture
+def temporary_ops():
+    """Ops that a test enters leave with it: the table, the methods and the functions."""
+    before = dict(rules.TABLE)
+    yield
+    entered = rules.TABLE.keys() - before.keys()
+    rules.TABLE.clear()
+    rules.TABLE.update(before)
+    for place in (Value, ops, microgradx):
+        for name in entered & vars(place).keys():
+            delattr(place, name)

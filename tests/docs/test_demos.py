@@ -50,7 +50,7 @@ SAYS = {
         r"the first layer learns \d\d,\d{3} times slower than the last",
         r"as residual net \d\.\d times; its loss is 0\.\d\d, not ln 3",
     ],
-    "no_culprit": [  # GRADIENTS.md's figures
+    "no_culprit": [
         r"none is small: the least is 0\.2247",
         r"their product is 3\.483115610e-07",
         r"of its -6\.46 decades, -6\.02 are the ceiling 0\.25\^10",

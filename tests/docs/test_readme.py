@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from demos.__main__ import CLAIMS
-from microgradx import Value, rules
 
 ROOT = Path(__file__).parents[2]
 README, LESSON, BENCH = ROOT / "README.md", ROOT / "demos/README.md", ROOT / "tests/bench/README.md"
@@ -18,16 +17,10 @@ def text_of(page):
     return page.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("temporary_ops")
 def test_snippets(tmp_path, monkeypatch):
-    """What they add to the table is removed."""
     monkeypatch.chdir(tmp_path)
-    before = set(rules.TABLE)
-    try:
-        failed, tried = doctest.testfile(str(README), module_relative=False)
-    finally:
-        for name in set(rules.TABLE) - before:
-            del rules.TABLE[name]
-            delattr(Value, name)
+    failed, tried = doctest.testfile(str(README), module_relative=False)
     assert tried > 20
     assert failed == 0
 

@@ -159,17 +159,7 @@ def test_every_op_of_the_table_replays_at_zeros_infinities_and_outside_its_domai
 # --- an op of one's own ----------------------------------------------------------------------
 
 
-@pytest.fixture
-def rules_of_the_test():
-    before = set(TABLE)
-    yield
-    for name in set(TABLE) - before:
-        del TABLE[name]
-        if hasattr(Value, name):
-            delattr(Value, name)
-
-
-@pytest.mark.usefixtures("rules_of_the_test")
+@pytest.mark.usefixtures("temporary_ops")
 def test_a_new_op_replays_at_once():
     @rule(kind="saturating", ceiling=1.0)
     def softsign_of_replay(xp, x):
@@ -184,7 +174,7 @@ def test_a_new_op_replays_at_once():
     assert replay.gradient == pytest.approx(np.mean(X / (1 + abs(0.5 * X)) ** 2), rel=1e-14)
 
 
-@pytest.mark.usefixtures("rules_of_the_test")
+@pytest.mark.usefixtures("temporary_ops")
 def test_a_new_op_of_a_row_replays_at_once():
     @rule(kind="singular", rows=1)
     def norm_of_replay(xp, xs):
@@ -208,7 +198,7 @@ def test_a_new_op_of_a_row_replays_at_once():
     assert replay.gradient == pytest.approx(expected, rel=1e-13)
 
 
-@pytest.mark.usefixtures("rules_of_the_test")
+@pytest.mark.usefixtures("temporary_ops")
 def test_a_row_that_treats_its_operands_differently_replays_too():
     @rule(kind="singular", rows=1)
     def weighted_of_replay(xp, xs):
@@ -227,7 +217,7 @@ def test_a_row_that_treats_its_operands_differently_replays_too():
     assert replay.gradient == pytest.approx((np.cos(inner) * X * [1, 2, 3]).mean(0), rel=1e-13)
 
 
-@pytest.mark.usefixtures("rules_of_the_test")
+@pytest.mark.usefixtures("temporary_ops")
 def test_a_rule_may_use_all_arithmetic_that_floats_have():
     """Expressions are rewritten on the way to NumPy; each rewriting keeps the value."""
 
@@ -247,7 +237,7 @@ def test_a_rule_may_use_all_arithmetic_that_floats_have():
     assert replay.forward(points).tolist() == pytest.approx(expected, rel=1e-15, abs=1e-15)
 
 
-@pytest.mark.usefixtures("rules_of_the_test")
+@pytest.mark.usefixtures("temporary_ops")
 def test_a_row_whose_partials_are_of_other_elements_or_different_numbers():
     @rule(kind="product", rows=1)
     def product_of_replay(xp, xs):

@@ -14,7 +14,7 @@ import microgradx as mx
 from microgradx.engine import Value
 from microgradx.replay import Replay, record, symbols
 from microgradx.replay.agreement import Disagreement
-from microgradx.rules import TABLE, rule
+from microgradx.rules import rule
 from tests.replay.nets import NETS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(mx.__file__)))
@@ -154,13 +154,9 @@ def test_pdb_steps_into_it_and_shows_its_lines(tmp_path):
 
 
 @pytest.fixture
-def ops():
+def ops(temporary_ops):
     """Enters functions into the table; they leave it with the test."""
-    before = set(TABLE)
-    yield rule(kind="singular")
-    for name in set(TABLE) - before:
-        del TABLE[name]
-        delattr(Value, name)
+    return rule(kind="singular")
 
 
 def on_floats(xp):
