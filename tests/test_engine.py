@@ -386,6 +386,7 @@ def no_collector():
     gc.enable()
 
 
+@pytest.mark.slow
 def test_a_chain_of_a_million_nodes(no_collector):
     limit = sys.getrecursionlimit()
     leaf = output = Value(2.0)
@@ -402,6 +403,7 @@ def test_a_chain_of_a_million_nodes(no_collector):
     assert sys.getrecursionlimit() == limit
 
 
+@pytest.mark.slow
 def test_a_chain_of_a_hundred_thousand_dots(no_collector):
     leaf = output = Value(2.0)
     for _ in range(100_000):

@@ -343,6 +343,7 @@ def on_arrays(row, operands):
         return _run(row, ARRAYS, operands)
 
 
+@pytest.mark.slow
 def test_a_million_values_and_gradients_of_a_thousand_graphs_lie_inside():
     dice = random.Random(7)
     checked = finite = 0
@@ -440,6 +441,7 @@ def test_a_chain_of_sigmoids_is_bounded_by_its_ceiling():
     assert 0.25**10 <= largest <= 0.25**10 * (1 + 1e-13)
 
 
+@pytest.mark.slow
 def test_a_chain_of_100_000_nodes_needs_no_recursion():
     limit = sys.getrecursionlimit()
     x = y = Value(1.0)

@@ -372,6 +372,7 @@ def test_many_detached_nodes_of_one_chain(monkeypatch):
     assert len(visits) < 3 * 602
 
 
+@pytest.mark.slow
 def test_a_long_chain_folds_without_recursion():
     node = Value(1.0)
     for _ in range(100_000):

@@ -36,6 +36,7 @@ def samples_of(net):
 # --- random graphs ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, GRAPHS, AT_ONCE))
 def test_a_graph_of_exact_ops_replays_bit_by_bit(start):
     for seed in range(start, start + AT_ONCE):
@@ -56,6 +57,7 @@ def test_a_graph_of_exact_ops_replays_bit_by_bit(start):
                 assert g == expected or same(g, expected), (seed, x, p)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, GRAPHS, AT_ONCE))
 def test_a_graph_of_any_ops_replays_to_rounding(start):
     """Within 1e-12 of the largest number that the sweep meets, where terms may cancel."""

@@ -159,6 +159,7 @@ def eager_demo(model, X, y, steps):
     return losses
 
 
+@pytest.mark.slow
 def test_the_demo_takes_the_course_of_eager_and_of_numpy():
     X, y = moons()
     make = lambda: mx.nn.MLP(2, [16, 16, 1], seed=1)  # noqa: E731
@@ -315,6 +316,7 @@ def test_one_parameter_that_is_read_5000_times():
     assert found[1] == pytest.approx(expected[1], rel=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [lambda x, w: x * w + 0.001, lambda x, w: (x * w).tanh()])
 def test_a_chain_of_20000_nodes(step):
     w = Value(0.99)
@@ -331,6 +333,7 @@ def test_a_chain_of_20000_nodes(step):
     assert found[1] == pytest.approx(grads, rel=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [lambda x, w: x * w + 0.001, lambda x, w: (x * w).tanh()])
 def test_a_chain_twice_as_long_is_twice_the_work(step):
     def work(length):

@@ -80,6 +80,7 @@ for net in [make() for make in NETS.values()] + [random_graph(k, SMOOTH) for k i
 """
 
 
+@pytest.mark.slow
 def test_it_is_the_same_from_process_to_process():
     texts = [
         subprocess.run(

@@ -186,6 +186,7 @@ def test_a_seed_that_is_no_number(seed):
     assert x.grad == 5.0
 
 
+@pytest.mark.slow
 def test_long_chains_need_no_recursion():
     x = y = Value(1.0)
     for _ in range(100_000):

@@ -425,6 +425,7 @@ def test_a_graph_twice_as_deep_is_twice_the_work_to_open():
     assert work(4000) < 2.2 * work(2000)
 
 
+@pytest.mark.slow
 def test_a_deep_graph_opens():
     output = chain(100_000)
     stepper = Stepper(output)
