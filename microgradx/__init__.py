@@ -25,7 +25,7 @@ _LATE = {  # the room that has it
 
 
 def __getattr__(name: str) -> Any:
-    """Some are loaded when asked for: importing microgradx must stay quick."""
+    """Load a late name when it is first used: importing microgradx must stay quick."""
     if name not in _LATE:
         raise AttributeError(f"microgradx has no {name!r}; it offers {', '.join(__all__)}")
     import importlib

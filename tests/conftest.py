@@ -10,6 +10,13 @@ from tests.step.browser import browser, contexts, open_page
 __all__ = ["browser", "contexts", "open_page", "temporary_ops"]
 
 
+def pytest_collection_modifyitems(items):
+    """Tests in a browser are slow, each and all."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 @pytest.fixture
 def temporary_ops():
     """Ops that a test enters leave with it: the table, the methods and the functions."""

@@ -31,7 +31,7 @@ def bits(*xs: float) -> bytes:
 
 
 def python(source: str, *flags: str, **environment: str) -> str:
-    """What a fresh Python prints."""
+    """The output of a fresh Python."""
     run = subprocess.run(
         [sys.executable, *flags, "-c", source],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},

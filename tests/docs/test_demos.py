@@ -312,7 +312,7 @@ def test_digits_without_scikit_learn_say_how_to_get_it(tmp_path, capsys, monkeyp
 
 
 class Links(HTMLParser):
-    """What a page leads to, and what can be led to on it."""
+    """The links of a page, and the ids on it."""
 
     def __init__(self, text):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the pages say: every snippet runs, every link leads somewhere, figures are told once."""
+"""The pages are true: every snippet runs, every link leads somewhere, figures stand once."""
 
 import doctest
 import re

@@ -1,4 +1,4 @@
-"""What is proved for a box must hold at every point of it: at millions of them, and exactly."""
+"""A statement proved for a box holds at every point of it: at millions of them, and exactly."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""What a factor is, in words: zeros, where they come from, and what is not finite."""
+"""A factor in words: where zeros come from, and numbers that are not finite."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a gradient is small or large beside, and what the loss has to do with it."""
+"""The yardstick that "small" and "large" refer to, and the part of the loss in it."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a picture shows, against brute force over all the edges of small graphs."""
+"""The contents of a picture, against brute force over all the edges of small graphs."""
 
 import math
 import random

@@ -206,7 +206,7 @@ def test_long_chains_need_no_recursion():
 
 
 class Off(Exception):
-    """What a consumer raises."""
+    """The error that a consumer raises."""
 
 
 def close(output, k):
@@ -452,7 +452,7 @@ def test_the_conditions_have_names_a_debugger_can_show():
 
 @pytest.fixture
 def frames(monkeypatch):
-    """What `breakpoint()` finds: the name, the local names and their values, at every stop."""
+    """The name, the local names and their values that `breakpoint()` finds at every stop."""
     found = []
 
     def hook():

@@ -559,7 +559,7 @@ class Session:
         self.all = self.read()
 
     def read(self, again=b""):
-        """What comes until the next prompt, or until the end."""
+        """The output until the next prompt, or until the end."""
         self.raw = ""
         data = b""
         while not re.search(r"\n> $", self.text(data)):
