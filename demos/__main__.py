@@ -1,7 +1,7 @@
 """Run the demos: `python -m demos` all of them, `python -m demos vanishing` or `5` one.
 
 All together they leave a table of the claims with their measured numbers, and a page that leads
-from one to the next. One by one they say all that they find.
+from one to the next. One by one they print every number.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def every(out: Path) -> bool:
 
 
 def run(demo: ModuleType, board: Board) -> tuple[str, bool]:
-    """What a demo found, and whether its claim held."""
+    """Run a demo; the number that it measured, and whether its claim held."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):  # no terminal: `fit` shows no progress there
@@ -136,7 +136,7 @@ def text(demo: ModuleType) -> str:
 
 
 def table(pages: list[index.Page]) -> str:
-    """The claims on the left, what was measured on the right, in 80 columns."""
+    """The claims on the left, the measured numbers on the right, in 80 columns."""
     lines = [f"{'claim':38}  measured", f"{'-' * 38}  {'-' * 40}"]
     for page in pages:
         cells = textwrap.wrap(page.title, 38), textwrap.wrap(page.found, 40)
@@ -148,7 +148,7 @@ def table(pages: list[index.Page]) -> str:
 
 
 def stop(number: int, frame: object) -> None:
-    """What Ctrl-C does: end the demos. `fit` by itself would end its training, and return."""
+    """End the demos on Ctrl-C. `fit` by itself would end its training, and return."""
     print("\nstopped by Ctrl-C", file=sys.stderr)
     sys.exit(128 + number)
 

@@ -2,7 +2,7 @@
 
 What does the next layer get to read? Of z ~ N(0, 1), a ReLU makes numbers with mean 1/√(2π). Each
 layer hands its shift and its size on to the next: after eight layers the numbers may be anywhere.
-Normalised over a batch, z has mean 0 and variance 1: what ReLU makes of it no longer drifts. And as
+Normalised over a batch, z has mean 0 and variance 1: its ReLU no longer drifts. And as
 z averages to 0, it is above 0 for some flower, if they differ: no shift can kill the ReLU behind.
 """
 
@@ -20,7 +20,7 @@ INITS = {"U(-1, 1)": "uniform", "He": "he", "LeCun": "lecun"}
 
 
 def layers(init: str, normalised: bool, shift: float = 0.0) -> Any:
-    """By layer: mean and variance of what its ReLUs say of the flowers, and how many are dead."""
+    """By layer: mean and variance of its ReLUs over the flowers, and how many are dead."""
     _, rows, _ = iris()
     rng, found = random.Random(0), []
     for _ in range(DEPTH):

@@ -22,7 +22,7 @@ def train(widths: list[int], x: Any, inside: Any) -> tuple[mx.nn.MLP, float]:
 
 
 def explore(board: Board, name: str, others: str, points: Any, inside: Any) -> tuple[str, Any]:
-    """Let a net tell the points inside from the others: what it found, and what paints it."""
+    """Let a net tell the points inside from the others; its result, and a painter of it."""
     centre = points.mean(axis=0)
     _, alone = train([1], points - centre, inside)
     net, right = train([8, 8, 1], points - centre, inside)

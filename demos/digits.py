@@ -117,7 +117,7 @@ def shown(image: Any, costs: Any) -> str:
 
 
 def reading(model: mx.nn.MLP, image: Any) -> str:
-    """What the net makes of a digit: the two likeliest classes."""
+    """The two classes that the net finds likeliest for a digit."""
     chances = softmax(model.predict([image])[0])
     first, second = chances.argsort()[:-3:-1]
     return f"{first} ({chances[first]:.0%}), or {second} ({chances[second]:.0%})"

@@ -61,7 +61,7 @@ def _section(page: Page, before: Page | None, after: Page | None) -> str:
 
 
 def _items(kind: str, items: Iterable[Item], out: Path) -> str:
-    """What follows one another on a board and is of one kind."""
+    """The items of a board, neighbours of one kind together."""
     if kind == "words":
         return "<pre>" + "\n".join(html.escape(item.text) for item in items) + "</pre>"
     if kind == "claim":

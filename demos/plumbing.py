@@ -1,4 +1,4 @@
-"""What the demos share: two data sets, and the board on which a demo says, proves and draws."""
+"""Shared by the demos: two data sets, and the board on which a demo writes, proves and draws."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def moons(n: int = 100, noise: float = 0.1, seed: int = 1) -> tuple[list[list[fl
 
 
 class ClaimFails(AssertionError):
-    """What a demo claims does not hold."""
+    """A claim of a demo does not hold."""
 
 
 class Item(NamedTuple):
-    """Something on a board: "words", a "claim", a "picture", a "page", or what is "missing".
+    """Something on a board: "words", a "claim", a "picture", a "page", or something "missing".
 
     A claim that does not hold is missing too.
 
@@ -75,7 +75,7 @@ class Item(NamedTuple):
 
 
 class Board:
-    """What a demo says, proves and draws, in order; `index.html` shows it once more.
+    """The words, claims and pictures of a demo, in order; `index.html` shows them once more.
 
     out:   the folder for its pictures and pages
     loud:  whether to print it as well

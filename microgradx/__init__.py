@@ -10,9 +10,12 @@ from microgradx.explain import Flow, check_gradients, compare, why
 from microgradx.ops import mean
 from microgradx.pictures import draw, draw_dot
 
+__version__ = "0.2.0.dev0"
+
 __all__ = [
     "Value", *ops.functions, "mean", "nn", "optim", "step", "bounds", "page", "check_gradients",
     "draw", "draw_dot", "Flow", "why", "compare", "record_lines", "record", "lift", "fit",
+    "__version__",
 ]  # fmt: skip
 
 _LATE = {  # the room that has it

@@ -11,7 +11,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from microgradx import rules
+from microgradx import __version__, rules
 from microgradx.engine import Value
 from microgradx.pictures.render import RendererNotFound, RenderingFailed
 from microgradx.pictures.sheet import draw
@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="microgradx", description="Why a gradient is what it is.")
+    parser.add_argument("--version", action="version", version=f"microgradx {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run, what, out in (
         ("draw", _draw, "run a script and draw the graph of a Value it made",

@@ -13,11 +13,11 @@ State = dict[str, list[Any]]
 
 
 class Optimizer:
-    """What SGD and Adam share: the parameters, the step size `lr`, the L2 penalty `weight_decay`.
+    """The base of SGD and Adam: parameters, the step size `lr`, the L2 penalty `weight_decay`.
 
     `lr` may be changed between steps. No parameters, the same one twice, or one that was computed
-    is a ValueError; something else than Values a TypeError. `state` holds, by name, what the
-    steps leave for the next: a number for each parameter, in the order of `parameters`.
+    is a ValueError; anything but Values is a TypeError. `state` holds, by name, the numbers that
+    one step leaves for the next: one for each parameter, in the order of `parameters`.
     """
 
     kept: tuple[str, ...] = ()  # the names in `state`
@@ -38,7 +38,7 @@ class Optimizer:
         self.move(math, self.parameters, self.state)
 
     def move(self, xp: Any, parameters: Sequence[Any], state: State) -> None:
-        """Move each of `parameters` once, and leave what the next step needs in `state`.
+        """Move each of `parameters` once, and keep in `state` the numbers for the next step.
 
         The formula, for numbers and for arrays alike: with `numpy` for xp, one "parameter" whose
         data and grad are flat arrays is as many numbers, and its data is changed in place.

@@ -1,5 +1,30 @@
 """Fixtures that more than one room's tests may ask for."""
 
+import pytest
+
+from microgradx import rules
+from microgradx.engine import Value, functions
 from tests.step.browser import browser, contexts, open_page
 
-__all__ = ["browser", "contexts", "open_page"]
+__all__ = ["browser", "contexts", "open_page", "temporary_ops"]
+
+
+def pytest_collection_modifyitems(items):
+    """Tests in a browser are slow, each and all."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
+@pytest.fixture
+def temporary_ops():
+    """Ops that a test enters leave with it: the table, the methods and the functions."""
+    before = dict(rules.TABLE)
+    yield
+    entered = rules.TABLE.keys() - before.keys()
+    rules.TABLE.clear()
+    rules.TABLE.update(before)
+    for name in entered:
+        functions.pop(name, None)
+        if name in vars(Value):
+            delattr(Value, name)

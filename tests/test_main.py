@@ -1,14 +1,16 @@
 """The command line, as a function and as a program."""
 
+import configparser
 import os
 import subprocess
 import sys
 import sysconfig
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from microgradx import rules
+from microgradx import __version__, rules
 from microgradx.__main__ import ScriptFailed, main, value_of
 
 SCRIPT = """
@@ -180,6 +182,16 @@ def test_as_a_program(script):
     assert done.stdout == "y.svg: 2 nodes, 1 edge; STOP at relu; 1 starved behind it\n"
     assert program("draw", f"{file}:nonsense").returncode == 2
     assert program("ops").stdout.count("\n") == len(rules.TABLE)
+
+
+def test_the_version_has_one_source(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"microgradx {__version__}\n"
+    assert program("--version").stdout == f"microgradx {__version__}\n"
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[1] / "setup.cfg", encoding="utf-8")
+    assert setup["metadata"]["version"] == "attr: microgradx.__version__"
 
 
 def test_ops_on_a_terminal_without_unicode():

@@ -52,7 +52,7 @@ def _is_numpy_number(x: Any) -> bool:
 
 
 def _describe(x: Any) -> str:
-    """What x is, and what to write instead."""
+    """A description of x, and of the argument to write instead."""
     name = type(x).__name__
     if name == "Value":
         return "a Value; use it as it is, or its .data"

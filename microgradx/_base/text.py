@@ -48,7 +48,7 @@ def names_parameter(label: str) -> bool:
 
 
 def name_of(node: Value) -> str:
-    """What to call a node in a sentence: its label, else its op and its number."""
+    """A node's name in a sentence: its label, else its op and its number."""
     if node.label:
         return node.label
     return f"{node.op}({node.data:.3g})" if node.rule else f"the leaf {node.data:.3g}"

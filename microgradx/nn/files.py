@@ -12,7 +12,7 @@ from microgradx._base.files import write_whole
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What only files need is imported where they are opened: importing microgradx stays quick.
+# Modules that only files need are imported when one is opened: importing microgradx stays quick.
 
 MOST = 1 << 28  # bytes that a file may unpack to: 33 million weights, which no graph of scalars has
 
@@ -68,7 +68,7 @@ def read(path: str | os.PathLike[str], shapes: Mapping[str, Any]) -> dict[str, A
 
 
 def _format(path: str | os.PathLike[str]) -> tuple[Path, Callable[..., bytes], Callable[..., Any]]:
-    """The Path, what encodes its format, and what decodes it."""
+    """The Path, and the functions that encode and decode its format."""
     from pathlib import Path
 
     path = Path(path)
@@ -78,7 +78,7 @@ def _format(path: str | os.PathLike[str]) -> tuple[Path, Callable[..., bytes], C
 
 
 def _to_npz(arrays: dict[str, Any]) -> bytes:
-    """What np.savez writes, under any name: for that, `file` would be an argument."""
+    """The format of np.savez, for any name: np.savez takes `file` for its own argument."""
     import zipfile
 
     from numpy.lib import format

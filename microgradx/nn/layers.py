@@ -208,7 +208,7 @@ def _chosen(what: str, choice: Any, known: Mapping[str, Any]) -> Any:
 
 
 def _generator(seed: Any) -> Any:
-    """What draws the weights: the module `random`, for None, or what has its functions."""
+    """The generator of the weights: the module `random` for None, or an object like it."""
     if seed is None:
         return random
     if hasattr(seed, "gauss"):

@@ -1,4 +1,4 @@
-"""What predictions cost: predictions first, then targets; one of each, or lists of them.
+"""The cost of predictions: predictions first, then targets; one of each, or lists of them.
 
 Targets may be Values too, as they are while a loss is recorded: then the formula is the general
 one, whatever their numbers are.

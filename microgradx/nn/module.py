@@ -20,14 +20,14 @@ M = TypeVar("M", bound="Module")
 
 
 class IncompatibleKeys(NamedTuple):
-    """The names that `load_state_dict` did not find, and those it had no use for."""
+    """The names that `load_state_dict` did not find, and those that it did not use."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
 
 
 class Module:
-    """A model, or a part of one: what it is made of is found by looking at its attributes.
+    """A model, or a part of one; its parts are found by looking at its attributes.
 
     A leaf Value is a parameter, a nest of lists of them is a tensor of parameters, a Module or a
     list or dict of Modules is a part. Parameters are labelled as PyTorch names them when they are
@@ -156,11 +156,11 @@ class Module:
         return f"<{type(self).__name__} of {len(self.parameters())} parameters>"
 
     def _parts(self) -> Mapping[str, Any]:
-        """What to look for parameters in, by name."""
+        """The attributes that may hold parameters, by name."""
         return vars(self)
 
     def _called(self, path: str) -> None:
-        """Take note of the path that the owner knows this module by."""
+        """Note this module's path in its owner."""
         self.__dict__["_path"] = path
 
 
@@ -220,7 +220,7 @@ def _tensors(module: Module) -> Iterator[tuple[str, Any]]:
 
 
 def label_parts(part: Any, path: str, *above: Any) -> None:
-    """Label the parameters in `part`, and tell its modules, that it is now known by `path`."""
+    """Label the parameters in `part`, and tell its modules, that its path is now `path`."""
     for name, found in _walk(part, path, above):
         if isinstance(found, Module):
             found._called(name)
@@ -304,5 +304,5 @@ def sample_row(xs: Any, width: int, reader: Module) -> tuple[Any, ...]:
 
 
 def title(module: Module) -> str:
-    """What to call a module in a message: its class, and the path that its owner knows it by."""
+    """A module's name in a message: its class, and its path in its owner."""
     return f"{type(module).__name__} {module._path}".rstrip()

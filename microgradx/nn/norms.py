@@ -228,9 +228,9 @@ def _scaled(norm: BatchNorm | LayerNorm, xs: Sequence[Value]) -> list[Value]:
 
 
 def _labelled(module: Module, ys: Sequence[Value], end: str = "") -> list[Value]:
-    """What a module makes of one sample, as a list: each Value gets the label `…[j]`, or `…[j].z`.
+    """The output of a module for one sample, as a list: each Value is labelled `…[j]` or `…[j].z`.
 
-    What lies between a weight and an output is labelled too: in a picture a module is a frame, and
+    Nodes between a weight and an output are labelled too: in a picture a module is a frame, and
     Graphviz fails at one that a path leaves and enters again ("trouble in init_rank").
     """
     for j, y in enumerate(ys):

@@ -1,4 +1,4 @@
-"""What `import microgradx` costs beyond Python's own start, its bytecode compiled as by pip.
+"""The cost of `import microgradx` beyond Python's own start, its bytecode compiled as by pip.
 
 It loads neither NumPy nor Graphviz: that is asserted first.
 """

@@ -49,7 +49,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass
 class Task:
-    """What to train: f64 arrays here, which a peer takes over as arrays of `dtype`.
+    """The net to train: f64 arrays here, which a peer takes over as arrays of `dtype`.
 
     ys:      -1 or +1 for "hinge", the number of a class for "cross-entropy"
     weights: of each layer a row for each neuron: its weights, then its bias

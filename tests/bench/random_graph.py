@@ -98,7 +98,7 @@ def check() -> None:
 
 
 def bytes_per_node(Value: Any) -> float:
-    """What a recorded graph holds, before any sweep, by node."""
+    """The memory of a recorded graph, before any sweep, by node."""
     gc.collect()
     tracemalloc.start()
     nodes = record(Value)  # noqa: F841 -- because it is held while it is measured

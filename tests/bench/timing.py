@@ -61,7 +61,7 @@ def collector(mode: str) -> Iterator[None]:
 
 
 def seconds(work: Work) -> float:
-    """What one call takes; garbage is collected before it, and what it returns is freed after."""
+    """The time of one call; garbage is collected before it, and its result is freed after."""
     gc.collect()
     start = perf_counter()
     result = work()

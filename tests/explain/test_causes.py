@@ -1,4 +1,4 @@
-"""What a factor is, in words: zeros, where they come from, and what is not finite."""
+"""A factor in words: where zeros come from, and numbers that are not finite."""
 
 import math
 
@@ -122,12 +122,12 @@ def test_a_negative_base_underflows_too():
 
 
 def test_a_row_of_ones_own_may_say_where_its_slope_is_truly_0():
-    def slope(xp, x):
+    def own(xp, x):
         return 0.0, -3.0 * x * xp.exp(-x * x)
 
-    own = Rule("own", slope, ("x",), "own", kind="saturating", flat=lambda x: x == 0)
+    row = Rule(own, kind="saturating", flat=lambda x: x == 0)
     for data, cause in ((0.0, "flat op"), (40.0, "local underflow"), (math.inf, "flat op")):
-        edge = apply(own, x(data)).edges[0]
+        edge = apply(row, x(data)).edges[0]
         edge = edge._replace(partial=0.0)  # at inf it is nan
         assert cause_of_zero(edge, Paths(edge.node)) == cause
 

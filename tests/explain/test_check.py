@@ -6,7 +6,7 @@ import random
 import pytest
 
 from microgradx import rules
-from microgradx.engine import Value, record
+from microgradx.engine import Value, node
 from microgradx.explain.check import GradientMismatch, check_gradients
 from microgradx.ops import dot, logsumexp, maximum, mean
 from microgradx.ops import sum as sum_of
@@ -14,7 +14,7 @@ from microgradx.ops import sum as sum_of
 
 def wrong(factor: float):
     """A sine whose derivative is wrong by a factor."""
-    return lambda x: record(rules.sin, math.sin(x.data), x, math.cos(x.data) * factor)
+    return lambda x: node(rules.sin, math.sin(x.data), x, math.cos(x.data) * factor)
 
 
 @pytest.mark.parametrize(

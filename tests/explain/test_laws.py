@@ -65,6 +65,7 @@ SHAPES = [(3, [2, 3, 2]), (2, [1, 4]), (1, [5, 2])]  # inputs, hidden widths
 BORN_DEAD = [(2, [1] * 3), (1, [2] * 4), (2, [3] * 4)]  # Lu, Shin, Su and Karniadakis 2019
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nin, hidden", SHAPES + BORN_DEAD)
 def test_how_often_the_gradient_stops_and_at_which_layer(nin, hidden):
     """P(g = 0) = 1 - Π(1 - 2^-n): some hidden layer is off as a whole.
@@ -122,6 +123,7 @@ def norm_moment(k, nin, hidden):
     return moment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nin, hidden", [(6, [9]), (4, [8, 8]), (3, [6, 8, 5])])
 def test_moments_of_the_gradient(nin, hidden):
     """E|g|² = 2 and E|g|⁴ / (E|g|²)² = (1 + 2/n₀) Π(1 + 5/n), by the input and by every layer.

@@ -192,6 +192,7 @@ def test_wide_arithmetic():
     assert float(Extended(1.0, -5000)) == 0.0 and Extended(0.0, 0).decades == -math.inf
 
 
+@pytest.mark.slow
 def test_a_million_nodes():
     x, y = chain(0.9999999, 1_000_000)
     sums = Paths(y)

@@ -1,4 +1,4 @@
-"""What a gradient is small or large beside, and what the loss has to do with it."""
+"""The yardstick that "small" and "large" refer to, and the part of the loss in it."""
 
 import math
 
@@ -68,9 +68,10 @@ def test_the_loss_and_the_output_layer_are_compared_with_the_output():
 
 def test_the_n_of_a_mean_is_no_optimum():
     model, loss = trained_on(2000)
+    flow, absolute = Flow(loss), Flow(loss, reference=0)
     for parameter in model.parameters():
-        assert "optimum" not in str(why(parameter, loss))
-        assert "loss near its optimum" not in why(parameter, Flow(loss, reference=0)).causes
+        assert "optimum" not in str(why(parameter, flow))
+        assert "loss near its optimum" not in why(parameter, absolute).causes
 
 
 def test_what_the_reference_has_from_the_loss_too_is_not_to_blame():

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from microgradx import nn, rules
+from microgradx import nn
 from microgradx.engine import Value, order, rule
 from microgradx.nn import MLP, Layer, Module, Neuron
 
@@ -80,16 +80,13 @@ def test_known_activations_are_the_one_operand_ops_of_the_table():
     assert not known & {"add", "neg", "dot", "sum", "maximum", "pow"}
 
 
+@pytest.mark.usefixtures("temporary_ops")
 def test_an_op_added_to_the_table_is_an_activation():
     def cube_for_nn(xp, x):
         return x * x * x, 3.0 * x * x
 
     rule(kind="singular")(cube_for_nn)
-    try:
-        assert Neuron(1, "cube_for_nn", init=lambda *_: 2.0)([1.0]).data == 8.0
-    finally:
-        del rules.TABLE["cube_for_nn"]
-        del Value.cube_for_nn
+    assert Neuron(1, "cube_for_nn", init=lambda *_: 2.0)([1.0]).data == 8.0
 
 
 def test_output_activation_is_of_the_last_layer_alone():

@@ -20,7 +20,7 @@ WEIGHT, BIAS = [1.5, -0.5, 2.0], [0.25, -1.0, 0.5]
 G = [[1.0, -2.0, 0.5], [0.25, 1.5, -1.0], [2.0, 0.5, 0.75], [-1.0, 1.0, -0.25]]  # ∂loss/∂y
 EPS = 1e-5
 
-# What PyTorch 2.13.0 makes of these in float64: BatchNorm1d(3) of X, then of X2, with `momentum`;
+# The results of PyTorch 2.13.0 in float64: BatchNorm1d(3) of X, then of X2, with `momentum`;
 # LayerNorm(3) of X[0]. The gradients are those of Σ G · y.
 BATCH_NORM = {
     "y": [[0.8688506410332755, -0.39352268049643924, 0.9588306091115473],

@@ -1,4 +1,4 @@
-"""What a picture shows, against brute force over all the edges of small graphs."""
+"""The contents of a picture, against brute force over all the edges of small graphs."""
 
 import math
 import random
@@ -373,6 +373,7 @@ def test_many_detached_nodes_of_one_chain(monkeypatch):
     assert len(visits) < 3 * 602
 
 
+@pytest.mark.slow
 def test_a_long_chain_folds_without_recursion():
     node = Value(1.0)
     for _ in range(100_000):

@@ -496,7 +496,7 @@ def test_every_row_of_the_table_is_drawable(rule):
 
 
 @pytest.fixture
-def cube():
+def cube(temporary_ops):
     """An op for the length of a test."""
 
     @rule(label="x³", kind="linear")
@@ -504,9 +504,7 @@ def cube():
         """x³"""
         return x * x * x, 3 * x * x
 
-    yield cube
-    del rules.TABLE["cube"]
-    del Value.cube
+    return cube
 
 
 def test_a_new_op_is_drawn_without_more_ado(cube):

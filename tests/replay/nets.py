@@ -1,4 +1,4 @@
-"""What replays are tried on: nets as people write them, and random graphs.
+"""Nets as people write them, and random graphs, to try replays.
 
 A net is a function of one sample, with its parameters and a batch to try it on.
 """

@@ -1,4 +1,4 @@
-"""What a replay can't repeat is refused with the line that did it, and nothing stays behind."""
+"""A replay refuses code that it can't repeat and names the line; nothing stays behind."""
 
 import inspect
 import math

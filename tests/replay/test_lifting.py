@@ -1,4 +1,4 @@
-"""What a replay finds: the matrices behind nets of scalars, however these are written."""
+"""A replay finds the matrices behind nets of scalars, however these are written."""
 
 import random
 

@@ -36,6 +36,7 @@ def samples_of(net):
 # --- random graphs ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, GRAPHS, AT_ONCE))
 def test_a_graph_of_exact_ops_replays_but_for_the_order_of_its_sums(start):
     """Within 4 ulp of the sizes of what was added, in any order; nan, inf and 0 where they were."""
@@ -62,6 +63,7 @@ def test_a_graph_of_exact_ops_replays_but_for_the_order_of_its_sums(start):
                 assert near(g, expected, sizes.get(p, 0.0)), (seed, x, p)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, GRAPHS, AT_ONCE))
 def test_a_graph_of_any_ops_replays_to_rounding(start):
     """Within 1e-12 of the largest number that the sweep meets, where terms may cancel."""
@@ -163,17 +165,7 @@ def test_every_op_of_the_table_replays_at_zeros_infinities_and_outside_its_domai
 # --- an op of one's own ----------------------------------------------------------------------
 
 
-@pytest.fixture
-def rules_of_the_test():
-    before = set(TABLE)
-    yield
-    for name in set(TABLE) - before:
-        del TABLE[name]
-        if hasattr(Value, name):
-            delattr(Value, name)
-
-
-@pytest.mark.usefixtures("rules_of_the_test")
+@pytest.mark.usefixtures("temporary_ops")
 def test_a_new_op_replays_at_once():
     @rule(kind="saturating", ceiling=1.0)
     def softsign_of_replay(xp, x):
@@ -188,7 +180,7 @@ def test_a_new_op_replays_at_once():
     assert replay.gradient == pytest.approx(np.mean(X / (1 + abs(0.5 * X)) ** 2), rel=1e-14)
 
 
-@pytest.mark.usefixtures("rules_of_the_test")
+@pytest.mark.usefixtures("temporary_ops")
 def test_a_new_op_of_a_row_replays_at_once():
     @rule(kind="singular", lists=("xs",))
     def norm_of_replay(xp, xs):
@@ -212,7 +204,7 @@ def test_a_new_op_of_a_row_replays_at_once():
     assert replay.gradient == pytest.approx(expected, rel=1e-13)
 
 
-@pytest.mark.usefixtures("rules_of_the_test")
+@pytest.mark.usefixtures("temporary_ops")
 def test_a_row_that_treats_its_operands_differently_replays_too():
     @rule(kind="singular", lists=("xs",))
     def weighted_of_replay(xp, xs):
@@ -231,7 +223,7 @@ def test_a_row_that_treats_its_operands_differently_replays_too():
     assert replay.gradient == pytest.approx((np.cos(inner) * X * [1, 2, 3]).mean(0), rel=1e-13)
 
 
-@pytest.mark.usefixtures("rules_of_the_test")
+@pytest.mark.usefixtures("temporary_ops")
 def test_a_rule_may_use_all_arithmetic_that_floats_have():
     """Expressions are rewritten on the way to NumPy; each rewriting keeps the value."""
 
@@ -261,7 +253,7 @@ def test_a_rule_may_use_all_arithmetic_that_floats_have():
     assert replay.forward(points).tolist() == pytest.approx(expected, rel=1e-15, abs=1e-15)
 
 
-@pytest.mark.usefixtures("rules_of_the_test")
+@pytest.mark.usefixtures("temporary_ops")
 def test_a_row_whose_partials_are_of_other_elements_or_different_numbers():
     @rule(kind="product", lists=("xs",))
     def product_of_replay(xp, xs):

@@ -16,7 +16,6 @@ import microgradx as mx
 from microgradx.engine import Value, rule
 from microgradx.replay import Replay, record, symbols
 from microgradx.replay.agreement import Disagreement
-from microgradx.rules import TABLE
 from tests.replay.nets import NETS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(mx.__file__)))
@@ -82,6 +81,7 @@ for net in [make() for make in NETS.values()] + [random_graph(k, SMOOTH) for k i
 """
 
 
+@pytest.mark.slow
 def test_it_is_the_same_from_process_to_process():
     texts = [
         subprocess.run(
@@ -156,13 +156,9 @@ def test_pdb_steps_into_it_and_shows_its_lines(tmp_path):
 
 
 @pytest.fixture
-def ops():
+def ops(temporary_ops):
     """Enters functions into the table; they leave it with the test."""
-    before = set(TABLE)
-    yield rule(kind="singular")
-    for name in set(TABLE) - before:
-        del TABLE[name]
-        delattr(Value, name)
+    return rule(kind="singular")
 
 
 def on_floats(xp):

@@ -1,4 +1,4 @@
-"""What a replay keeps, for how long, and what of the user's it takes over."""
+"""The memory that a replay keeps, for how long, and the arrays of the user that it takes over."""
 
 import copy
 import gc

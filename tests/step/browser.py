@@ -1,4 +1,4 @@
-"""What tests of a self-contained page need of a real browser: `open_page`, and contrasts.
+"""A real browser for the tests of a self-contained page: `open_page`, and contrasts.
 
 Skipped, with the reason, where playwright or a Chromium is missing; failed instead where
 NEED_BROWSER is set, so that a CI that did install one can't quietly go without.
@@ -42,7 +42,7 @@ def browser():
 
 
 class Heard:
-    """What a page said and asked for: nothing, if it is sound and self-contained."""
+    """The messages and requests of a page: none, if it is sound and self-contained."""
 
     def __init__(self, context):
         self.clear()

@@ -186,6 +186,7 @@ def test_a_seed_that_is_no_number(seed):
     assert x.grad == 5.0
 
 
+@pytest.mark.slow
 def test_long_chains_need_no_recursion():
     x = y = Value(1.0)
     for _ in range(100_000):
@@ -205,7 +206,7 @@ def test_long_chains_need_no_recursion():
 
 
 class Off(Exception):
-    """What a consumer raises."""
+    """The error that a consumer raises."""
 
 
 def close(output, k):
@@ -451,7 +452,7 @@ def test_the_conditions_have_names_a_debugger_can_show():
 
 @pytest.fixture
 def frames(monkeypatch):
-    """What `breakpoint()` finds: the name, the local names and their values, at every stop."""
+    """The name, the local names and their values that `breakpoint()` finds at every stop."""
     found = []
 
     def hook():

@@ -367,7 +367,7 @@ def node(it, name):
 
 
 def each_moment(it, what):
-    """What the function `what` of JavaScript finds at every moment, by way of the slider."""
+    """The results of the JavaScript function `what` at every moment, by way of the slider."""
     return it.evaluate(f"""() => {{
       const slider = document.getElementById("slider"), found = [], what = {what};
       for (let k = 0; k <= slider.max; k++) {{

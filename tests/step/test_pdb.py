@@ -57,7 +57,7 @@ IN_TANH = line_of("e = ", rules.tanh.function)
 
 
 class Session:
-    """What pdb said to each command, and the stops among that."""
+    """The answers of pdb to each command, and the stops among them."""
 
     def __init__(self, script, commands, folder, **environment):
         (folder / "script.py").write_text(script, encoding="utf-8")
