@@ -94,6 +94,14 @@ def _erfc(x: Any) -> Any:
     return _exp(-(x * Deep(_decimal(x)))) * (series / (z * math.sqrt(math.pi)))
 
 
+def _normal_cdf(x: Any) -> Any:
+    return 0.5 * _erfc(-x / math.sqrt(2.0))
+
+
+def _normal_pdf(x: Any) -> Any:
+    return _exp(-0.5 * (x * Deep(_decimal(x)))) / math.sqrt(2.0 * math.pi)
+
+
 _exp, _log = _of_one(Context.exp), _of_one(Context.ln)
 
 
@@ -119,6 +127,8 @@ vars(deep).update(
     divide=_of_two(Context.divide),
     power=_of_two(Context.power),
     erfc=_erfc,
+    normal_cdf=_normal_cdf,
+    normal_pdf=_normal_pdf,
     maximum=max,
     minimum=min,
     where=lambda condition, x, y: x if condition else y,

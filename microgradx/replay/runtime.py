@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from microgradx._base import floats
 
 
 def erfc(x: Any, out: Any = None) -> Any:
     """1 - erf(x), elementwise, into `out`; NumPy has none."""
     x = np.asarray(x)
     found = np.fromiter(map(math.erfc, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
+    return _into(out, found)
+
+
+def normal_cdf(x: Any, out: Any = None) -> Any:
+    """Φ(x), elementwise, into `out`."""
+    return _into(out, floats.normal(ARRAYS, np.asarray(x, float))[0])
+
+
+def normal_pdf(x: Any, out: Any = None) -> Any:
+    """φ(x), elementwise, into `out`."""
+    return _into(out, floats.normal(ARRAYS, np.asarray(x, float))[1])
+
+
+def _into(out: Any, found: Any) -> Any:
     if out is None:
         return found
     out[...] = found
     return out
+
+
+ARRAYS = SimpleNamespace(**{**vars(np), "erfc": erfc})  # NumPy, and what it lacks
+vars(ARRAYS).update(normal_cdf=normal_cdf, normal_pdf=normal_pdf)
 
 
 def in_turn(rows: Any, out: Any) -> None:

@@ -5,7 +5,6 @@ import math
 import random
 import sys
 from fractions import Fraction
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,12 +14,12 @@ from microgradx._base import floats
 from microgradx.engine import Value, apply, maximum, minimum, order
 from microgradx.explain.bounds import Bounds, Interval, _backward, _forward, _history, _run
 from microgradx.ops import Row, apply_to_rows, dot, logsumexp
+from microgradx.replay.runtime import ARRAYS
 from microgradx.rules import TABLE, rule
 
 inf, nan = math.inf, math.nan
 
 GRAPHS, POINTS = 1000, 24  # about 1.2 million values and gradients; raise either for more
-ARRAYS = SimpleNamespace(**{**vars(np), "erfc": np.vectorize(math.erfc, otypes=[float])})
 ENDS = [-inf, -1e300, -700.0, -20.0, -2.0, -1.5, -1.0, -0.75, -0.3, -1e-9, -5e-324, 0.0,
         5e-324, 1e-9, 0.25, 1.0, math.pi / 2, 2.0, 3.0, 7.5, 40.0, 710.0, 1e300, inf]  # fmt: skip
 
