@@ -129,7 +129,7 @@ AT_INFINITY: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # of on
     "sigmoid": ((0.0, 0.0), (1.0, 0.0)),
     "tanh": ((-1.0, 0.0), (1.0, 0.0)),
     "softplus": ((0.0, 0.0), (inf, 1.0)),
-    "gelu": ((nan, nan), (inf, 1.0)),
+    "gelu": ((nan, nan), (inf, nan)),
     "detach": ((-inf,), (inf,)),
 }  # fmt: skip
 
@@ -142,7 +142,7 @@ def _lost(*xs) -> bool:
 LOST: dict[str, Callable[..., bool]] = {
     "div": lambda x, y: y != 0 and _lost(mp.mpf(x) / y),
     "pow": lambda x, y: (
-        (x > 0 and _lost(mp.mpf(x) ** y))
+        (x != 0 and _lost(mp.mpf(abs(x)) ** y))
         or (x < 0 and abs(y) >= 2**53)  # y - 1 is odd, and no float: PyTorch's sign
     ),
     "elu": lambda x, alpha: x < -708,
@@ -171,12 +171,21 @@ def error(found: float, exact: Any, size: Any = 0) -> float:
 
 def errors(row: Rule, operands: tuple) -> tuple[float, float]:
     """The error of a row's value and the largest of its partials, in ulps."""
-    exact = [[*map(wide, xs)] if isinstance(xs, list) else wide(xs) for xs in operands]
+    exact = many_digits(operands)
     value, *partials = REFERENCE[row.name](*exact)
     found, *slopes = row(floats, *operands)
     pairs = [(a, b) for a, b in zip(flat(slopes), flat(partials)) if b is not None]
     size = ADDED[row.name](*exact) if row.name in ADDED else (0, 0)
     return error(found, value, size[0]), max([error(a, b, size[1]) for a, b in pairs], default=0.0)
+
+
+def in_fifty_digits(row: Rule, operands: tuple):
+    """The real value, and the real partials."""
+    return REFERENCE[row.name](*many_digits(operands))
+
+
+def many_digits(operands: tuple) -> list:
+    return [[*map(wide, xs)] if isinstance(xs, list) else wide(xs) for xs in operands]
 
 
 def wide(x: float):
@@ -274,6 +283,36 @@ def test_a_row_is_accurate_at_many_random_operands(row):
 @every_row
 def test_a_row_is_accurate_at_its_corners(row):
     check(row, special_operands(row))
+
+
+@pytest.mark.parametrize("name", AT_INFINITY)
+def test_a_row_at_infinity(name):
+    row = TABLE[name]
+    others = [row.default] * (len(row.operands) - 1)
+    for x, expected in zip((-inf, inf), AT_INFINITY[name]):
+        found = [y for y in row(floats, x, *others) if y is not None]
+        assert [repr(y + 0.0) for y in found] == [repr(y) for y in expected], (name, x)
+
+
+def test_every_row_has_a_reference():
+    assert REFERENCE.keys() == TABLE.keys()
+
+
+@pytest.mark.parametrize(
+    "xs, value, softmax",
+    [
+        ([710.0, inf], inf, [0.0, nan]),
+        ([1.0, inf], inf, [0.0, nan]),
+        ([inf, inf], inf, [nan, nan]),
+        ([-inf, -inf], -inf, [nan, nan]),
+        ([-inf, 3.0], 3.0, [0.0, 1.0]),
+        ([nan, 1.0], nan, [nan, nan]),
+        ([inf, nan], nan, [nan, nan]),
+    ],
+)
+def test_logsumexp_at_infinity_is_pytorchs(xs, value, softmax):
+    found, partials = TABLE["logsumexp"](floats, xs)
+    assert [repr(x) for x in (found, *partials)] == [repr(x) for x in (value, *softmax)]
 
 
 if __name__ == "__main__":
