@@ -665,7 +665,7 @@ def test_cross_entropy_of_probabilities_has_few_nodes_and_takes_batches():
     ops = Counter(n.op for n in order(loss) if n.op)
     assert ops == {"add": 4, "logsumexp": 1, "sum": 1, "mul": 1, "dot": 1, "neg": 1, "detach": 1}
     loss = nn.cross_entropy(zs, [0, 1, 0])
-    assert sorted(n.op for n in order(loss) if n.op) == ["add", "dot", "logsumexp", "mul", "neg"]
+    assert Counter(n.op for n in order(loss) if n.op) == ops - Counter(["sum"])
     rows = [[Value(z) for z in row] for row, *_ in EXPECTED_CROSS_ENTROPIES[::2][:1] * 2]
     assert nn.cross_entropy(rows, np.array([[0.25, 0.75]] * 2)).data == pytest.approx(math.log(2))
 
