@@ -25,8 +25,7 @@ OF_A_PARTIAL = 4.0  # … and of a partial
 CENTRES = [0.0, 5e-324, TINY, 1e-300, 1e-160, 1e-17, 1e-8, 0.04, 0.25, 0.5, 0.7517915246935645,
            1.0, math.sqrt(2.0), math.pi / 2, 2.0, 3.0, 16.20361354127801, 20.0, 26.5, 37.0, 40.0,
            3.4389929364136016, 4.850424829689111, 354.0, 700.0, 709.78, 710.0,
-           744.0, 745.2, 1e8, 2.0**53,
-           1e16, 1e154, 1e200, 1e300,
+           744.0, 745.2, 1e8, 2.0**53,  1e16, 1e154, 1e200, 1e300,
            HUGE]  # fmt: skip
 GRID = sorted(
     {sign * y for x in CENTRES for y in (math.nextafter(x, 0.0), x, math.nextafter(x, HUGE))

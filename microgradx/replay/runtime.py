@@ -20,12 +20,12 @@ def erfc(x: Any, out: Any = None) -> Any:
 
 def normal_cdf(x: Any, out: Any = None) -> Any:
     """Φ(x), elementwise, into `out`."""
-    return _into(out, floats.normal(ARRAYS, np.asarray(x, float))[0])
+    return _into(out, floats.share_below(ARRAYS, np.asarray(x, float)))
 
 
 def normal_pdf(x: Any, out: Any = None) -> Any:
     """φ(x), elementwise, into `out`."""
-    return _into(out, floats.normal(ARRAYS, np.asarray(x, float))[1])
+    return _into(out, floats.density_at(ARRAYS, np.asarray(x, float)))
 
 
 def _into(out: Any, found: Any) -> Any:
