@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 inf = math.inf
+TINY = 2.0**-1022  # below it, floats lose digits
 
 Interval = tuple[float, float]
 Kind = Literal["linear", "product", "saturating", "gate", "singular"]
@@ -206,8 +207,12 @@ def div(xp, x, y):
 def pow(xp, x, y):
     """xʸ"""
     # The corners are PyTorch's: ∂/∂x = 0 where y = 0, and ∂/∂y = 0 where x = 0 ≤ y.
-    z = xp.power(x, y)
-    dx = xp.where(y == 0, 0.0, y * xp.power(x, y - 1.0))
+    # y - 1 rounds where y is a fraction below ½, or huge: then ∂/∂x is y · xʸ / x, if that can be.
+    z, p = xp.power(x, y), y - 1.0
+    w, dx = y * z, y * xp.power(x, p)
+    exact = (p + 1.0 == y) & (y - p == 1.0)
+    by_z = xp.where(xp.abs(z) < TINY, dx, xp.where(xp.abs(w) == inf, dx, xp.divide(w, x)))
+    dx = xp.where(y == 0, 0.0, xp.where(exact, dx, by_z))
     dy = xp.where((x == 0) & (y >= 0), 0.0, z * xp.log(x))
     return z, dx, dy
 
@@ -295,8 +300,10 @@ def elu(xp, x, alpha=1.0):
 def sigmoid(xp, x):
     """1 / (1 + e⁻ˣ)"""
     e = xp.exp(-xp.abs(x))
-    y = xp.where(x < 0, e, 1.0) / (1.0 + e)
-    return y, e / (1.0 + e) ** 2  # σ′(x): never rounds to a false zero
+    total = 1.0 + e
+    y = xp.where(x < 0, e, 1.0) / total
+    lost = e - (total - 1.0)  # 1 + e = total + lost exactly (Dekker 1971)
+    return y - y * lost / total, e / total**2  # σ′(x): never rounds to a false zero
 
 
 @enter(kind="saturating", ceiling=1.0, bounds=(0.0,), partials=("1 - tanh²x",))
@@ -323,9 +330,8 @@ def softplus(xp, x):
 )
 def gelu(xp, x):
     """x · Φ(x), Φ the normal distribution"""  # Hendrycks and Gimpel 2016, the exact form
-    phi = 0.5 * xp.erfc(-x / math.sqrt(2.0))
-    density = xp.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
-    return x * phi, phi + x * density
+    phi = xp.normal_cdf(x)
+    return x * phi, phi + x * xp.normal_pdf(x)
 
 
 # --- of two -----------------------------------------------------------------------------------
@@ -417,12 +423,24 @@ def logsumexp(xp, xs):
     peak = xs[0]
     for x in xs[1:]:
         peak = xp.maximum(peak, x)
-    shift = xp.where(xp.abs(peak) == inf, 0.0, peak)
-    parts = [xp.exp(x - shift) for x in xs]
-    total = 0.0
-    for part in parts:
+    infinite = xp.abs(peak) == inf
+    parts = [exp_of_difference(xp, x, peak) for x in xs]
+    total = rest = 0.0
+    for x, part in zip(xs, parts):
         total = total + part
-    return shift + xp.log(total), [xp.divide(part, total) for part in parts]
+        rest = rest + xp.where(x < peak, part, 0.0)
+    above = xp.where(total < 2.0, xp.log1p(rest), xp.log(total))  # below 2 there is one peak
+    total = xp.where(infinite, 1.0, total)
+    return xp.where(infinite, peak, peak + above), [xp.divide(part, total) for part in parts]
+
+
+def exp_of_difference(xp: Any, x: Any, y: Any) -> Any:
+    """eˣ⁻ʸ, as exact far out as near 0: by d and what its rounding lost (Knuth 1969)"""
+    d = x - y
+    t = d - x
+    lost = (x - (d - t)) - (y + t)  # x - y = d + lost exactly
+    e = xp.exp(d)
+    return e + xp.where(xp.abs(lost) < 1.0, e * lost, 0.0)
 
 
 # --- the one that carries no gradient ------------------------------------------------------------

@@ -249,6 +249,13 @@ def _monotone(
     return image
 
 
+def _normal_pdf(x: Any) -> Interval:
+    """φ falls on both sides of 0."""
+    x = abs(interval(x))
+    lo, hi = floats.normal_pdf(x.hi), floats.normal_pdf(x.lo)
+    return Interval(max(widened(lo, -inf), 0.0), widened(hi, inf), x.nan)
+
+
 def _wave(f: Callable[[float], float], crest: float) -> Callable[[Any], Interval]:
     """cos, or sin, whose extremes are ±1 at crest + k · π by turns."""
 
@@ -294,5 +301,6 @@ intervals = SimpleNamespace(
     log=_monotone(floats.log, -inf, inf, 0.0), log1p=_monotone(floats.log1p, -inf, inf, -1.0),
     sqrt=_monotone(floats.sqrt, 0.0, inf, 0.0, ulps=1), tanh=_monotone(floats.tanh, -1.0, 1.0),
     erfc=_monotone(floats.erfc, 0.0, 2.0, ulps=16),
+    normal_cdf=_monotone(floats.normal_cdf, 0.0, 1.0, ulps=8), normal_pdf=_normal_pdf,
     sin=_wave(floats.sin, pi / 2), cos=_wave(floats.cos, 0.0),
 )  # fmt: skip

@@ -45,9 +45,9 @@ def cross_entropy(predictions: Any, targets: Any) -> Value:
     """The mean of logsumexp(logits) - logits[class]: one list of logits or many, and as many ints.
 
     Targets of the logits' own shape are the probabilities of the classes, one-hot rows for
-    example: Σ t · logsumexp(logits) - Σ t · logits. A class that is not there is an IndexError,
-    one that is not whole, or a Value, a TypeError; a probability that is a number outside [0, 1]
-    is a ValueError.
+    example: Σ t · logsumexp(logits) - Σ t · logits. An offset that all logits share costs no digit.
+    A class that is not there is an IndexError, one that is not whole, or a Value, a TypeError; a
+    probability that is a number outside [0, 1] is a ValueError.
     """
     logits, wanted = nested(predictions), nested(targets)
     _check_values(logits)
@@ -96,7 +96,8 @@ def _surprise(logits: list[Value], target: Any) -> Value:
         raise TypeError(f"a class is a whole number, got {target!r}") from None
     if not 0 <= k < len(logits):
         raise IndexError(f"class {k} of {len(logits)}; they are counted from 0")
-    loss: Value = logsumexp(logits) - logits[k]
+    centred = _centred(logits)
+    loss: Value = logsumexp(centred) - centred[k]
     return loss
 
 
@@ -104,7 +105,14 @@ def _expected_surprise(logits: list[Value], targets: list[Any]) -> Value:
     """-Σ tᵢ ln softmax(logits)ᵢ"""
     ts = [t if isinstance(t, Value) else _probability("cross-entropy", t) for t in targets]
     total = sum(ts)
-    return logsumexp(logits) * (total if total.inputs else total.data) - dot(ts, logits)
+    centred = _centred(logits)
+    return logsumexp(centred) * (total if total.inputs else total.data) - dot(ts, centred)
+
+
+def _centred(logits: list[Value]) -> list[Value]:
+    """The logits less their logsumexp, which carries no gradient, so that they have no offset."""
+    offset = (-logsumexp(logits)).detach()
+    return [z + offset for z in logits]
 
 
 def _sign(target: Any) -> float:

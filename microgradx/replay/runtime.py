@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from microgradx._base import floats
 
 
 def erfc(x: Any, out: Any = None) -> Any:
     """1 - erf(x), elementwise, into `out`; NumPy has none."""
     x = np.asarray(x)
     result = np.fromiter(map(math.erfc, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
+    return _into(out, result)
+
+
+def normal_cdf(x: Any, out: Any = None) -> Any:
+    """Φ(x), elementwise, into `out`."""
+    return _into(out, floats.share_below(ARRAYS, np.asarray(x, float)))
+
+
+def normal_pdf(x: Any, out: Any = None) -> Any:
+    """φ(x), elementwise, into `out`."""
+    return _into(out, floats.density_at(ARRAYS, np.asarray(x, float)))
+
+
+def _into(out: Any, result: Any) -> Any:
     if out is None:
         return result
     out[...] = result
     return out
+
+
+ARRAYS = SimpleNamespace(**{**vars(np), "erfc": erfc})  # NumPy, and what it lacks
+vars(ARRAYS).update(normal_cdf=normal_cdf, normal_pdf=normal_pdf)
 
 
 def pull(pool: Any, plan: Any, out: Any) -> None:

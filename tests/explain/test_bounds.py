@@ -5,8 +5,8 @@ import math
 import random
 import sys
 from fractions import Fraction
-from types import SimpleNamespace
 
+import mpmath as mp
 import numpy as np
 import pytest
 
@@ -15,13 +15,14 @@ from microgradx._base import floats
 from microgradx.engine import Value, apply, order, rule
 from microgradx.explain.bounds import Bounds, Interval, _backward, _forward, _history, _run
 from microgradx.ops import dot, logsumexp, maximum, minimum
+from microgradx.replay.runtime import ARRAYS
 from microgradx.rules import TABLE
 from tests.operands import arity, grouped
+from tests.test_accuracy import flat, in_fifty_digits, random_operands, special_operands
 
 inf, nan = math.inf, math.nan
 
 GRAPHS, POINTS = 1000, 24  # about 1.2 million values and gradients; raise either for more
-ARRAYS = SimpleNamespace(**{**vars(np), "erfc": np.vectorize(math.erfc, otypes=[float])})
 ENDS = [-inf, -1e300, -700.0, -20.0, -2.0, -1.5, -1.0, -0.75, -0.3, -1e-9, -5e-324, 0.0,
         5e-324, 1e-9, 0.25, 1.0, math.pi / 2, 2.0, 3.0, 7.5, 40.0, 710.0, 1e300, inf]  # fmt: skip
 
@@ -208,6 +209,40 @@ def test_what_more_digits_say_lies_inside(name):
         for found, exact in [(b[y], value), *zip(map(b.gradient, leaves), partials)]:
             assert wide(found.lo) <= exact <= wide(found.hi), f"{name}{point}"
             assert found.hi - found.lo <= 1e-13 * max(1.0, abs(found.lo))
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=name_of)
+def test_what_fifty_digits_say_lies_inside(row):
+    """The real value and partials, at points of any size and over boxes that begin or end there."""
+    dice = random.Random(row.name)
+    points = special_operands(row)[:: 1 + len(special_operands(row)) // 200]
+    with mp.workdps(50):
+        for operands in random_operands(row, 100) + points:
+            value, *partials = in_fifty_digits(row, operands)
+            numbers = [*flat(operands)]
+            exact = [value, *[0 if x is None else x for x in flat(partials)]]
+            for up, down in [(0.0, 0.0), (dice.random(), dice.random())]:
+                leaves = [Value(x) for x in numbers]
+                parts = iter(leaves)
+                refilled = [[next(parts) for _ in xs] if isinstance(xs, list) else next(parts)
+                            for xs in operands]  # fmt: skip
+                y = apply(row, *refilled)
+                b = Bounds(y, {x: (x.data - down, x.data + up) for x in leaves})
+                for found, number in zip([b[y], *map(b.gradient, leaves)], exact):
+                    inside = found.nan if math.isnan(number) else found.lo <= number <= found.hi
+                    assert inside, f"{row.name}{operands}: {number} is not in {found}"
+
+
+@pytest.mark.parametrize("x", [-16.20361354127801, -20.0, -37.0, -10.1])
+def test_the_real_gelu_lies_inside_far_out_and_close(x):
+    leaf = Value(x)
+    y = leaf.gelu()
+    b = Bounds(y, {leaf: (x, x)})
+    with mp.workdps(50):
+        value, slope = in_fifty_digits(rules.gelu, (x,))
+        for found, exact in [(b[y], value), (b.gradient(leaf), slope)]:
+            assert found.lo <= exact <= found.hi
+            assert found.hi - found.lo <= 1e-14 * abs(found.lo)
 
 
 @pytest.mark.parametrize("scale", [1e3, 1e6, 1e9, 3e15, 1e17])
