@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from microgradx import nn, ops, optim, step
-from microgradx.engine import Value, record_lines
+from microgradx import nn, optim, step
+from microgradx.engine import Value, functions, record_lines
 from microgradx.explain import Flow, check_gradients, compare, why
 from microgradx.ops import mean
 from microgradx.pictures import draw, draw_dot
@@ -13,7 +13,7 @@ from microgradx.pictures import draw, draw_dot
 __version__ = "0.2.0.dev0"
 
 __all__ = [
-    "Value", *ops.functions, "mean", "nn", "optim", "step", "bounds", "page", "check_gradients",
+    "Value", *functions, "mean", "nn", "optim", "step", "bounds", "page", "check_gradients",
     "draw", "draw_dot", "Flow", "why", "compare", "record_lines", "record", "lift", "fit",
     "__version__",
 ]  # fmt: skip
@@ -26,8 +26,8 @@ _LATE = {  # the room that has it
 
 def __getattr__(name: str) -> Any:
     """Ops, and what is loaded when asked for, since importing microgradx must stay quick."""
-    if name in ops.functions:
-        return ops.functions[name]
+    if name in functions:
+        return functions[name]
     if name not in _LATE:
         raise AttributeError(f"microgradx has no {name!r}; it offers {', '.join(__all__)}")
     import importlib
@@ -37,4 +37,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *ops.functions})
+    return sorted({*globals(), *__all__, *functions})

@@ -86,7 +86,9 @@ class Value:
     def operands(self) -> tuple[Any, ...]:
         if self._many is not None:
             return self._many[0]
-        return tuple([x for x in (self._a, self._b) if x is not None])
+        if self._b is not None:
+            return (self._a, self._b)
+        return () if self._a is None else (self._a,)
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -99,10 +101,12 @@ class Value:
 
     @property
     def partials(self) -> tuple[float, ...]:
-        last = [d for d in (self._da, self._db) if d is not None]
         if self._many is not None:
-            return tuple([d for _, ds in self._many[1] for d in ds] + last)
-        return tuple(last)
+            several = [d for _, ds in self._many[1] for d in ds]
+            return tuple(several if self._da is None else [*several, self._da])
+        if self._da is None:
+            return () if self._db is None else (self._db,)
+        return (self._da,) if self._db is None else (self._da, self._db)
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -270,20 +274,30 @@ def _twin(x: Any, memo: dict[int, Any]) -> Any:
     return memo.get(id(x), x)
 
 
-def positions(node: Value) -> Iterable[int]:
+def positions(node: Value) -> Sequence[int]:
     """For each of a node's inputs, which operand it is, lists of operands counted one by one."""
     operands = node.operands
-    if node._many is None and len(node.inputs) == len(operands):
-        return range(len(operands))  # no bare number is among them
+    reads = len(node.inputs)
+    if reads == sum([len(x) if isinstance(x, tuple) else 1 for x in operands]):
+        return range(reads)  # no bare number is among them
     assert node.rule is not None
-    silent = [name in node.rule.silent for name in node.rule.operands]
-    flat = enumerate(_one_by_one(operands))
-    return [k for k, (which, x) in flat if isinstance(x, Value) and not silent[which]]
+    found, k = [], 0
+    for name, operand in zip(node.rule.operands, operands):
+        xs = operand if isinstance(operand, tuple) else (operand,)
+        if name not in node.rule.silent:
+            found += [k + i for i, x in enumerate(xs) if isinstance(x, Value)]
+        k += len(xs)
+    return found
 
 
 def operand_of(edge: Edge) -> int:
     """Which operand of the rule an edge comes from: 0 for any of dot's weights, 1 for its xs."""
-    return [which for which, _ in _one_by_one(edge.node.operands)][edge.position]
+    left = edge.position
+    for which, operand in enumerate(edge.node.operands):
+        left -= len(operand) if isinstance(operand, tuple) else 1
+        if left < 0:
+            return which
+    raise IndexError(f"{edge.node!r} has no operand {edge.position}")
 
 
 def cut_off(node: Value) -> list[Value]:
@@ -486,7 +500,7 @@ def operand(x: Any) -> Any:
 def list_of_operands(xs: Any) -> tuple[Any, ...]:
     """Values and numbers as an op keeps a list of them; what is no list is a TypeError."""
     if not isinstance(xs, Iterable):
-        raise TypeError(f"a list of operands is wanted, got {xs!r:.60}")
+        raise TypeError(f"the operands are a list, got {xs!r:.60}")
     if type(xs) is tuple and {float, Value}.issuperset(map(type, xs)):
         return xs  # as it is, so that nodes that read one list share it
     return tuple([operand(x) for x in xs])
@@ -508,13 +522,6 @@ def _checked(rule: Rule, operands: tuple[Any, ...]) -> tuple[Any, ...]:
                 f"{rule.name} expected {widths[first]} {name}, as many as {first}, got {width}"
             )
     return tuple(found)
-
-
-def _one_by_one(operands: tuple[Any, ...]) -> Iterator[tuple[int, Any]]:
-    """(which operand, x) for every single operand and every member of a list."""
-    for which, operand in enumerate(operands):
-        for x in operand if isinstance(operand, tuple) else (operand,):
-            yield which, x
 
 
 def data_of(x: Any) -> float:

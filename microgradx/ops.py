@@ -7,11 +7,17 @@ is found here too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microgradx.engine import Value, dots, functions, list_of_operands
 
 __all__ = ["dots", "mean", *functions]
+
+if TYPE_CHECKING:  # the ops that other rooms call; all others are found by name as well
+    dot: Callable[..., Value]
+    sum: Callable[..., Value]
+    logsumexp: Callable[..., Value]
+    where: Callable[..., Value]
 
 
 def mean(xs: Iterable[Any]) -> Value:
@@ -24,7 +30,7 @@ def mean(xs: Iterable[Any]) -> Value:
     return functions["sum"](xs) / len(xs)
 
 
-def __getattr__(name: str) -> Callable[..., Value]:
+def __getattr__(name: str) -> Any:
     if name not in functions:
         raise AttributeError(f"there is no op {name!r}; there are {', '.join(functions)}")
     return functions[name]

@@ -325,7 +325,6 @@ def softplus(xp, x):
     kind="saturating",
     ceiling=1.12890414518516,
     bounds=(-1.4142135623730951, -0.7517915246935645, 1.4142135623730951),  # ±√2, and the least
-    flat=lambda x: x > -1.0,  # at the least value
     partials=("Φ(x) + x · φ(x)",),
 )
 def gelu(xp, x):
@@ -424,23 +423,10 @@ def logsumexp(xp, xs):
     for x in xs[1:]:
         peak = xp.maximum(peak, x)
     infinite = xp.abs(peak) == inf
-    parts = [exp_of_difference(xp, x, peak) for x in xs]
-    total = rest = 0.0
-    for x, part in zip(xs, parts):
-        total = total + part
-        rest = rest + xp.where(x < peak, part, 0.0)
-    above = xp.where(total < 2.0, xp.log1p(rest), xp.log(total))  # below 2 there is one peak
+    parts = [xp.exp_difference(x, peak) for x in xs]
+    total, above = xp.sum_and_log(parts)
     total = xp.where(infinite, 1.0, total)
     return xp.where(infinite, peak, peak + above), [xp.divide(part, total) for part in parts]
-
-
-def exp_of_difference(xp: Any, x: Any, y: Any) -> Any:
-    """eˣ⁻ʸ, as exact far out as near 0: by d and what its rounding lost (Knuth 1969)"""
-    d = x - y
-    t = d - x
-    lost = (x - (d - t)) - (y + t)  # x - y = d + lost exactly
-    e = xp.exp(d)
-    return e + xp.where(xp.abs(lost) < 1.0, e * lost, 0.0)
 
 
 # --- the one that carries no gradient ------------------------------------------------------------

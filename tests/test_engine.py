@@ -18,7 +18,7 @@ import pytest
 
 from microgradx import engine, rules
 from microgradx._base import floats
-from microgradx.engine import Edge, Value, apply, order
+from microgradx.engine import PLAIN, Edge, Value, apply, dots, order, sweep
 from microgradx.ops import dot, maximum, mean, minimum
 from microgradx.ops import sum as sum_of
 from tests.operands import grouped
@@ -667,6 +667,63 @@ def test_the_inlined_twins_are_their_rows(x):
             assert bits(*left.partials) == bits(dx)
             assert bits(*right.partials) == bits(dy)
             assert bits(left.operands[1]) == bits(y) and bits(right.operands[0]) == bits(x)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_fast_order_and_sweep_are_the_plain_ones(seed):
+    leaves, output = random_graph(seed, 60)
+    assert order(output) == PLAIN["order"](output)
+    assert order(output, leaves[0], output) == PLAIN["order"](output, leaves[0], output)
+    fast, plain = [], []
+    for backward, grads in ((Value.backward, fast), (PLAIN["backward"], plain)):
+        for leaf in leaves:
+            leaf.grad = 0.5
+        backward(output, -1.25)
+        grads += [bits(node.grad) for node in order(output)]
+    assert fast == plain
+    swept = {node: bits(adjoint) for node, adjoint in sweep(output)}
+    for leaf in leaves:
+        leaf.grad = 0.0
+    output.backward()
+    assert swept == {node: bits(node.grad) for node in order(output)}
+
+
+def test_sweep_writes_nothing_and_takes_other_partials():
+    x, y = Value(2.0), Value(3.0)
+    z = x * y + x
+    assert list(sweep(z, 10.0)) == [(z, 10.0), (z.inputs[0], 10.0), (x, 40.0), (y, 20.0)]
+    assert not any(node.grad for node in order(z))
+    ones = dict(sweep(z, Fraction(1), lambda node: [Fraction(1)] * len(node.inputs)))
+    assert ones == {z: 1, z.inputs[0]: 1, x: 2, y: 1}
+
+
+@pytest.mark.parametrize("x", TWINNED)
+def test_the_fast_operators_and_methods_are_the_plain_ones(x):
+    def facts(node):
+        return node.rule, bits(node.data), bits(*node.partials), node.inputs
+
+    a, b = Value(x), Value(-0.75)
+    for other in (b, 2.5, a):
+        for name in ("__add__", "__mul__"):
+            assert facts(getattr(a, name)(other)) == facts(PLAIN[name](a, other))
+    for name in ("__radd__", "__rmul__"):
+        assert facts(getattr(a, name)(2.5)) == facts(PLAIN[name](a, 2.5))
+    for rule in rules.TABLE.values():
+        if len(rule.operands) == 1 and not rule.lists:
+            assert facts(getattr(a, rule.name)()) == facts(apply(rule, a))
+
+
+def test_a_layer_of_dots_is_dots():
+    values = [Value(x) for x in (0.1, -2.5, 1e300, 3.0)]
+    lists = (tuple(values[:2]), (1.5, values[3]), (2.0, -1.0))
+    for xs, bias in itertools.product(lists, (values[2], 4.0)):
+        found = dots([*lists, values[1:3]], xs, [bias] * 4)
+        for row, made in zip([*lists, values[1:3]], found):
+            plain = apply(rules.dot, row, xs, bias)
+            assert bits(made.data) == bits(plain.data) and made.inputs == plain.inputs
+            assert bits(*made.partials) == bits(*plain.partials)
+            assert made.operands == plain.operands
+            assert [e.position for e in made.edges] == [e.position for e in plain.edges]
 
 
 def test_compositions_are_what_they_say():

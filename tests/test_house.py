@@ -1,6 +1,7 @@
 """The house: imports run downwards through its floors, without a circle anywhere."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,61 @@ def modules_imported(path: Path) -> set[str]:
     names = imported(path.read_text(encoding="utf-8"), package)
     found = {name if name in MODULES else name.rpartition(".")[0] for name in names} & {*MODULES}
     return found - {LATE.get(name_of(path))}
+
+
+FLOORS = (  # a room imports from lower floors only; rooms of one floor don't know each other
+    {"rules", "_base"},
+    {"engine"},
+    {"ops", "optim", "explain"},
+    {"pictures", "replay"},
+    {"nn", "step"},
+    {"train"},
+    {"__init__"},
+    {"__main__"},
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+# An Explanation shows itself by the room of pictures, imported inside the method that shows.
+SHOWS = {("explain", "pictures")}
+# `record` patches Value while it calls a function; nothing else is wired upwards at run time.
+PATCHES = {"replay/recording.py"}
+
+
+def room_of(name: str) -> str:
+    """The room that a module lies in; "__init__" for the front door."""
+    return name.split(".")[1] if "." in name else "__init__"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_run_downwards(name):
+    mine = "__main__" if name.endswith("__main__") else room_of(name)
+    for other in map(room_of, modules_imported(MODULES[name])):
+        if other != mine and (mine, other) not in SHOWS:
+            assert FLOOR[other] < FLOOR[mine], f"{mine} must not import {other}"
+
+
+def test_there_are_no_more_rooms_than_doors():
+    rooms = {room_of(name) for name in MODULES} - {"__init__"}
+    assert rooms == {*FLOOR} - {"__init__"} and len(rooms) <= 16
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_is_wired_upwards_at_run_time(path):
+    """No room sets an attribute of a class or module that it imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imports = [x for x in ast.walk(tree) if isinstance(x, (ast.Import, ast.ImportFrom))]
+    known = {a.asname or a.name for x in imports for a in x.names}
+    targets = [t for x in ast.walk(tree) if isinstance(x, ast.Assign) for t in x.targets]
+    wired = [t for t in targets if isinstance(t, ast.Attribute) and ast.unparse(t.value) in known]
+    calls = [x for x in ast.walk(tree) if isinstance(x, ast.Call) and x.args]
+    wired += [x for x in calls if ast.unparse(x.func) == "setattr"
+              and ast.unparse(x.args[0]) in known]  # fmt: skip
+    assert not wired or path.relative_to(PACKAGE).as_posix() in PATCHES
+
+
+def test_how_the_engine_keeps_a_node_is_its_own_affair():
+    slots = re.compile(r"\._(a|b|da|db|many|readers)\b")
+    for path in {*FILES} - {PACKAGE / "engine.py"}:
+        assert not slots.search(path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

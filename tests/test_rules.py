@@ -224,7 +224,9 @@ def check_arrays_as_floats(row: Rule) -> None:
                 if row.name in EXACT:
                     assert float(array).hex() == scalar.hex(), f"{row.name}{operands}"
                 else:
-                    assert math.isclose(array, scalar, rel_tol=3e-15), f"{row.name}{operands}"
+                    assert math.isclose(
+                        array, scalar, rel_tol=1e-13 if row.name == "gelu" else 3e-15
+                    ), f"{row.name}{operands}"
 
 
 def check_corners_on_arrays(row: Rule) -> None:

@@ -7,8 +7,6 @@ namespace for arrays.
 
 import builtins
 import math
-import sys
-from typing import Any
 
 inf = math.inf
 nan = math.nan
@@ -16,6 +14,7 @@ nan = math.nan
 abs = builtins.abs
 tanh = math.tanh
 erfc = math.erfc
+arctan2 = math.atan2
 
 
 def where(condition: bool, x: float, y: float) -> float:
@@ -29,6 +28,15 @@ def exp(x: float) -> float:
         return math.exp(x)
     except OverflowError:
         return inf
+
+
+def exp_difference(x: float, y: float) -> float:
+    """eˣ⁻ʸ, as exact far out as near 0: by d and what its rounding lost (Knuth 1969)."""
+    d = x - y
+    t = d - x
+    lost = (x - (d - t)) - (y + t)  # x - y = d + lost exactly
+    e = exp(d)
+    return e + e * lost if abs(lost) < 1.0 else e
 
 
 def expm1(x: float) -> float:
@@ -111,16 +119,13 @@ def power(x: float, y: float) -> float:
         return math.copysign(inf, x) if y % 2 == 1 else inf
 
 
-def normal_cdf(x: float) -> float:
-    """Φ(x), the share of a normal distribution below x."""
-    share: float = share_below(sys.modules[__name__], x)
-    return share
-
-
-def normal_pdf(x: float) -> float:
-    """φ(x) = exp(-x² / 2) / √2π, the density of a normal distribution."""
-    density: float = density_at(sys.modules[__name__], x)
-    return density
+def sum_and_log(parts: list[float]) -> tuple[float, float]:
+    """The sum of numbers up to 1, one of which is 1, left to right, and its logarithm."""
+    total = rest = 0.0
+    for x in parts:
+        total += x
+        rest += x if x != 1.0 else 0.0
+    return total, log1p(rest) if total < 2.0 else log(total)  # below 2 there is a single 1
 
 
 # Far out, exp and erfc magnify by x² whatever rounding x² and x/√2 loses. Both are therefore
@@ -130,25 +135,25 @@ ROOT_HALF = math.sqrt(0.5)
 HEAD, TAIL = 0.7071067839860916, -2.799544089368687e-09  # √½ = HEAD + TAIL, HEAD of 26 bits
 
 
-def density_at(xp: Any, x: Any) -> Any:
-    """φ(x) over a namespace."""
-    size, head, tail = _parted(xp, x)
-    e = xp.exp(-0.5 * head * head)
-    return (e + e * xp.expm1(-0.5 * tail * (size + head))) * (1.0 / math.sqrt(2.0 * math.pi))
+def normal_pdf(x: float) -> float:
+    """φ(x) = exp(-x² / 2) / √2π, the density of a normal distribution."""
+    size, head, tail = _parted(x)
+    e = exp(-0.5 * head * head)
+    return (e + e * expm1(-0.5 * tail * (size + head))) * (1.0 / math.sqrt(2.0 * math.pi))
 
 
-def share_below(xp: Any, x: Any) -> Any:
-    """Φ(x) over a namespace that has erfc."""
-    size, head, tail = _parted(xp, x)
+def normal_cdf(x: float) -> float:
+    """Φ(x), the share of a normal distribution below x."""
+    size, head, tail = _parted(x)
     u = size * ROOT_HALF
     lost = (head * HEAD - u) + (tail * HEAD + size * TAIL)  # |x|/√2 = u + lost
-    side = xp.where(x < 0, 1.0, -1.0)
-    slope = xp.exp(-u * u) / math.sqrt(math.pi)  # of ½ erfc at -u; a few digits do
-    return 0.5 * xp.erfc(side * u) - side * lost * slope
+    side = 1.0 if x < 0 else -1.0
+    slope = exp(-u * u) / math.sqrt(math.pi)  # of ½ erfc at -u; a few digits do
+    return 0.5 * erfc(side * u) - side * lost * slope
 
 
-def _parted(xp: Any, x: Any) -> tuple[Any, Any, Any]:
+def _parted(x: float) -> tuple[float, float, float]:
     """|x|, its head and the rest, which add up to it."""
-    size = xp.minimum(xp.abs(x), 40.0)  # beyond, Φ is 0 or 1 and φ is 0
+    size = minimum(abs(x), 40.0)  # beyond, Φ is 0 or 1 and φ is 0
     head = (size + 2.0**32) - 2.0**32
     return size, head, size - head

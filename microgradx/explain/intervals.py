@@ -294,13 +294,31 @@ def _minimum(x: Any, y: Any) -> Interval:
     return -_maximum(-interval(x), -interval(y))
 
 
+def _arctan2(y: Any, x: Any) -> Interval:
+    """The angle of (x, y): its extremes lie at corners, where the box keeps off x ≤ 0 = y."""
+    y, x = interval(y), interval(x)
+    nan = x.nan or y.nan
+    if x.lo <= 0.0 and y.lo <= 0.0 <= y.hi:
+        return Interval(-widened(pi, inf, 1), widened(pi, inf, 1), nan)
+    angles = [floats.arctan2(b, a) for a, b in _corners(x, y)]
+    return Interval(widened(min(angles), -inf), widened(max(angles), inf), nan)
+
+
+def _sum_and_log(parts: list[Any]) -> tuple[Interval, Interval]:
+    total = sum(parts, interval(0.0))
+    return total, LOG(total)
+
+
+LOG = _monotone(floats.log, -inf, inf, 0.0)
+EXP = _monotone(floats.exp, 0.0, inf)
 intervals = SimpleNamespace(
     inf=inf, nan=nan, pi=pi, where=_where, abs=abs, sign=_sign,
     maximum=_maximum, minimum=_minimum, divide=operator.truediv, power=operator.pow,
-    exp=_monotone(floats.exp, 0.0, inf), expm1=_monotone(floats.expm1, -1.0, inf),
-    log=_monotone(floats.log, -inf, inf, 0.0), log1p=_monotone(floats.log1p, -inf, inf, -1.0),
+    exp=EXP, exp_difference=lambda x, y: EXP(interval(x) - y), sum_and_log=_sum_and_log,
+    expm1=_monotone(floats.expm1, -1.0, inf),
+    log=LOG, log1p=_monotone(floats.log1p, -inf, inf, -1.0),
     sqrt=_monotone(floats.sqrt, 0.0, inf, 0.0, ulps=1), tanh=_monotone(floats.tanh, -1.0, 1.0),
-    erfc=_monotone(floats.erfc, 0.0, 2.0, ulps=16),
+    arctan2=_arctan2, erfc=_monotone(floats.erfc, 0.0, 2.0, ulps=16),
     normal_cdf=_monotone(floats.normal_cdf, 0.0, 1.0, ulps=8), normal_pdf=_normal_pdf,
     sin=_wave(floats.sin, pi / 2), cos=_wave(floats.cos, 0.0),
 )  # fmt: skip

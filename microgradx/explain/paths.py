@@ -9,12 +9,12 @@ entropy and over which each kind of factor has a mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf, isfinite, log
 from typing import Any, NamedTuple
 
 from microgradx._base.text import names_parameter, place
-from microgradx.engine import Edge, Value, order
+from microgradx.engine import Edge, Value, order, positions
 from microgradx.explain.extended import LARGE, SMALL, Extended, plus, quotient, times
 
 # The kinds of factor, to be blamed or thanked.
@@ -91,7 +91,7 @@ class Paths:
         self.parameters = None if parameters is None else set(parameters)
         self.loss = loss_part(self.nodes)
         n = len(self.nodes)
-        self._latest: tuple[int, tuple[Edge, ...]] = -1, ()
+        self._latest: tuple[int, Sequence[int]] = -1, ()
         self.tails: list[int] = []
         self.heads: list[int] = []
         self.partials: list[float] = []
@@ -126,11 +126,12 @@ class Paths:
         return Extended(self.mass_m[i], self.mass_e[i])
 
     def edge(self, e: int) -> Edge:
-        """Edge e as an `Edge`."""
+        """Edge e as the rest of the house knows it."""
         j = self.heads[e]
         if self._latest[0] != j:
-            self._latest = j, self.nodes[j].edges  # its neighbours are often asked for next
-        return self._latest[1][e - self.first[j]]
+            self._latest = j, positions(self.nodes[j])  # its neighbours are often asked for next
+        position = self._latest[1][e - self.first[j]]
+        return Edge(self.nodes[self.tails[e]], self.nodes[j], position, self.partials[e])
 
     def flow(self, node: Value) -> NodeFlow:
         """All that flows through a node behind the output."""

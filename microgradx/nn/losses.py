@@ -42,10 +42,11 @@ def binary_cross_entropy_with_logits(predictions: Any, targets: Any) -> Value:
 
 
 def cross_entropy(predictions: Any, targets: Any) -> Value:
-    """The mean of logsumexp(logits) - logits[class]: one list of logits or many, and as many ints.
+    """The mean of logsumexp(logits - logits[class]): one list of logits or many, and as many ints.
 
     Targets of the logits' own shape are the probabilities of the classes, one-hot rows for
-    example: Σ t · logsumexp(logits) - Σ t · logits. An offset that all logits share costs no digit.
+    example: Σ t · logsumexp(d) - Σ t · d, for d = logits - logits[0]. An offset that all logits
+    share costs no digit.
     A class that is not there is an IndexError, one that is not whole, or a Value, a TypeError; a
     probability that is a number outside [0, 1] is a ValueError.
     """
@@ -96,23 +97,22 @@ def _surprise(logits: list[Value], target: Any) -> Value:
         raise TypeError(f"a class is a whole number, got {target!r}") from None
     if not 0 <= k < len(logits):
         raise IndexError(f"class {k} of {len(logits)}; they are counted from 0")
-    centred = _centred(logits)
-    loss: Value = logsumexp(centred) - centred[k]
-    return loss
+    return logsumexp(_less(logits, k))
 
 
 def _expected_surprise(logits: list[Value], targets: list[Any]) -> Value:
     """-Σ tᵢ ln softmax(logits)ᵢ"""
     ts = [t if isinstance(t, Value) else _probability("cross-entropy", t) for t in targets]
     total = sum(ts)
-    centred = _centred(logits)
-    return logsumexp(centred) * (total if total.inputs else total.data) - dot(ts, centred)
+    above = _less(logits, 0)
+    return logsumexp(above) * (total if total.inputs else total.data) - dot(ts, above)
 
 
-def _centred(logits: list[Value]) -> list[Value]:
-    """The logits less their logsumexp, which carries no gradient, so that they have no offset."""
-    offset = (-logsumexp(logits)).detach()
-    return [z + offset for z in logits]
+def _less(logits: list[Value], k: int) -> list[Any]:
+    """The logits less logit k, which have no common offset that could cost digits."""
+    minus = -logits[k]
+    alone = len(logits) == 1  # a graph has to lead back to it
+    return [0.0 if j == k and not alone else z + minus for j, z in enumerate(logits)]
 
 
 def _sign(target: Any) -> float:

@@ -13,11 +13,10 @@ from microgradx._base.text import name_of
 from microgradx.engine import Edge
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.extended import product, show, times
-
-DARK, WEAKER, STRONGER, EVEN, AWAY = "#1a1a1a", "#2166ac", "#b35806", "#6b6b6b", "#d9d9d9"
+from microgradx.pictures.style import AWAY, EVEN, STRONGER, STRONGEST, WEAKER
 
 LINES = [  # for the legend
-    (DARK, "strongest path"), (WEAKER, "weakens"), (STRONGER, "strengthens"),
+    (STRONGEST, "strongest path"), (WEAKER, "weakens"), (STRONGER, "strengthens"),
     (EVEN, "width, %: share of all paths; dashed: opposes"),
 ]  # fmt: skip
 
@@ -59,7 +58,7 @@ class Shares:
         gain = sum(self.share(e) * math.log10(abs(e.partial)) for e in ours if e.partial)  # credit
         colour = WEAKER if gain < -0.005 else STRONGER if gain > 0.005 else EVEN
         if self.path & set(ours):
-            colour = DARK
+            colour = STRONGEST
         style = "dashed" if all(map(self.opposes, ours)) else "solid"
         attributes = {"penwidth": f"{0.8 + 5.2 * share:.2f}", "color": colour, "style": style}
         return {**attributes, "fontcolor": colour if colour != AWAY else EVEN}

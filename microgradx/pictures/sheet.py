@@ -20,20 +20,34 @@ from microgradx._base.text import Place, clip, common_place, count, place, short
 from microgradx.engine import Value
 from microgradx.explain.explanation import Explanation, why
 from microgradx.pictures.diagram import Arrow, Box, Diagram
-from microgradx.pictures.markup import WIDTH, bold, escape, font, row, swatch
 from microgradx.pictures.render import Picture
 from microgradx.pictures.shares import LINES, Shares
+from microgradx.pictures.style import (
+    BLACK,
+    BLUES,
+    DARK_FILLS,
+    FAINT,
+    GREY,
+    INK,
+    LAYER,
+    LINE,
+    NEURON,
+    PALE,
+    VERMILLION,
+    WHITE,
+    WIDTH,
+    YELLOW,
+    bold,
+    escape,
+    font,
+    row,
+    swatch,
+)
 
 if TYPE_CHECKING:
     import graphviz
 
 FOLD_ABOVE = 300  # nodes
-
-# Fill and text of a node by the decade of its gradient (ColorBrewer's Blues), largest first.
-BLUES = ("#08519c", "#2171b5", "#4292c6", "#6baed6", "#9ecae1", "#c6dbef", "#deebf7", "#f2f7fc")
-DARK = BLUES[:2]  # the fills that take white text
-WHITE, INK, GREY, PALE = "#ffffff", "#1a1a1a", "#6b6b6b", "#ececec"
-VERMILLION, YELLOW = "#c04e00", "#f0e442"
 
 Text = Callable[[Value], str]
 
@@ -171,10 +185,10 @@ class Sheet:
             layers.setdefault(layer, {}).setdefault(neuron, []).append(shape)
         for i, (layer, neurons) in enumerate(layers.items()):
             lone_fold = [box.name for box in self.diagram.boxes if box.place[0] == layer] == [layer]
-            with _frame(graph, "" if lone_fold else layer, f"layer{i}", "#9a9a9a") as outer:
+            with _frame(graph, "" if lone_fold else layer, f"layer{i}", LAYER) as outer:
                 for neuron, shapes in neurons.items():
                     name = f"[{neuron}]" if neuron and len(shapes) > 1 else ""
-                    with _frame(outer, name, f"layer{i}_neuron{neuron}", "#d0d0d0") as inner:
+                    with _frame(outer, name, f"layer{i}_neuron{neuron}", NEURON) as inner:
                         for shape in shapes:
                             inner.node(**shape)
 
@@ -286,7 +300,7 @@ class Sheet:
         """Fill, text colour, border, and the word for it unless the fill is a decade."""
         grads = [node.grad for node in box.nodes]
         if not all(math.isfinite(x) for node in box.nodes for x in (node.data, node.grad)):
-            return YELLOW, "#000000", "bold", "not finite"
+            return YELLOW, BLACK, "bold", "not finite"
         if all(node in self.diagram.behind_detach for node in box.nodes):
             return PALE, GREY, "dotted", "detached"
         if not any(node in self.diagram.alive for node in box.nodes):
@@ -336,7 +350,7 @@ class Sheet:
         else:
             alive = any(edge.node in self.diagram.alive for edge in arrow.edges)
             widest = max((abs(edge.partial) for edge in arrow.edges), key=_nan_first)
-            ink, line = (INK, "#333333") if alive else (GREY, "#bdbdbd")
+            ink, line = (INK, LINE) if alive else (GREY, FAINT)
             look = {"penwidth": f"{_width(widest):.2f}", "color": line, "fontcolor": ink}
             badge, gap = _factor(arrow), " "
             if self.shares:
@@ -420,7 +434,7 @@ def _called(node: Value) -> str:
 
 
 def _ink_on(fill: str) -> str:
-    return WHITE if fill in DARK else INK
+    return WHITE if fill in DARK_FILLS else INK
 
 
 @contextmanager

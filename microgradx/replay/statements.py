@@ -13,8 +13,8 @@ from microgradx.replay.views import Shape
 NUMPY_CALLS = {
     "add", "subtract", "multiply", "divide", "negative", "sqrt", "abs", "sign", "maximum",
     "minimum", "where", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
-    "logical_and", "logical_not", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "power",
-    "square", "take", "copyto",
+    "logical_and", "logical_not", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "arctan2",
+    "power", "square", "take", "copyto",
 }  # fmt: skip
 OUR_CALLS = {"erfc", "normal_cdf", "normal_pdf", "pull"}
 NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 0.5: "half", -1.0: "minus_one"}

@@ -92,6 +92,17 @@ class Symbols:
             raise AttributeError(name)
         return lambda *args: self.call(name, *args)
 
+    def exp_difference(self, x: Any, y: Any) -> Any:
+        """eˣ⁻ʸ; `floats` knows digits of it that arrays do without, for speed."""
+        return self.call("exp", x - y)
+
+    def sum_and_log(self, parts: Sequence[Any]) -> tuple[Any, Any]:
+        """The sum, left to right, and its logarithm."""
+        total: Any = 0.0
+        for part in parts:
+            total = total + part
+        return total, self.call("log", total)
+
     def make(self, op: str, args: tuple[Any, ...], shape: Shape, extra: Any = None) -> Symbol:
         """The one symbol of this description."""
         names = [_identity(x) for x in args]

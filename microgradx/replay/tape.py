@@ -54,20 +54,10 @@ class Tape:
         self._row_ids: dict[int, tuple[int, ...]] = {}
         find, keep = self._ids.get, self.args.append
         for i, node in enumerate(computed, self.leaves):
-            if not node.rule.lists:
-                read = [(x, find(x)) for x in node.operands]
-                keep(tuple([self._number(x) if j is None else j for x, j in read]))
-                continue
-            lists, singles = [], []
-            for x in node.operands:
-                if isinstance(x, tuple):
-                    lists.append(self._row(x))
-                else:
-                    found = find(x)
-                    singles.append(self._number(x) if found is None else found)
-            keep(tuple(singles))
-            if lists:
-                self.rows[i] = tuple(lists)
+            singles = [(x, find(x)) for x in node.operands if not isinstance(x, tuple)]
+            keep(tuple([self._number(x) if j is None else j for x, j in singles]))
+            if len(singles) < len(node.operands):
+                self.rows[i] = tuple([self._row(x) for x in node.operands if isinstance(x, tuple)])
         self.outputs = [self.id(output) for output in outputs]
 
     def id(self, operand: Any) -> int:

@@ -25,9 +25,9 @@ from microgradx.engine import Edge, Value
 from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import times
 from microgradx.pictures.diagram import Arrow, Box, Diagram
-from microgradx.pictures.markup import bold, escape, font, row
 from microgradx.pictures.render import render
 from microgradx.pictures.sheet import FOLD_ABOVE, Sheet, checked, decade, own_label
+from microgradx.pictures.style import bold, escape, font, row
 from microgradx.step.moments import Moment, Timeline
 from microgradx.step.walk import path_products
 from microgradx.step.words import bracketed, derivative, reach
@@ -49,6 +49,9 @@ class Page(str):
             path = path.with_suffix(".html")
         write_whole(path, self.encode())
         return path
+
+    def _repr_html_(self) -> str:
+        return f'<iframe srcdoc="{html.escape(self)}" width="100%" height="640"></iframe>'
 
     def __repr__(self) -> str:
         return f"<Page of {len(self):,} characters>"

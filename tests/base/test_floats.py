@@ -3,6 +3,7 @@
 import inspect
 import math
 
+import mpmath as mp
 import numpy as np
 import pytest
 
@@ -16,8 +17,8 @@ CORNERS = (
 )  # fmt: skip
 
 UNARY = ("abs", "tanh", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "sign")
-BINARY = ("maximum", "minimum", "divide", "power")
-OURS = ("where", "erfc", "normal_cdf", "normal_pdf", "share_below", "density_at")
+BINARY = ("maximum", "minimum", "divide", "power", "arctan2")
+OURS = ("where", "erfc", "normal_cdf", "normal_pdf", "exp_difference", "sum_and_log")
 
 
 def same(ours: float, numpys: float) -> bool:
@@ -109,3 +110,16 @@ def test_the_sign_of_zero_decides_the_sign_of_infinity(x, y):
 def test_erfc_is_the_complement(x):
     assert floats.erfc(x) == math.erfc(x)
     assert math.isclose(floats.erfc(x) + floats.erfc(-x), 2.0)
+
+
+@pytest.mark.parametrize("x, y", [(0.3, 744.9), (-700.1, 1e-17), (5.0, 5.0), (1e16, 1e16 + 2)])
+def test_an_exponential_of_a_difference_is_exact_far_out(x, y):
+    with mp.workdps(50):
+        exact = float(mp.exp(mp.mpf(x) - mp.mpf(y)))
+    assert math.isclose(floats.exp_difference(x, y), exact, rel_tol=6e-16, abs_tol=5e-324)
+
+
+def test_a_sum_of_exponentials_and_its_logarithm():
+    assert floats.sum_and_log([1.0, 1.0, 0.5]) == (2.5, math.log(2.5))
+    assert floats.sum_and_log([1e-30, 1.0]) == (1.0, 1e-30)
+    assert floats.sum_and_log([1.0]) == (1.0, 0.0)

@@ -55,7 +55,7 @@ SAYS = {
     "relu_is_not_linear": [r"f\(-1\) \+ f\(1\) = 1, but f\(-1 \+ 1\) = f\(0\) = 0"],
     "vanishing": [
         r"each of the 12 factors σ′ is at most 0\.25",
-        r"6 of them multiply to 1\.8e-04, below 0\.25\^6 = 2\.4e-04",
+        r"6 of them multiply to 1\.5e-04, below 0\.25\^6 = 2\.4e-04",
         r"the first layer learns \d\d,\d{3} times slower than the last",
         r"as residual net \d\.\d times; its loss is 0\.\d\d, not ln 3",
     ],

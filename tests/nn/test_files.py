@@ -60,6 +60,7 @@ def cleared(make):
 
 # --- there and back ---------------------------------------------------------------------------
 
+NAMES = ["args", "kwds", "self", "arr_0", "w", "w.npz", "", "/", "a/../b", "ñ"]
 MODELS = {
     "mlp": lambda: MLP(2, [16, 16, 1], "tanh", seed=1),
     "one weight": lambda: MLP(1, [1], seed=2),
@@ -68,27 +69,7 @@ MODELS = {
     "net": Net,
     "scalar": lambda: with_attributes(gain=Value(-0.0)),
     "nothing": Module,
-    "argument names": lambda: with_attributes(
-        **{
-            name: Value(i)
-            for i, name in enumerate(
-                [
-                    "file",
-                    "args",
-                    "kwds",
-                    "allow_pickle",
-                    "arr_0",
-                    "w",
-                    "w.npy",
-                    ".npy",
-                    "",
-                    "/",
-                    "a/../b",
-                    "ñ",
-                ]
-            )
-        }
-    ),  # fmt: skip
+    "argument names": lambda: with_attributes(**{name: Value(i) for i, name in enumerate(NAMES)}),
 }
 
 
@@ -137,15 +118,6 @@ def test_floats_and_ints_of_other_sizes_are_loaded_exactly(tmp_path, dtype, save
     assert model.state_dict() == {"w": numbers.tolist(), "b": 7.0}
 
 
-def test_bfloat16_is_loaded_exactly(tmp_path):
-    numbers = [1.0, -3.140625, float("inf"), 2.0**-126]
-    halves = b"".join(struct.pack("<f", x)[2:] for x in numbers)
-    path = tensors_file(tmp_path, {"w": ("BF16", [2, 2], halves)})
-    model = with_attributes(w=[[Value(0.0), Value(0.0)], [Value(0.0), Value(0.0)]])
-    model.load(path)
-    assert model.state_dict() == {"w": [numbers[:2], numbers[2:]]}
-
-
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_not_strict_loads_what_agrees_and_says_what_does_not(tmp_path, suffix):
     path = with_attributes(w=[Value(5.0)], more=Value(1.0)).save(tmp_path / f"model{suffix}")
@@ -170,7 +142,7 @@ def test_a_model_goes_to_pytorch_and_back(tmp_path):
     with np.load(model.save(tmp_path / "model.npz")) as archive:
         there.load_state_dict({name: torch.from_numpy(archive[name]) for name in archive})
 
-    for kind in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+    for kind in (torch.float64, torch.float32, torch.float16):
         other = twin().to(kind)
         save_file(other.state_dict(), tmp_path / "back.safetensors")
         assert model.load(tmp_path / "back.safetensors") == ([], [])
@@ -294,7 +266,9 @@ def test_without_safetensors_the_error_says_what_to_install(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("name", ["__metadata__", "a\0b", "a\\b", "\ud800"])
+@pytest.mark.parametrize(
+    "name", ["__metadata__", "file", "allow_pickle", "w.npy", "a\0b", "a\\b", "\ud800"]
+)
 def test_a_name_that_no_file_can_hold_is_refused(tmp_path, suffix, name):
     with pytest.raises(ValueError, match="no file can hold the name|surrogates not allowed"):
         with_attributes(**{name: Value(1.0), "w": Value(2.0)}).save(tmp_path / f"model{suffix}")
@@ -366,12 +340,6 @@ def tensors_of(tensors):
     return headed(header, data)
 
 
-def tensors_file(folder, tensors):
-    path = folder / "model.safetensors"
-    path.write_bytes(tensors_of(tensors))
-    return path
-
-
 def objects(x):
     return np.array([x, x], dtype=object)
 
@@ -388,13 +356,13 @@ BAD = {
     "pickle": (".npz", pickle.dumps(Payload()), "not a zip"),
     "npy": (".npz", W, "not a zip"),
     "pickle inside": (".npz", zipped(("bias.npy", B), ("weight.npy", npy(objects(Payload())))),
-                      r"weight\.npy in it is no whole array: Object"),
+                      r"weight in it is no whole array: Object"),
     "pickle unasked": (".npz", zipped(("weight.npy", W), ("bias.npy", B),
                                       ("more.npy", npy(objects(Payload())))),
-                       r"more\.npy in it is no whole array: Object"),
+                       r"more in it is no whole array: Object"),
     "pickle in a record": (".npz", zipped(("weight.npy", claim((1, 2), [("a", "O")]))), "Object"),
     "pt": (".npz", zipped(("model/data.pkl", pickle.dumps(Payload())), ("model/data/0", EIGHT)),
-           r"model/data\.pkl in it is no .* magic"),
+           r"model/data\.pkl holds \|S\d+, no real numbers"),
     "npz as safetensors": (".safetensors", zipped(("weight.npy", W)), "header"),
     "empty safetensors": (".safetensors", b"", "header too small"),
     "pickle as safetensors": (".safetensors", pickle.dumps(Payload()), "header"),
@@ -426,23 +394,25 @@ BAD = {
     "record": (".npz", zipped(("weight.npy", claim((1, 2), [("a", "<f8")], EIGHT * 2))),
                "weight holds .*, no real"),
     "bool tensors": (".safetensors", tensors_of(GOOD | {"bias": ("BOOL", [1], b"\1")}),
-                     "bias holds BOOL, no real"),
+                     "bias holds bool, no real"),
     "float8": (".safetensors", tensors_of(GOOD | {"bias": ("F8_E4M3", [1], b"\1")}),
-               "bias holds F8_E4M3, no real"),
+               "NumPy has no F8_E4M3"),
+    "bfloat16": (".safetensors", tensors_of(GOOD | {"bias": ("BF16", [1], b"\0\0")}),
+                 "NumPy has no BF16.* in float32"),
     "unknown dtype": (".safetensors", tensors_of(GOOD | {"bias": ("Q64", [1], EIGHT)}), "Q64"),
     "offsets": (".safetensors", headed({"bias": {"dtype": "F64", "shape": [1],
                                                  "data_offsets": [8, 16]}}, EIGHT * 2), "offset"),
     "rest": (".safetensors", tensors_of(GOOD) + b"more", "not fully covered"),
     "short array": (".npz", zipped(("weight.npy", claim((1, 2))), ("bias.npy", B)),
-                    r"weight\.npy in it is no whole .* EOF"),
-    "claim": (".npz", zipped(("weight.npy", claim((2**60,)))), r"weight\.npy in it .* too big"),
-    "claim in two": (".npz", zipped(("weight.npy", claim((2**40, 2**40)))), r"weight\.npy in it"),
-    "large claim": (".npz", zipped(("weight.npy", claim((2**34,)))), r"weight\.npy in it"),
+                    r"weight in it is no whole .* EOF"),
+    "claim": (".npz", zipped(("weight.npy", claim((2**60,)))), r"weight in it .* too big"),
+    "claim in two": (".npz", zipped(("weight.npy", claim((2**40, 2**40)))), r"weight in it"),
+    "large claim": (".npz", zipped(("weight.npy", claim((2**34,)))), r"weight in it"),
     "claim of lists": (".npz", zipped(("weight.npy", claim((2**40, 0)))),
                        r"weight expected \(1, 2\), got \(1099511627776, 0\)"),
     "claim of a header": (".npz", zipped(("weight.npy", b"\x93NUMPY\2\0\xff\xff\xff\xff{")), "EOF"),
     "deep header": (".npz", zipped(("weight.npy", b"\x93NUMPY\1\0\x88\x13" + b"(" * 5000)),
-                    r"weight\.npy in it"),
+                    r"weight in it"),
     "tensor claim": (".safetensors", headed({"weight": {"dtype": "F64", "shape": [2**60],
                                                         "data_offsets": [0, 8]}}, EIGHT), "size"),
     "tensor claim of lists": (".safetensors", tensors_of({"weight": ("F64", [2**40, 0], b"")}),
@@ -506,17 +476,6 @@ def test_a_flipped_bit_in_a_npz_file_is_noticed_or_does_not_matter(tmp_path):
             assert bits(model) == bits(saved)
             model = Layer(2, 1, seed=1)
     assert refused > len(whole) / 2
-
-
-def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "MOST", 1 << 20)
-    monkeypatch.setattr(zipfile.ZipFile, "read", None)
-    zeros = ("more.npy", npy(np.zeros(1 << 16))), ("evenmore.npy", npy(np.zeros(1 << 16)))
-    path = tmp_path / "model.npz"
-    path.write_bytes(zipped(*zeros, compression=zipfile.ZIP_DEFLATED))
-    assert path.stat().st_size < 1 << 12
-    with pytest.raises(WeightsError, match="unpacks to more than 1,048,576 bytes"):
-        Layer(2, 1).load(path, strict=False)
 
 
 def test_the_error_is_offered_where_models_are():

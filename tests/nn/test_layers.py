@@ -656,11 +656,10 @@ def test_cross_entropy_keeps_a_loss_too_small_to_be_a_difference():
 
 def test_cross_entropy_of_probabilities_has_few_nodes_and_takes_batches():
     zs, ts = values(3), values(3)
-    loss = nn.cross_entropy(zs, ts)
-    ops = Counter(n.op for n in order(loss) if n.op)
-    assert ops == {"add": 4, "logsumexp": 1, "sum": 1, "mul": 1, "dot": 1, "neg": 1, "detach": 1}
-    loss = nn.cross_entropy(zs, [0, 1, 0])
-    assert Counter(n.op for n in order(loss) if n.op) == ops - Counter(["sum"])
+    ops = Counter(n.op for n in order(nn.cross_entropy(zs, ts)) if n.op)
+    assert ops == {"add": 3, "logsumexp": 1, "sum": 1, "mul": 1, "dot": 1, "neg": 2}
+    ops = Counter(n.op for n in order(nn.cross_entropy(zs, 1)) if n.op)
+    assert ops == {"add": 2, "logsumexp": 1, "neg": 1}
     rows = [[Value(z) for z in row] for row, *_ in EXPECTED_CROSS_ENTROPIES[::2][:1] * 2]
     assert nn.cross_entropy(rows, np.array([[0.25, 0.75]] * 2)).data == pytest.approx(math.log(2))
 

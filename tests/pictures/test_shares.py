@@ -8,8 +8,8 @@ import microgradx as mx
 from microgradx.engine import order
 from microgradx.explain.explanation import why
 from microgradx.explain.paths import Paths
-from microgradx.pictures.shares import AWAY, DARK, STRONGER, WEAKER, Shares
-from microgradx.pictures.sheet import VERMILLION
+from microgradx.pictures.shares import Shares
+from microgradx.pictures.style import AWAY, STRONGER, STRONGEST, VERMILLION, WEAKER
 
 
 def two_ways():
@@ -32,7 +32,7 @@ def test_widths_are_shares_and_colours_are_credit():
     into_strong, into_opposing = edge_into(strong, x), edge_into(opposing, x)
     assert shares.share(into_strong) == pytest.approx(0.75)
     assert shares.share(into_opposing) == pytest.approx(0.25)
-    assert shares.line([into_strong])["color"] == DARK  # the strongest path
+    assert shares.line([into_strong])["color"] == STRONGEST  # the strongest path
     assert shares.line([into_opposing])["color"] == WEAKER
     assert shares.line([into_opposing])["style"] == "dashed"
     assert shares.line([into_strong])["style"] == "solid"

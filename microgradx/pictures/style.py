@@ -1,8 +1,19 @@
-"""Text for a Graphviz label, in its HTML-like form: what a user writes stays text."""
+"""The look of a picture, in one place: its colours, and its text as Graphviz takes it."""
 
 from __future__ import annotations
 
 from microgradx._base.text import clip
+
+# Fill of a node by the decade of its gradient (ColorBrewer's Blues), largest first.
+BLUES = ("#08519c", "#2171b5", "#4292c6", "#6baed6", "#9ecae1", "#c6dbef", "#deebf7", "#f2f7fc")
+DARK_FILLS = BLUES[:2]  # these take white text
+WHITE, BLACK = "#ffffff", "#000000"
+INK, LINE = "#1a1a1a", "#333333"  # text, and the lines of what a gradient reaches
+GREY, FAINT, PALE = "#6b6b6b", "#bdbdbd", "#ececec"  # of what it does not: text, lines, fill
+LAYER, NEURON = "#9a9a9a", "#d0d0d0"  # frames
+VERMILLION, YELLOW = "#c04e00", "#f0e442"  # a STOP, what is not finite
+# Lines where a picture explains: the strongest path, a factor that weakens or strengthens, others.
+STRONGEST, WEAKER, STRONGER, EVEN, AWAY = INK, "#2166ac", "#b35806", GREY, "#d9d9d9"
 
 # A backslash is doubled, because Graphviz expands \N and \n in such labels too.
 MARKUP = str.maketrans(

@@ -1,0 +1,264 @@
+"""An op is one block: drawn, explained, bounded, replayed, stepped, checked and listed at once."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+
+import microgradx as mx
+from microgradx import Value, rules
+from microgradx.__main__ import main
+from microgradx.engine import apply, rule
+from microgradx.explain import Bounds
+from microgradx.step.words import formula
+from tests.operands import arity, grouped
+
+
+def softsign():
+    @rule(kind="saturating", ceiling=1.0, bounds=(0.0,), partials=("1 / (1 + |x|)²",))
+    def softsign(xp, x):
+        """x / (1 + |x|)"""
+        scale = 1.0 + xp.abs(x)
+        return x / scale, xp.divide(1.0, scale * scale)
+
+    return softsign
+
+
+def atan2():
+    @rule(kind="singular", partials=("x / (x² + y²)", "-y / (x² + y²)"))
+    def atan2(xp, y, x):
+        """the angle of the point (x, y)"""
+        square = x * x + y * y
+        return xp.arctan2(y, x), xp.divide(x, square), -xp.divide(y, square)
+
+    return atan2
+
+
+def largest():
+    @rule(kind="gate", ceiling=1.0, lists=("xs",), bounds="increasing")
+    def largest(xp, xs):
+        """the largest of xs; equal ones share the slope"""
+        peak = xs[0]
+        for x in xs[1:]:
+            peak = xp.maximum(peak, x)
+        ones = [xp.where(x == peak, 1.0, 0.0) for x in xs]
+        ties = 0.0
+        for one in ones:
+            ties = ties + one
+        return peak, [xp.divide(one, ties) for one in ones]
+
+    return largest
+
+
+def scaled_sum():
+    @rule(kind="singular", lists=("xs",), partials=("Σ x", "t"))
+    def scaled_sum(xp, t, xs):
+        """t · (x₀ + x₁ + …)"""
+        total = 0.0
+        for x in xs:
+            total = total + x
+        return t * total, total, [t] * len(xs)
+
+    return scaled_sum
+
+
+def clamp():
+    return rules.clamp
+
+
+OWN = [softsign, atan2, largest, scaled_sum, clamp]
+NUMBERS = [0.7, -0.4, 1.9]  # of a clamp: x, low, high
+
+
+@pytest.fixture(params=OWN, ids=lambda make: make.__name__)
+def row(request, temporary_ops):
+    return request.param()
+
+
+def node(row, xs):
+    return apply(row, *grouped(row, xs, 3))
+
+
+def leaves(row):
+    return [Value(x, f"v{i}") for i, x in enumerate(NUMBERS * 2)][: arity(row, 3)]
+
+
+def test_it_is_a_function_and_a_method_by_its_operands_names(row):
+    xs = leaves(row)
+    operands = grouped(row, xs, 3)
+    named = dict(zip(row.operands, operands))
+    function = getattr(mx, row.name)
+    assert tuple(inspect.signature(function).parameters) == row.operands
+    assert function(**named).data == function(*operands).data == node(row, xs).data
+    first, *rest = operands
+    if row.operands[0] not in row.lists:
+        assert getattr(first, row.name)(*rest).data == node(row, xs).data
+    assert row.name in dir(mx) and row.name in dir(mx.ops)
+
+
+def test_it_is_drawn(row):
+    y = node(row, leaves(row))
+    y.backward()
+    source = mx.draw_dot(y).source
+    assert row.label in source
+    assert all(f"<b>{x.label}" in source for x in y.inputs)
+    for x, partial in zip(y.inputs, y.partials):
+        assert f"×{partial:.3g}" in source or (not partial and "STOP" in source), x
+
+
+def test_it_is_explained(row):
+    xs = leaves(row)
+    y = node(row, xs)
+    y.backward()
+    for x in xs:
+        explanation = mx.why(x, y)
+        assert explanation.flow.g == x.grad
+        assert explanation.verdict == ("healthy" if x.grad else "stopped"), str(explanation)
+
+
+def test_it_is_bounded(row):
+    xs = leaves(row)
+    box = {x: (x.data - 0.25, x.data + 0.25) for x in xs}
+    y = node(row, xs)
+    bounds = Bounds(y, box)
+    assert 0 < bounds[y].hi - bounds[y].lo < 10
+    for shift in (-0.25, -0.1, 0.0, 0.2, 0.25):
+        there = [Value(x.data + shift) for x in xs]
+        z = node(row, there)
+        z.backward()
+        assert z.data in bounds[y]
+        assert all(other.grad in bounds.gradient(x) for x, other in zip(xs, there))
+
+
+def test_it_is_replayed(row):
+    def fn(x, ws):
+        return node(row, [w * x for w in ws])
+
+    ws = [Value(w) for w in (0.5, -2.0, 3.0, 1.5)][: arity(row, 3)]
+    replay = mx.record(lambda x: fn(x, ws), 0.3, parameters=ws)
+    batch = np.array([-1.5, -0.1, 0.2, 2.5])
+    eager = [fn(x, ws) for x in batch.tolist()]
+    assert replay.forward(batch).tolist() == pytest.approx([y.data for y in eager], rel=1e-14)
+    for y in eager:
+        y.backward(1 / len(eager))
+    replay(batch)
+    grads = [w.grad for w in replay.parameters]
+    assert replay.gradient.tolist() == pytest.approx(grads, rel=1e-13, abs=1e-15)
+
+
+def test_it_is_stepped_through(row):
+    y = node(row, leaves(row))
+    first, *_ = y.backward_steps()
+    assert first.node is y and first.contributions == y.partials
+    for edge in y.edges:
+        assert formula(edge).startswith(f"{row.name}: {row.__doc__}  ⇒  ∂/∂")
+    assert "<!DOCTYPE html>" in mx.page(y)
+
+
+def test_it_is_checked(row):
+    assert (
+        mx.check_gradients(
+            lambda *xs: node(row, xs), *NUMBERS[: arity(row, 3)], *[0.2] * max(arity(row, 3) - 3, 0)
+        )
+        < 1e-6
+    )
+
+
+def test_it_is_listed(row, capsys):
+    assert main(["ops"]) == 0
+    line = f"{row.name}({', '.join(row.operands)})"
+    assert any(text.startswith(line) for text in capsys.readouterr().out.splitlines())
+
+
+def test_the_readmes_own_op_is_right_at_any_size(temporary_ops):
+    softsign()
+    for x, y in ((1e200, 1.0), (-1e200, -1.0), (1e-200, 1e-200), (3.0, 0.75)):
+        assert mx.softsign(x).data == y
+    y = Value(1e200).softsign()
+    assert y.partials == (0.0,) and not math.isnan(y.data)
+    x = Value(0.0)
+    assert Bounds(x.softsign(), {x: (-1e9, 1e9)}).gradient(x).hi <= 1.0 + 1e-12
+
+
+# --- a mistake is an error where it is written ---------------------------------------------------
+
+
+def one(xp, x):
+    """x"""
+    return x, 1.0
+
+
+def bare(xp, x, y):
+    """x + y"""
+    return x + y, 1.0
+
+
+def sole(xp, x):
+    """x"""
+    return x
+
+
+def lacking(xp, x):
+    """Γ(x)"""
+    return xp.gamma(x), 1.0
+
+
+def raising(xp, x):
+    """x²"""
+    return x**2, 2.0 * x
+
+
+def short(xp, xs):
+    """Σ x"""
+    return xs[0], [1.0]
+
+
+def silent(xp, x):
+    """x"""
+    return x, None
+
+
+def sqrt_(xp, x):
+    """√x"""
+    return one(xp, x)
+
+
+def data(xp, x):
+    """x"""
+    return one(xp, x)
+
+
+sqrt_.__name__ = "sqrt"
+
+
+@pytest.mark.parametrize(
+    "function, columns, message",
+    [
+        (one, {"bounds": "up"}, "op 'one' has bounds='up'; use 'increasing' or 'decreasing'"),
+        (bare, {"bounds": (0.0,)}, r"op 'bare' has bounds=\(0.0,\)"),
+        (one, {"kind": "smooth"}, "op 'one' is of the kind 'smooth'; use one of linear"),
+        (one, {"lists": ("ys",)}, "op 'one' has no operand 'ys', which is in lists"),
+        (one, {"lists": "x"}, "op 'one' has lists='x'; write a tuple of names"),
+        (one, {"kinks": {"z": (0.0,)}}, "op 'one' has no operand 'z', which is in kinks"),
+        (one, {"partials": ("1", "1")}, "op 'one' writes 2 partials for 1 operand"),
+        (bare, {}, r"op 'bare' returned 1 partial for 2 operands \(x, y\)"),
+        (sole, {}, r"op 'sole' returned 0 partials for 1 operand \(x\)"),
+        (lacking, {}, "op 'lacking' needs xp.gamma, which microgradx/_base/floats.py lacks; add"),
+        (raising, {}, r"op 'raising' raises OverflowError .* at 1e\+200; a row gives IEEE results"),
+        (short, {"lists": ("xs",)}, "op 'short' returned 1 partials? for 2 xs"),
+        (silent, {}, "op 'silent': the partial of x is None; None goes with the column silent="),
+        (sqrt_, {}, "there is an op 'sqrt' already; give the new one another name"),
+        (data, {}, "an op can't be called 'data': a Value has that already"),
+    ],
+)
+def test_a_mistake_names_the_op_and_its_cause(function, columns, message, temporary_ops):
+    before = dict(rules.TABLE)
+    with pytest.raises(ValueError, match=message):
+        rule(**{"kind": "linear", **columns})(function)
+    assert before == rules.TABLE
+
+
+def test_an_unknown_column_is_named_with_the_known_ones():
+    with pytest.raises(TypeError, match="op 'one' has a column 'bound'; there are kind, label"):
+        rule(kind="linear", bound="increasing")(one)
