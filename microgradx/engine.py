@@ -267,57 +267,6 @@ class Value:
             """Every row of the table is a method: x.tanh(), x.relu(), x.leaky_relu(0.1), …"""
 
 
-def _twin(x: Any, memo: dict[int, Any]) -> Any:
-    """What stands for x in a copy of the graph: a twin, a tuple of twins, or x itself."""
-    if isinstance(x, tuple) and id(x) not in memo:
-        memo[id(x)] = tuple([_twin(part, memo) for part in x])
-    return memo.get(id(x), x)
-
-
-def positions(node: Value) -> Sequence[int]:
-    """For each of a node's inputs, which operand it is, lists of operands counted one by one."""
-    operands = node.operands
-    reads = len(node.inputs)
-    if reads == sum([len(x) if isinstance(x, tuple) else 1 for x in operands]):
-        return range(reads)  # no bare number is among them
-    assert node.rule is not None
-    found, k = [], 0
-    for name, operand in zip(node.rule.operands, operands):
-        xs = operand if isinstance(operand, tuple) else (operand,)
-        if name not in node.rule.silent:
-            found += [k + i for i, x in enumerate(xs) if isinstance(x, Value)]
-        k += len(xs)
-    return found
-
-
-def operand_of(edge: Edge) -> int:
-    """Which operand of the rule an edge comes from: 0 for any of dot's weights, 1 for its xs."""
-    left = edge.position
-    for which, operand in enumerate(edge.node.operands):
-        left -= len(operand) if isinstance(operand, tuple) else 1
-        if left < 0:
-            return which
-    raise IndexError(f"{edge.node!r} has no operand {edge.position}")
-
-
-def cut_off(node: Value) -> list[Value]:
-    """The operands that no gradient goes to: of a detach, its x; of a where, its condition."""
-    silent = node.rule.silent if node.rule else ()
-    named = zip(node.rule.operands, node.operands) if node.rule and silent else ()
-    return [x for name, x in named if name in silent and isinstance(x, Value)]
-
-
-def with_cut_off(output: Value) -> list[Value]:
-    """`order(output)`, and then what its detached nodes were cut off from, and so on."""
-    nodes: dict[Value, None] = {}
-    starts = [output]
-    while starts:
-        fresh = [node for node in order(*starts) if node not in nodes]
-        nodes.update(dict.fromkeys(fresh))
-        starts = [x for node in fresh for x in cut_off(node) if x not in nodes]
-    return list(nodes)
-
-
 # --- 2. the chain rule ----------------------------------------------------------------------------
 
 
@@ -559,7 +508,8 @@ def _offer(rule: Rule) -> None:
     if hasattr(Value, rule.name):
         raise ValueError(f"an op can't be called {rule.name!r}: a Value has that already")
     for x in (0.5, 0.0, -2.0, 1e200, inf, nan):
-        _try(rule, x)
+        for fault in rule.faults_at(floats, x):
+            raise ValueError(f"op {rule.name!r} {fault}")
     functions[rule.name] = _function_of(rule)
     if rule.operands[0] not in rule.lists:
         alone = len(rule.operands) == 1 and not rule.silent
@@ -582,42 +532,59 @@ def _function_of(rule: Rule) -> Callable[..., Value]:
     return function
 
 
-def _try(rule: Rule, x: float) -> None:
-    """Run a row at one number: what comes back must be a value and a partial for each operand."""
-    operands = [[x, x] if name in rule.lists else x for name in rule.operands]
-    try:
-        found = rule.function(floats, *operands)
-    except Exception as error:
-        lacks = getattr(error, "name", "") if getattr(error, "obj", None) is floats else ""
-        if lacks:
-            raise ValueError(
-                f"op {rule.name!r} needs xp.{lacks}, which microgradx/_base/floats.py lacks; add "
-                "it there, with NumPy's name and IEEE results"
-            ) from None
-        raise ValueError(
-            f"op {rule.name!r} raises {type(error).__name__} ({error}) at {x}; a row gives IEEE "
-            "results at every float: use xp.divide and xp.power, and s * s for s**2"
-        ) from None
-    partials = found[1:] if isinstance(found, tuple) else ()
-    if len(partials) != len(rule.operands):
-        raise ValueError(
-            f"op {rule.name!r} returned {count(len(partials), 'partial')} for "
-            f"{count(len(rule.operands), 'operand')} ({', '.join(rule.operands)}); return the "
-            "value, then ∂value/∂operand for each of them"
-        )
-    for name, operand, partial in zip(rule.operands, operands, partials):
-        if (partial is None) != (name in rule.silent):
-            raise ValueError(
-                f"op {rule.name!r}: the partial of {name} is {partial!r}; None goes with the "
-                f"column silent=({name!r},), for an operand that no gradient goes to"
-            )
-        if isinstance(operand, list) and len(partial) != len(operand):
-            raise ValueError(
-                f"op {rule.name!r} returned {len(partial)} partials for {len(operand)} {name}"
-            )
+# --- 6. beside the lesson: positions, what a detach cuts off, copies, lines ---------------------
 
 
-# --- 6. the lines that made a graph ---------------------------------------------------------------
+def _twin(x: Any, memo: dict[int, Any]) -> Any:
+    """What stands for x in a copy of the graph: a twin, a tuple of twins, or x itself."""
+    if isinstance(x, tuple) and id(x) not in memo:
+        memo[id(x)] = tuple([_twin(part, memo) for part in x])
+    return memo.get(id(x), x)
+
+
+def positions(node: Value) -> Sequence[int]:
+    """For each of a node's inputs, which operand it is, lists of operands counted one by one."""
+    operands = node.operands
+    reads = len(node.inputs)
+    if reads == sum([len(x) if isinstance(x, tuple) else 1 for x in operands]):
+        return range(reads)  # no bare number is among them
+    assert node.rule is not None
+    found, k = [], 0
+    for name, operand in zip(node.rule.operands, operands):
+        xs = operand if isinstance(operand, tuple) else (operand,)
+        if name not in node.rule.silent:
+            found += [k + i for i, x in enumerate(xs) if isinstance(x, Value)]
+        k += len(xs)
+    return found
+
+
+def operand_of(edge: Edge) -> int:
+    """Which operand of the rule an edge comes from: 0 for any of dot's weights, 1 for its xs."""
+    left = edge.position
+    for which, operand in enumerate(edge.node.operands):
+        left -= len(operand) if isinstance(operand, tuple) else 1
+        if left < 0:
+            return which
+    raise IndexError(f"{edge.node!r} has no operand {edge.position}")
+
+
+def cut_off(node: Value) -> list[Value]:
+    """The operands that no gradient goes to: of a detach, its x; of a where, its condition."""
+    silent = node.rule.silent if node.rule else ()
+    named = zip(node.rule.operands, node.operands) if node.rule and silent else ()
+    return [x for name, x in named if name in silent and isinstance(x, Value)]
+
+
+def with_cut_off(output: Value) -> list[Value]:
+    """`order(output)`, and then what its detached nodes were cut off from, and so on."""
+    nodes: dict[Value, None] = {}
+    starts = [output]
+    while starts:
+        fresh = [node for node in order(*starts) if node not in nodes]
+        nodes.update(dict.fromkeys(fresh))
+        starts = [x for node in fresh for x in cut_off(node) if x not in nodes]
+    return list(nodes)
+
 
 PACKAGE = os.path.dirname(__file__) + os.sep
 _new: Callable[[type[Value]], Value] = object.__new__

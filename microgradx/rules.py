@@ -119,6 +119,38 @@ class Rule:
         if not self.operands:
             yield "takes no operand; its function is (xp, x, …)"
 
+    def faults_at(self, xp: Any, x: float) -> Iterator[str]:
+        """Each thing that is wrong with the function where every operand is x."""
+        operands = [[x, x] if name in self.lists else x for name in self.operands]
+        try:
+            result = self.function(xp, *operands)
+        except Exception as error:
+            if getattr(error, "obj", None) is xp:
+                yield (
+                    f"needs xp.{getattr(error, 'name', '')}, which microgradx/_base/floats.py "
+                    "lacks; add it there, with NumPy's name and IEEE results"
+                )
+            yield (
+                f"raises {type(error).__name__} ({error}) at {x}; a row gives IEEE results at "
+                "every float: use xp.divide and xp.power, and s * s for s**2"
+            )
+            return
+        partials = result[1:] if isinstance(result, tuple) else ()
+        if len(partials) != len(operands):
+            yield (
+                f"returned {len(partials)} partial{'s' * (len(partials) != 1)} for its operands "
+                f"{', '.join(self.operands)}; return the value, then ∂value/∂operand for each"
+            )
+            return
+        for name, operand, partial in zip(self.operands, operands, partials):
+            if (partial is None) != (name in self.silent):
+                yield (
+                    f"has the partial {partial!r} for {name}; None goes with the column "
+                    f"silent=({name!r},), for an operand that no gradient goes to"
+                )
+            elif isinstance(operand, list) and len(partial) != len(operand):
+                yield f"returned {len(partial)} of {len(operand)} partials for {name}"
+
 
 def _columns() -> str:
     return f"there are kind, {', '.join(Rule.__annotations__)}"
