@@ -536,7 +536,7 @@ def _function_of(rule: Rule) -> Callable[..., Value]:
 
 
 def _twin(x: Any, memo: dict[int, Any]) -> Any:
-    """What stands for x in a copy of the graph: a twin, a tuple of twins, or x itself."""
+    """The stand-in of x in a copy of the graph: a twin, a tuple of twins, or x itself."""
     if isinstance(x, tuple) and id(x) not in memo:
         memo[id(x)] = tuple([_twin(part, memo) for part in x])
     return memo.get(id(x), x)

@@ -1,4 +1,4 @@
-"""What a picture of a graph shows: which nodes, where the gradient stops, what is folded."""
+"""The content of a picture of a graph: which nodes, where the gradient stops, what is folded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPAN = 2500  # ranks: a layout of more takes seconds, then minutes
 
 
 class Box:
-    """What is drawn as one: a node, or the nodes that a fold puts together.
+    """One box of a picture: a node, or the nodes that a fold puts together.
 
     name is that of a fold, "" for a single node; stops are the stops inside a fold.
     """
@@ -28,7 +28,7 @@ class Box:
 
 
 class Arrow(NamedTuple):
-    """What is drawn as one line: an edge, or in a fold the edges between two boxes."""
+    """One line of a picture: an edge, or in a fold the edges between two boxes."""
 
     tail: Box
     head: Box

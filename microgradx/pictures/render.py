@@ -136,7 +136,7 @@ class Picture:
         return f"<Picture: {self.summary}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        """What a notebook shows: the SVG where it can be made, and always the words."""
+        """The face in a notebook: the SVG where it can be made, and always the words."""
         try:
             return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
         except (RendererNotFound, RenderingFailed) as error:

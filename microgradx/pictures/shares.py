@@ -64,7 +64,7 @@ class Shares:
         return {**attributes, "fontcolor": colour if colour != AWAY else EVEN}
 
     def badge(self, edges: Iterable[Edge]) -> str:
-        """What a line's badge says beside its factor: its share, and whether it is to blame."""
+        """The words beside the factor on a line's badge: its share, and whether it is to blame."""
         edges = list(edges)
         share = min(1.0, sum(map(self.share, edges)))
         words = [f"{share:.0%}"] if 0.005 <= share < 0.995 else []

@@ -142,7 +142,7 @@ def _values(without: Any) -> set[Value]:
 
 
 def own_label(node: Value) -> str:
-    """What a node is called where the reader says nothing else."""
+    """The name of a node where the reader gives no other."""
     return node.label
 
 
@@ -418,7 +418,7 @@ def _sign(node: Value) -> str:
 
 
 def _tail(node: Value) -> str:
-    """What stands beside the lists: a bias, and how many of their operands are bare numbers."""
+    """The words beside the lists: a bias, and how many of their operands are bare numbers."""
     tail = ""
     for x in node.operands:
         if not isinstance(x, tuple):

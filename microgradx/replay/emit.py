@@ -182,7 +182,7 @@ class Writer:
             self.buffers.append(f"{array.name} = {array.name}_ones[:-1]")
 
     def _label(self, array: Array) -> str:
-        """What the labels of an array's nodes have in common."""
+        """The part that the labels of an array's nodes share."""
         tape = self.arrays.tape
         nodes = [i for i in array.ids.ravel()[:50].tolist() if not tape.is_number(i)]
         labels = {self._path(i) for i in nodes}

@@ -80,7 +80,7 @@ class OpLifter:
             self._lift_ops(alike)
 
     def _kind(self, i: int) -> tuple[Any, ...]:
-        """What nodes must have in common to be computed by one statement."""
+        """The facts that nodes of one statement have in common."""
         tape = self.tape
         rule = tape.rules[i]
         assert rule is not None
@@ -103,7 +103,7 @@ class OpLifter:
             self.arrays.share_storage(groups)
 
     def _operands(self, i: int) -> tuple[int, ...]:
-        """What a node reads, each by the one id of all identical nodes."""
+        """The ids that a node reads, each that of the first of all identical nodes."""
         return tuple(self.arrays.one[list(self.tape.operands(i))].tolist())
 
     def _lift_different(self, nodes: list[int]) -> None:

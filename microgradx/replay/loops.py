@@ -184,7 +184,7 @@ def _is_worth_it(terms: Sum, tape: Tape) -> bool:
 
 
 def rank(i: int, tape: Tape) -> int:
-    """What makes an id the weight of a product: 0 for a parameter, 1 for a number, else 2."""
+    """The rank of an id as the weight of a product: 0 for a parameter, 1 for a number, else 2."""
     return 0 if i < tape.parameters else 1 if tape.is_number(i) else 2
 
 
@@ -300,7 +300,7 @@ class _Folder:
         return self._again(x, [self._whole(arg) for arg in x.args])
 
     def _again(self, x: Symbol, args: list[Any]) -> Any:
-        """What x does, done to other arguments."""
+        """The call of x on other arguments."""
         if x.op in ("float", "square"):
             return self.table.make(x.op, tuple(args), args[0].shape)
         if x.op in ("reduce", "view", "take", "leaf"):

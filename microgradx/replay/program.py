@@ -38,7 +38,7 @@ class Bound(NamedTuple):
 
 
 class Replay:
-    """What `record` and `lift` return; called with a batch it gives the mean loss.
+    """The result of `record` and `lift`; called with a batch it gives the mean loss.
 
     parameters: the Values that have gradients, in the order of `data` and `gradient`
     data:       their numbers, one flat array; `replay.data -= lr * replay.gradient` is a step
@@ -92,7 +92,7 @@ class Replay:
         return loss
 
     def forward(self, *batch: Any) -> NDArray[Any]:
-        """What was recorded, of each sample: (n,), or (n, …) with the shape of the outputs."""
+        """The outputs of each sample: (n,), or (n, …) with the shape of the outputs."""
         self._check_parameters()
         bound = self._fill(batch)
         with np.errstate(all="ignore"):
@@ -323,7 +323,7 @@ class Replay:
 
 
 def _nothing() -> None:
-    """What there is to prepare where nothing depends on the batch alone."""
+    """The preparation where nothing depends on the batch alone."""
 
 
 def _position(at: int, array: Array) -> tuple[int, ...]:

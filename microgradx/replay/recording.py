@@ -21,7 +21,7 @@ from microgradx.replay.views import Ids
 
 
 class FrozenBranch(TypeError):
-    """What was recorded depends on its numbers in a way that no replay can repeat."""
+    """The recorded graph depends on its numbers in a way that no replay can repeat."""
 
 
 def record(
@@ -116,7 +116,7 @@ def lift(
 
 
 def _names(fn: Callable[..., Any], count: int) -> list[str]:
-    """What the arguments of `fn` are called; the generated source uses the names."""
+    """The names of the arguments of `fn`; the generated source uses them."""
     try:
         bound = inspect.signature(fn).bind(*range(count))
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""What generated source calls beside NumPy."""
+"""The functions that generated source calls beside NumPy's."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def shape_text(shape: Shape) -> str:
 
 
 def zeros(shape: Shape, truth: bool = False) -> str:
-    """What makes a buffer, of numbers or of truths."""
+    """The call that makes a buffer, of numbers or of truths."""
     return f"np.zeros({shape_text(shape)}, {'bool' if truth else 'dtype'})"
 
 

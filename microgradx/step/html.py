@@ -198,7 +198,7 @@ def _size(box: Box) -> str:
 
 
 class _Story:
-    """What the page's script is told: boxes, arrows and moments, all by number."""
+    """The data of the page's script: boxes, arrows and moments, all by number."""
 
     def __init__(self, sheet: _Sheet, output: Value, timeline: Timeline) -> None:
         self.sheet, self.timeline = sheet, timeline
@@ -273,7 +273,7 @@ class _Story:
         return facts
 
     def named(self, node: Value) -> dict[str, Any]:
-        """What a node is called, alone and as a part of something longer, and its rule."""
+        """A node's name, alone and as a part of something longer, and its rule."""
         facts = {"name": name_of(node), "op": node.op}
         if bracketed(node) != facts["name"]:
             facts["part"] = bracketed(node)

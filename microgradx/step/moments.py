@@ -12,7 +12,7 @@ from microgradx.engine import Edge, Value, order, sweep
 
 
 class Moment(NamedTuple):
-    """What happens at one moment.
+    """One moment of the computation.
 
     node: whose value appears, or whose adjoint is handed on
     edge: along which; None where a value appears, and where the sweep starts

@@ -1,4 +1,4 @@
-"""What a terminal shows of a walk: the graph as a tree, and the multiplication of this moment."""
+"""A walk on a terminal: the graph as a tree, and the multiplication of this moment."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _said(stepper: Stepper, columns: int) -> list[Row]:
 
 
 def _panel(stepper: Stepper, columns: int) -> list[Row]:
-    """What happens at this moment: the numbers, the mathematics, and what it leads to."""
+    """This moment: its numbers, its mathematics, and where it leads."""
     moment, node = stepper.moment, stepper.moment.node
     if moment.edge is not None:
         return _edge_panel(stepper, moment, moment.edge, columns)

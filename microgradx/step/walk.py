@@ -98,7 +98,7 @@ class Stepper:
 
     @property
     def moment(self) -> Moment:
-        """What happens now."""
+        """The moment that the walk stands at."""
         return self.moments[self.now]
 
     @property

@@ -149,7 +149,7 @@ def product(moment: Moment) -> str:
 
 
 def addition(moment: Moment, final: bool) -> str:
-    """What the contribution is added to, and whether the gradient stops."""
+    """The sum that the contribution goes into, and whether the gradient stops."""
     assert moment.edge is not None
     total = f"{digits(moment.before)} + {term(moment.contribution)} = {digits(moment.after)}"
     said = f"{clip(bracketed(moment.edge.input), ROOM)}.grad: {total}"
