@@ -481,6 +481,7 @@ def data_of(x: Any) -> float:
 # --- 5. an op of your own -------------------------------------------------------------------------
 
 functions: dict[str, Callable[..., Value]] = {}  # by name, every op of the table
+TRIED = (0.5, 0.0, -2.0, 1e200, inf, nan)  # numbers at which a new row is run
 
 
 def rule(**columns: Any) -> Callable[[Callable[..., Any]], Rule]:
@@ -494,6 +495,9 @@ def rule(**columns: Any) -> Callable[[Callable[..., Any]], Rule]:
     def entered(function: Callable[..., Any]) -> Rule:
         row = rules.enter(**columns)(function)
         try:
+            for x in TRIED:
+                for fault in row.faults_at(floats, x):
+                    raise ValueError(f"op {row.name!r} {fault}")
             _offer(row)
         except ValueError:
             del rules.TABLE[row.name]
@@ -504,12 +508,9 @@ def rule(**columns: Any) -> Callable[[Callable[..., Any]], Rule]:
 
 
 def _offer(rule: Rule) -> None:
-    """Try a row of the table, and make it a function and a method."""
+    """Make a row of the table a function, and a method unless it begins with a list."""
     if hasattr(Value, rule.name):
         raise ValueError(f"an op can't be called {rule.name!r}: a Value has that already")
-    for x in (0.5, 0.0, -2.0, 1e200, inf, nan):
-        for fault in rule.faults_at(floats, x):
-            raise ValueError(f"op {rule.name!r} {fault}")
     functions[rule.name] = _function_of(rule)
     if rule.operands[0] not in rule.lists:
         alone = len(rule.operands) == 1 and not rule.silent
@@ -522,14 +523,16 @@ def _function_of(rule: Rule) -> Callable[..., Value]:
     takes = ", ".join(
         f"{x}={rule.defaults[x]!r}" if x in rule.defaults else x for x in rule.operands
     )
-    line = sys._getframe().f_lineno + 1  # what a debugger shows of it
+    line = sys._getframe().f_lineno + 1  # which a debugger then shows
     source = f"def {rule.name}({takes}): return apply(rule, {names})"
     scope: dict[str, Any] = {"apply": apply, "rule": rule, "inf": inf, "nan": nan}
-    exec(compile("\n" * (line - 1) + source, __file__, "exec"), scope)
-    function: Callable[..., Value] = scope[rule.name]
+    exec(compile(source, __file__, "exec"), scope)
+    function: Any = scope[rule.name]
+    function.__code__ = function.__code__.replace(co_firstlineno=line)
     function.__doc__ = rule.__doc__
     function.__module__ = "microgradx.ops"
-    return function
+    made: Callable[..., Value] = function
+    return made
 
 
 # --- 6. beside the lesson: positions, what a detach cuts off, copies, lines ---------------------

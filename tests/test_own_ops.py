@@ -9,7 +9,8 @@ import pytest
 import microgradx as mx
 from microgradx import Value, rules
 from microgradx.__main__ import main
-from microgradx.engine import apply, rule
+from microgradx._base import floats
+from microgradx.engine import TRIED, apply, rule
 from microgradx.explain import Bounds
 from microgradx.step.words import formula
 from tests.operands import arity, grouped
@@ -262,3 +263,8 @@ def test_a_mistake_names_the_op_and_its_cause(function, columns, message, tempor
 def test_an_unknown_column_is_named_with_the_known_ones():
     with pytest.raises(TypeError, match="op 'one' has a column 'bound'; there are kind, label"):
         rule(kind="linear", bound="increasing")(one)
+
+
+@pytest.mark.parametrize("row", rules.TABLE.values(), ids=lambda row: row.name)
+def test_no_row_of_the_table_has_a_fault(row):
+    assert not [*row.faults(), *[fault for x in TRIED for fault in row.faults_at(floats, x)]]
