@@ -499,7 +499,7 @@ def rule(**columns: Any) -> Callable[[Callable[..., Any]], Rule]:
                 for fault in row.faults_at(floats, x):
                     raise ValueError(f"op {row.name!r} {fault}")
             _offer(row)
-        except ValueError:
+        except BaseException:
             del rules.TABLE[row.name]
             raise
         return row
@@ -520,15 +520,14 @@ def _offer(rule: Rule) -> None:
 def _function_of(rule: Rule) -> Callable[..., Value]:
     """The op as a function of its operands, by their own names: leaky_relu(x, slope=0.01)."""
     names = ", ".join(rule.operands)
-    takes = ", ".join(
-        f"{x}={rule.defaults[x]!r}" if x in rule.defaults else x for x in rule.operands
-    )
+    takes = ", ".join([f"{x}=None" if x in rule.defaults else x for x in rule.operands])
     line = sys._getframe().f_lineno + 1  # which a debugger then shows
-    source = f"def {rule.name}({takes}): return apply(rule, {names})"
-    scope: dict[str, Any] = {"apply": apply, "rule": rule, "inf": inf, "nan": nan}
+    source = f"def {rule.name}({takes}): return _apply_(_rule_, {names})"
+    scope: dict[str, Any] = {"_apply_": apply, "_rule_": rule}
     exec(compile(source, __file__, "exec"), scope)
     function: Any = scope[rule.name]
     function.__code__ = function.__code__.replace(co_firstlineno=line)
+    function.__defaults__ = tuple(rule.defaults.values())
     function.__doc__ = rule.__doc__
     function.__module__ = "microgradx.ops"
     made: Callable[..., Value] = function

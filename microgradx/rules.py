@@ -116,8 +116,14 @@ class Rule:
                     yield f"has no operand {name!r}, which is in {column}: {self.operands}"
         if len(self.partials) not in (0, len(self.operands)):
             yield f"writes {len(self.partials)} partials for {len(self.operands)} operands"
-        if not self.operands:
-            yield "takes no operand; its function is (xp, x, …)"
+        code = self.function.__code__
+        if not self.operands or code.co_kwonlyargcount or code.co_flags & 0x0C:  # *args, **kwargs
+            yield "takes its operands by their places alone: its function is (xp, x, …)"
+        if not self.name.isidentifier():
+            yield "has no name that a method can have; write it with def"
+        factors = [name in self.lists for name in self.operands[:2]]
+        if self.kind == "product" and factors not in ([True, True], [False, False]):
+            yield "is a product, whose first two operands are both lists or both single"
 
     def faults_at(self, xp: Any, x: float) -> Iterator[str]:
         """Each thing that is wrong with the function where every operand is x."""
@@ -135,21 +141,30 @@ class Rule:
                 "every float: use xp.divide and xp.power, and s * s for s**2"
             )
             return
-        partials = result[1:] if isinstance(result, tuple) else ()
+        value, *partials = result if isinstance(result, tuple) else (result,)
         if len(partials) != len(operands):
             yield (
                 f"returned {len(partials)} partial{'s' * (len(partials) != 1)} for its operands "
                 f"{', '.join(self.operands)}; return the value, then ∂value/∂operand for each"
             )
             return
+        if not isinstance(value, float):
+            yield f"returned the value {value!r}, which is no float"
         for name, operand, partial in zip(self.operands, operands, partials):
             if (partial is None) != (name in self.silent):
                 yield (
                     f"has the partial {partial!r} for {name}; None goes with the column "
                     f"silent=({name!r},), for an operand that no gradient goes to"
                 )
-            elif isinstance(operand, list) and len(partial) != len(operand):
+            elif partial is not None and isinstance(operand, list) != isinstance(partial, list):
+                yield f"has the partial {partial!r} for {name}; a list has a list of partials"
+            elif isinstance(operand, list) and partial is not None and len(partial) != len(operand):
                 yield f"returned {len(partial)} of {len(operand)} partials for {name}"
+            else:
+                members = partial if isinstance(partial, list) else [partial]
+                odd = [d for d in members if not (d is None or isinstance(d, float))]
+                if odd:
+                    yield f"has the partial {odd[0]!r} for {name}, which is no float"
 
 
 def _columns() -> str:

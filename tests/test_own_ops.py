@@ -233,6 +233,26 @@ def data(xp, x):
 sqrt_.__name__ = "sqrt"
 
 
+def whole(xp, x):
+    """1"""
+    return 1, 0.0
+
+
+def single(xp, xs):
+    """x₀"""
+    return xs[0], 1.0
+
+
+def by_name(xp, x, *, k=1.0):
+    """x"""
+    return x, 1.0
+
+
+def mixed(xp, a, xs):
+    """a · x₀"""
+    return a * xs[0], xs[0], [a] * len(xs)
+
+
 @pytest.mark.parametrize(
     "function, columns, message",
     [
@@ -249,6 +269,12 @@ sqrt_.__name__ = "sqrt"
         (raising, {}, r"op 'raising' raises OverflowError .* at 1e\+200; a row gives IEEE results"),
         (short, {"lists": ("xs",)}, "op 'short' returned 1 of 2 partials for xs"),
         (silent, {}, "op 'silent' has the partial None for x; None goes with the column silent="),
+        (whole, {}, "op 'whole' returned the value 1, which is no float"),
+        (single, {"lists": ("xs",)}, "op 'single' has the partial 1.0 for xs; a list has a list"),
+        (by_name, {}, "op 'by_name' takes its operands by their places alone"),
+        (lambda xp, x: (x, 1.0), {}, "has no name that a method can have; write it with def"),
+        (mixed, {"lists": ("xs",), "kind": "product"}, "op 'mixed' is a product, whose first two"),
+        (one, {"kind": "product"}, "op 'one' is a product, whose first two operands"),
         (sqrt_, {}, "there is an op 'sqrt' already; give the new one another name"),
         (data, {}, "an op can't be called 'data': a Value has that already"),
     ],

@@ -105,7 +105,9 @@ def _expected_surprise(logits: list[Value], targets: list[Any]) -> Value:
     ts = [t if isinstance(t, Value) else _probability("cross-entropy", t) for t in targets]
     total = sum(ts)
     above = _less(logits, 0)
-    return logsumexp(above) * (total if total.inputs else total.data) - dot(ts, above)
+    wanted = [(t, z) for t, z in zip(ts, above) if isinstance(t, Value) or t]  # 0 · inf is nan
+    aim = dot(*zip(*wanted)) if wanted else 0.0
+    return logsumexp(above) * (total if total.inputs else total.data) - aim
 
 
 def _less(logits: list[Value], k: int) -> list[Any]:

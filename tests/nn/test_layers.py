@@ -654,6 +654,13 @@ def test_cross_entropy_keeps_a_loss_too_small_to_be_a_difference():
     assert loss.data == pytest.approx(math.exp(-65.0), rel=1e-14)
 
 
+def test_cross_entropy_of_a_class_without_probability_may_have_any_logit():
+    for far in (-1e308, -math.inf):
+        for target in (0, [1, 0]):
+            assert nn.cross_entropy([Value(1e308), Value(far)], target).data == 0.0
+    assert nn.cross_entropy([Value(0.0), Value(3.0)], [0.0, 0.0]).data == 0.0
+
+
 def test_cross_entropy_of_probabilities_has_few_nodes_and_takes_batches():
     zs, ts = values(3), values(3)
     ops = Counter(n.op for n in order(nn.cross_entropy(zs, ts)) if n.op)
