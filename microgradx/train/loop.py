@@ -16,10 +16,9 @@ from microgradx.nn.module import Module
 from microgradx.optim import Adam, Optimizer
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import pair
-from microgradx.train.history import Epoch, History
-from microgradx.train.metrics import Watch, places
+from microgradx.train.history import Epoch, History, Progress, ctrl_c
+from microgradx.train.metrics import Measurements, positions
 from microgradx.train.objectives import Metric, Objective, objective
-from microgradx.train.progress import Progress, ctrl_c
 
 if TYPE_CHECKING:
     import os
@@ -51,7 +50,7 @@ def fit(
     loss:       a name in `objectives.OBJECTIVES`, or a callable of (prediction, target) for one
                 sample that returns a Value; both are Values, or lists of them
     optimizer:  an `optim.SGD` or `Adam` of parameters of the model; None is `Adam` of all of them.
-                It goes on from its state, and can go on from here, as if it had taken each step
+                Its state is used and updated, exactly as if it had taken every step itself
     batch_size: samples a step, the last batch of an epoch has what is left; None for all of them.
                 Every epoch has another order, unless all are in one batch
     seed:       of the order: an int or numpy.random.Generator; None for another one every time
@@ -78,9 +77,9 @@ def fit(
     y = chosen.targets("y", y, width)
     held_out = None if validation is None else _held_out(validation, X, y, chosen, width)
     metrics = chosen.metrics if metrics is None else _metrics(metrics)
-    replay, watched = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
-    steps = _Steps(replay, watched, optimizer, (X, y), size, rng)
-    watch = Watch(replay, watched, model, metrics, shape(prediction) or ())
+    replay, with_outputs = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
+    steps = _Steps(replay, with_outputs, optimizer, (X, y), size, rng)
+    measure = Measurements(replay, with_outputs, model, metrics, shape(prediction) or ())
     if checkpoint is not None:
         model.save(checkpoint)
     history = History()
@@ -92,9 +91,9 @@ def fit(
                 if not seen:
                     break
                 seconds = perf_counter() - start
-                measured = watch.measured((X, y), held_out)
+                measured = measure.measured((X, y), held_out)
                 interrupted = seen < len(X)
-                history.append(Epoch(mean, *measured, watch.gradients(), seconds, interrupted))
+                history.append(Epoch(mean, *measured, measure.gradients(), seconds, interrupted))
                 progress.ended(history[-1])
                 if checkpoint is not None:
                     steps.put_back()
@@ -120,17 +119,17 @@ class _Steps:
     def __init__(
         self,
         replay: Replay,
-        watched: Replay,
+        with_outputs: Replay,
         optimizer: Optimizer,
         train: tuple[Array, Array],
         size: int,
         rng: Any,
     ) -> None:
-        self.replay, self.watched, self.optimizer = replay, watched, optimizer
+        self.replay, self.with_outputs, self.optimizer = replay, with_outputs, optimizer
         self.train, self.rng = train, rng
-        self.places = places(replay.parameters, optimizer.parameters)
+        self.positions = positions(replay.parameters, optimizer.parameters)
         self.state = {
-            name: _pieces(np.array(numbers)[self.places])
+            name: _pieces(np.array(numbers)[self.positions])
             for name, numbers in optimizer.state.items()
         }
         self.parameters = [
@@ -178,23 +177,23 @@ class _Steps:
         if not self.moved:
             return
         self.replay.store()
-        self.watched.refresh()
+        self.with_outputs.refresh()
         for name, pieces in self.state.items():
             numbers = np.array(self.optimizer.state[name])
-            numbers[self.places] = np.concatenate(pieces)
+            numbers[self.positions] = np.concatenate(pieces)
             self.optimizer.state[name] = numbers.tolist()
         self.moved = False
 
     def take_over(self) -> None:
         """Go on from the numbers that the parameters have now."""
         self.replay.refresh()
-        self.watched.refresh()
+        self.with_outputs.refresh()
 
 
 def _recorded(
-    model: Any, loss: Objective, x: Array, y: Array, parameters: list[Value], watched: bool
+    model: Any, loss: Objective, x: Array, y: Array, parameters: list[Value], outputs: bool
 ) -> tuple[Replay, Replay]:
-    """The loss of a sample; and if it is `watched` another replay, with its outputs beside it."""
+    """The loss of a sample; with `outputs` another replay too, with every output beside it."""
 
     def loss_and_outputs(x: Any, target: Any) -> list[Value]:
         prediction = model(x)
@@ -208,7 +207,7 @@ def _recorded(
 
     example = x.tolist(), y.tolist()
     replay = record(loss_alone, *example, parameters=parameters)
-    if not watched:
+    if not outputs:
         return replay, replay
     return replay, record(loss_and_outputs, *example, parameters=parameters)
 

@@ -19,7 +19,7 @@ from microgradx.engine import Value
 from microgradx.nn import MLP
 from microgradx.ops import sum as total
 from microgradx.optim import SGD, Adam
-from microgradx.train import progress
+from microgradx.train import history as showing
 from microgradx.train.history import Epoch, History
 from microgradx.train.loop import fit
 from microgradx.train.objectives import OBJECTIVES
@@ -470,7 +470,7 @@ def shown(monkeypatch, columns="80", **more):
 
 @pytest.mark.parametrize("columns, width", [("80", 79), ("300", 79), ("30", 29), ("0", 79)])
 def test_the_line_never_wraps_and_covers_the_one_before(monkeypatch, columns, width):
-    monkeypatch.setattr(progress, "REDRAW", 0.0)
+    monkeypatch.setattr(showing, "REDRAW", 0.0)
     metrics = {"a metric of a name that is long " * i: lambda p, t: 1.0 for i in (1, 2)}
     text, history = shown(monkeypatch, columns, metrics=metrics)
     assert text.startswith("\r") and text.endswith("\n") and text.count("\n") == 1
@@ -487,7 +487,7 @@ def test_the_last_line_says_how_it_ended(monkeypatch):
 
 def test_the_line_changes_ten_times_a_second_at_most(monkeypatch):
     clock = iter(range(10**6))
-    monkeypatch.setattr(progress, "perf_counter", lambda: next(clock) / 1000)
+    monkeypatch.setattr(showing, "perf_counter", lambda: next(clock) / 1000)
     monkeypatch.setattr("microgradx.train.loop.perf_counter", lambda: next(clock) / 1000)
     text, _ = shown(monkeypatch, epochs=300)
     assert next(clock) / 1000 * 10 * 0.5 < text.count("\r") <= next(clock) / 1000 * 10 + 2
