@@ -163,6 +163,25 @@ def test_the_default_optimiser_is_adam_of_all_parameters():
     same(numbers(model), numbers(twin))
 
 
+def test_an_optimiser_needs_parameters_state_and_move_alone():
+    class Signs:
+        """A step of 0.01 against the sign of each gradient, counted in `state`."""
+
+        def __init__(self, parameters):
+            self.parameters, self.state = parameters, {"moves": [0.0] * len(parameters)}
+
+        def move(self, xp, parameters, state):
+            for p in parameters:
+                p.data -= 0.01 * xp.copysign(1.0, p.grad)
+            state["moves"] = [moves + 1.0 for moves in state["moves"]]
+
+    model = model_of()
+    before, optimizer = numbers(model), Signs(model.parameters())
+    fit(model, X, SIDE, loss="hinge", optimizer=optimizer, epochs=1)
+    same(np.abs(np.subtract(numbers(model), before)), [0.01] * len(before))
+    assert optimizer.state == {"moves": [1.0] * len(before)}
+
+
 def test_a_seed_gives_the_order_and_none_another_every_time():
     def trained(seed):
         model = model_of()
@@ -542,7 +561,8 @@ MISTAKES = [
     ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
     ({"batch_size": "all"}, TypeError, "batch_size must be a whole number, got 'all'"),
     ({"seed": "x"}, TypeError, "x"),
-    ({"optimizer": "adam"}, TypeError, "optimizer is an optim.SGD or Adam, got 'adam'"),
+    ({"optimizer": "adam"}, TypeError, "has parameters, state and move, as optim.SGD has, got 'ad"),
+    ({"optimizer": SGD}, TypeError, "an optimizer has parameters, state and move"),
     ({"optimizer": SGD([Value(1.0)], 0.1)}, ValueError, "1 parameters that are not the model's"),
     ({"model": lambda x: x}, TypeError, "fit takes an nn.Module, got a function"),
     ({"validation": X}, TypeError, "validation is a pair (X, y), got a ndarray"),
