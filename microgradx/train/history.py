@@ -136,7 +136,7 @@ class Progress:
 
 @contextmanager
 def ctrl_c() -> Iterator[list[int]]:
-    """A list that Ctrl-C is noted in, so that a step can end; a second one interrupts at once."""
+    """A list that Ctrl-C is noted in, so that a step can end; a second one leaves at once."""
     pressed: list[int] = []
 
     def note(number: int, frame: Any) -> None:
@@ -144,12 +144,14 @@ def ctrl_c() -> Iterator[list[int]]:
         if len(pressed) > 1:
             raise KeyboardInterrupt
 
-    ours = threading.current_thread() is threading.main_thread()  # no other may set it
-    ours = ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    main = threading.current_thread() is threading.main_thread()  # no other may set it
+    ours = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if ours:
         signal.signal(signal.SIGINT, note)
     try:
         yield pressed
+    except KeyboardInterrupt:
+        pressed.append(signal.SIGINT)
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)

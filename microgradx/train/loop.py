@@ -106,8 +106,6 @@ def fit(
                     steps.take_over()
                     if stop:
                         break
-        except KeyboardInterrupt:
-            pressed.append(signal.SIGINT)
         finally:
             steps.put_back()
     history.interrupted = bool(pressed)
@@ -149,21 +147,18 @@ class _Steps:
 
     def epoch(self, pressed: list[int], progress: Progress) -> tuple[int, float]:
         """Take every batch once, or those before Ctrl-C: the samples seen, and their mean loss."""
-        if len(self.batches) > 1:
+        several, seen, total, self.moved = len(self.batches) > 1, 0, 0.0, True
+        if several:
             order = self.rng.permutation(len(self.train[0]))
             for samples, copy in zip(self.train, self.shuffled):
                 samples.take(order, 0, copy, "clip")  # in other modes it would take a buffer
-        load, run, move, parameters, state = (
-            self.replay.load, self.replay.run, self.optimizer.move, self.parameters, self.state,
-        )  # fmt: skip
-        several, seen, total, self.moved = len(self.batches) > 1, 0, 0.0, True
         try:
             with np.errstate(all="ignore"):
                 for x, y in self.batches:
                     if several:
-                        load(x, y)
-                    mean, n = run(), len(x)
-                    move(np, parameters, state)
+                        self.replay.load(x, y)
+                    mean, n = self.replay.run(), len(x)
+                    self.optimizer.move(np, self.parameters, self.state)
                     seen, total = seen + n, total + mean * n
                     if pressed:
                         break

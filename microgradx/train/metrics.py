@@ -44,13 +44,10 @@ class Measurements:
         )
         self.order = positions(with_outputs.parameters, replay.parameters)
         parameters = dict(zip(replay.parameters, range(len(replay.parameters))))
-        tensors: dict[str, list[int]] = {}
+        self.tensors: dict[str, list[int]] = {}
         for name, p in model.named_parameters():
             if p in parameters:
-                tensors.setdefault(element(name)[0], []).append(parameters[p])
-        self.tensors, self.by_tensor = list(tensors), np.concatenate(list(tensors.values()))
-        sizes = [len(members) for members in tensors.values()]
-        self.starts, self.roots = np.cumsum([0, *sizes[:-1]]), np.sqrt(sizes)
+                self.tensors.setdefault(element(name)[0], []).append(parameters[p])
 
     def measured(
         self, train: Samples, held_out: Samples | None
@@ -69,10 +66,12 @@ class Measurements:
 
     def gradients(self) -> dict[str, float]:
         """log10 of the root mean square of each tensor's gradient; -inf where it is 0."""
-        sizes = np.abs(self.replay.gradient[self.by_tensor])
+        sizes, decades = np.abs(self.replay.gradient), {}
         with np.errstate(all="ignore"):  # hypot, because squares underflow
-            decades = np.log10(np.hypot.reduceat(sizes, self.starts) / self.roots)
-        return dict(zip(self.tensors, decades.tolist()))
+            for name, members in self.tensors.items():
+                norm = np.hypot.reduce(sizes[members])
+                decades[name] = float(np.log10(norm / np.sqrt(len(members))))
+        return decades
 
 
 def positions(parameters: list[Value], among: list[Value]) -> Array:
