@@ -91,21 +91,19 @@ def fit(
                 seen, mean = steps.epoch(pressed, progress)
                 if not seen:
                     break
-                seconds = perf_counter() - start
+                seconds, interrupted = perf_counter() - start, seen < len(X)
                 measured = measure.measured((X, y), held_out)
-                interrupted = seen < len(X)
                 history.append(Epoch(mean, *measured, measure.gradients(), seconds, interrupted))
                 progress.ended(history[-1])
-                if checkpoint is not None:
+                if checkpoint is not None or on_epoch is not None:
                     steps.put_back()
+                if checkpoint is not None:
                     model.save(checkpoint)
                 if on_epoch is not None:
-                    steps.put_back()
                     progress.show("")
-                    stop = on_epoch(history[-1])
-                    steps.take_over()
-                    if stop:
+                    if on_epoch(history[-1]):
                         break
+                    steps.take_over()
         finally:
             steps.put_back()
     history.interrupted = bool(pressed)

@@ -70,8 +70,8 @@ def numbers(model):
     return [p.data for p in model.parameters()]
 
 
-def same(found, expected, abs=1e-10):
-    assert found == pytest.approx(expected, rel=0, abs=abs)
+def same(actual, expected, abs=1e-10):
+    assert actual == pytest.approx(expected, rel=0, abs=abs)
 
 
 def same_training(model, optimizer, twin, twin_optimizer):
@@ -213,7 +213,7 @@ def test_samples_may_be_single_numbers():
 
 @pytest.mark.parametrize("loss", OBJECTIVES)
 def test_validation_and_metrics_are_those_by_hand_after_each_epoch(loss):
-    y, model, found = TARGETS[loss], model_of(loss), []
+    y, model, measured = TARGETS[loss], model_of(loss), []
 
     def by_hand(epoch):
         predictions = [model(x) for x in X[:3]]
@@ -224,12 +224,12 @@ def test_validation_and_metrics_are_those_by_hand_after_each_epoch(loss):
             right = [np.argmax([v.data for v in z]) == k for z, k in zip(predictions, y)]
         else:
             right = [(z > 0) == (t > 0.5) for z, t in zip(predictions, y)]
-        found.append((value, {} if right is None else {"accuracy": np.mean(right)}))
+        measured.append((value, {} if right is None else {"accuracy": np.mean(right)}))
 
     history = fit(model, X, y, loss=loss, epochs=3, batch_size=4, validation=(X[:3], y[:3]),
                   on_epoch=by_hand)  # fmt: skip
-    same(history.validation_loss, [value for value, _ in found])
-    assert [epoch.metrics for epoch in history] == [metrics for _, metrics in found]
+    same(history.validation_loss, [value for value, _ in measured])
+    assert [epoch.metrics for epoch in history] == [metrics for _, metrics in measured]
 
 
 def test_without_a_validation_set_metrics_are_of_the_training_samples():
@@ -375,13 +375,13 @@ def test_a_handler_of_the_users_own_stays():
 
 
 def test_fit_runs_in_a_thread():
-    found = []
+    histories = []
     thread = threading.Thread(
-        target=lambda: found.append(fit(model_of(), X, SIDE, loss="hinge", epochs=2))
+        target=lambda: histories.append(fit(model_of(), X, SIDE, loss="hinge", epochs=2))
     )
     thread.start()
     thread.join(60)
-    assert len(found[0]) == 2
+    assert len(histories[0]) == 2
 
 
 def test_after_an_error_the_parameters_are_those_of_the_last_complete_step():
@@ -398,15 +398,15 @@ def test_after_an_error_the_parameters_are_those_of_the_last_complete_step():
 
 def test_an_error_in_on_epoch_is_the_callers():
     def on_epoch(epoch):
-        found.append(numbers(model))
+        seen.append(numbers(model))
         model.parameters()[0].data = 0.5
         raise LookupError("mine")
 
-    model, found = model_of(), []
+    model, seen = model_of(), []
     before = numbers(model)
     with pytest.raises(LookupError, match="mine"):
         fit(model, X, SIDE, loss="hinge", epochs=2, on_epoch=on_epoch)
-    assert numbers(model) == [0.5, *found[0][1:]] and found[0] != before
+    assert numbers(model) == [0.5, *seen[0][1:]] and seen[0] != before
 
 
 def test_on_epoch_may_stop_and_sees_the_model_as_it_is():
@@ -514,9 +514,9 @@ def test_the_line_changes_ten_times_a_second_at_most(monkeypatch):
 
 def test_on_epoch_prints_on_an_empty_line(monkeypatch):
     text, _ = shown(monkeypatch, epochs=2, on_epoch=lambda _: sys.stderr.write("hello\n") and None)
-    found = text.split("hello\n")
-    assert len(found) == 3
-    assert all(not part or re.search(r"(^|\r) *\r$", part) for part in found[:2])
+    parts = text.split("hello\n")
+    assert len(parts) == 3
+    assert all(not part or re.search(r"(^|\r) *\r$", part) for part in parts[:2])
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), None])
@@ -595,10 +595,10 @@ def test_mistakes_are_named_before_anything_has_changed(change, error, text, tmp
 def test_predict_is_the_model_on_every_row(nouts, shape):
     model = MLP(2, nouts, "tanh", seed=1)
     for _ in range(2):
-        found = model.predict(X)
+        predicted = model.predict(X)
         expected = [[y.data for y in flat(model(x))] for x in X]
-        assert found.shape == shape
-        assert found.reshape(10, -1) == pytest.approx(np.array(expected), rel=1e-12, abs=1e-14)
+        assert predicted.shape == shape
+        assert predicted.reshape(10, -1) == pytest.approx(np.array(expected), rel=1e-12, abs=1e-14)
         for p in model.parameters():
             p.data += 0.25
     model.layers[-1].neurons[0].activation = Value.sigmoid
@@ -609,9 +609,9 @@ def test_predict_is_the_model_on_every_row(nouts, shape):
 def test_predict_takes_any_number_of_rows_and_single_numbers():
     model = MLP(1, [3, 1], "relu", seed=2)
     x = np.linspace(-2, 2, 2500)
-    found = model.predict(x)
-    assert found.shape == (2500,)
-    same(found, [model(number).data for number in x])
+    predicted = model.predict(x)
+    assert predicted.shape == (2500,)
+    same(predicted, [model(number).data for number in x])
 
 
 BAD_SAMPLES = [row for row in MISTAKES if list(row[0]) == ["X"] and "y has" not in row[2]]
