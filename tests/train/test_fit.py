@@ -19,7 +19,7 @@ from microgradx.engine import Value
 from microgradx.nn import MLP
 from microgradx.ops import sum as total
 from microgradx.optim import SGD, Adam
-from microgradx.train import progress
+from microgradx.train import history as showing
 from microgradx.train.history import Epoch, History
 from microgradx.train.loop import fit
 from microgradx.train.objectives import OBJECTIVES
@@ -70,8 +70,8 @@ def numbers(model):
     return [p.data for p in model.parameters()]
 
 
-def same(found, expected, abs=1e-10):
-    assert found == pytest.approx(expected, rel=0, abs=abs)
+def same(actual, expected, abs=1e-10):
+    assert actual == pytest.approx(expected, rel=0, abs=abs)
 
 
 def same_training(model, optimizer, twin, twin_optimizer):
@@ -163,6 +163,25 @@ def test_the_default_optimiser_is_adam_of_all_parameters():
     same(numbers(model), numbers(twin))
 
 
+def test_an_optimiser_needs_parameters_state_and_move_alone():
+    class Signs:
+        """A step of 0.01 against the sign of each gradient, counted in `state`."""
+
+        def __init__(self, parameters):
+            self.parameters, self.state = parameters, {"moves": [0.0] * len(parameters)}
+
+        def move(self, xp, parameters, state):
+            for p in parameters:
+                p.data -= 0.01 * xp.copysign(1.0, p.grad)
+            state["moves"] = [moves + 1.0 for moves in state["moves"]]
+
+    model = model_of()
+    before, optimizer = numbers(model), Signs(model.parameters())
+    fit(model, X, SIDE, loss="hinge", optimizer=optimizer, epochs=1)
+    same(np.abs(np.subtract(numbers(model), before)), [0.01] * len(before))
+    assert optimizer.state == {"moves": [1.0] * len(before)}
+
+
 def test_a_seed_gives_the_order_and_none_another_every_time():
     def trained(seed):
         model = model_of()
@@ -194,7 +213,7 @@ def test_samples_may_be_single_numbers():
 
 @pytest.mark.parametrize("loss", OBJECTIVES)
 def test_validation_and_metrics_are_those_by_hand_after_each_epoch(loss):
-    y, model, found = TARGETS[loss], model_of(loss), []
+    y, model, measured = TARGETS[loss], model_of(loss), []
 
     def by_hand(epoch):
         predictions = [model(x) for x in X[:3]]
@@ -205,12 +224,12 @@ def test_validation_and_metrics_are_those_by_hand_after_each_epoch(loss):
             right = [np.argmax([v.data for v in z]) == k for z, k in zip(predictions, y)]
         else:
             right = [(z > 0) == (t > 0.5) for z, t in zip(predictions, y)]
-        found.append((value, {} if right is None else {"accuracy": np.mean(right)}))
+        measured.append((value, {} if right is None else {"accuracy": np.mean(right)}))
 
     history = fit(model, X, y, loss=loss, epochs=3, batch_size=4, validation=(X[:3], y[:3]),
                   on_epoch=by_hand)  # fmt: skip
-    same(history.validation_loss, [value for value, _ in found])
-    assert [epoch.metrics for epoch in history] == [metrics for _, metrics in found]
+    same(history.validation_loss, [value for value, _ in measured])
+    assert [epoch.metrics for epoch in history] == [metrics for _, metrics in measured]
 
 
 def test_without_a_validation_set_metrics_are_of_the_training_samples():
@@ -356,13 +375,13 @@ def test_a_handler_of_the_users_own_stays():
 
 
 def test_fit_runs_in_a_thread():
-    found = []
+    histories = []
     thread = threading.Thread(
-        target=lambda: found.append(fit(model_of(), X, SIDE, loss="hinge", epochs=2))
+        target=lambda: histories.append(fit(model_of(), X, SIDE, loss="hinge", epochs=2))
     )
     thread.start()
     thread.join(60)
-    assert len(found[0]) == 2
+    assert len(histories[0]) == 2
 
 
 def test_after_an_error_the_parameters_are_those_of_the_last_complete_step():
@@ -379,15 +398,15 @@ def test_after_an_error_the_parameters_are_those_of_the_last_complete_step():
 
 def test_an_error_in_on_epoch_is_the_callers():
     def on_epoch(epoch):
-        found.append(numbers(model))
+        seen.append(numbers(model))
         model.parameters()[0].data = 0.5
         raise LookupError("mine")
 
-    model, found = model_of(), []
+    model, seen = model_of(), []
     before = numbers(model)
     with pytest.raises(LookupError, match="mine"):
         fit(model, X, SIDE, loss="hinge", epochs=2, on_epoch=on_epoch)
-    assert numbers(model) == [0.5, *found[0][1:]] and found[0] != before
+    assert numbers(model) == [0.5, *seen[0][1:]] and seen[0] != before
 
 
 def test_on_epoch_may_stop_and_sees_the_model_as_it_is():
@@ -470,7 +489,7 @@ def shown(monkeypatch, columns="80", **more):
 
 @pytest.mark.parametrize("columns, width", [("80", 79), ("300", 79), ("30", 29), ("0", 79)])
 def test_the_line_never_wraps_and_covers_the_one_before(monkeypatch, columns, width):
-    monkeypatch.setattr(progress, "REDRAW", 0.0)
+    monkeypatch.setattr(showing, "REDRAW", 0.0)
     metrics = {"a metric of a name that is long " * i: lambda p, t: 1.0 for i in (1, 2)}
     text, history = shown(monkeypatch, columns, metrics=metrics)
     assert text.startswith("\r") and text.endswith("\n") and text.count("\n") == 1
@@ -487,7 +506,7 @@ def test_the_last_line_says_how_it_ended(monkeypatch):
 
 def test_the_line_changes_ten_times_a_second_at_most(monkeypatch):
     clock = iter(range(10**6))
-    monkeypatch.setattr(progress, "perf_counter", lambda: next(clock) / 1000)
+    monkeypatch.setattr(showing, "perf_counter", lambda: next(clock) / 1000)
     monkeypatch.setattr("microgradx.train.loop.perf_counter", lambda: next(clock) / 1000)
     text, _ = shown(monkeypatch, epochs=300)
     assert next(clock) / 1000 * 10 * 0.5 < text.count("\r") <= next(clock) / 1000 * 10 + 2
@@ -495,9 +514,9 @@ def test_the_line_changes_ten_times_a_second_at_most(monkeypatch):
 
 def test_on_epoch_prints_on_an_empty_line(monkeypatch):
     text, _ = shown(monkeypatch, epochs=2, on_epoch=lambda _: sys.stderr.write("hello\n") and None)
-    found = text.split("hello\n")
-    assert len(found) == 3
-    assert all(not part or re.search(r"(^|\r) *\r$", part) for part in found[:2])
+    parts = text.split("hello\n")
+    assert len(parts) == 3
+    assert all(not part or re.search(r"(^|\r) *\r$", part) for part in parts[:2])
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), None])
@@ -542,7 +561,8 @@ MISTAKES = [
     ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
     ({"batch_size": "all"}, TypeError, "batch_size must be a whole number, got 'all'"),
     ({"seed": "x"}, TypeError, "x"),
-    ({"optimizer": "adam"}, TypeError, "optimizer is an optim.SGD or Adam, got 'adam'"),
+    ({"optimizer": "adam"}, TypeError, "has parameters, state and move, as optim.SGD has, got 'ad"),
+    ({"optimizer": SGD}, TypeError, "an optimizer has parameters, state and move"),
     ({"optimizer": SGD([Value(1.0)], 0.1)}, ValueError, "1 parameters that are not the model's"),
     ({"model": lambda x: x}, TypeError, "fit takes an nn.Module, got a function"),
     ({"validation": X}, TypeError, "validation is a pair (X, y), got a ndarray"),
@@ -575,10 +595,10 @@ def test_mistakes_are_named_before_anything_has_changed(change, error, text, tmp
 def test_predict_is_the_model_on_every_row(nouts, shape):
     model = MLP(2, nouts, "tanh", seed=1)
     for _ in range(2):
-        found = model.predict(X)
+        predicted = model.predict(X)
         expected = [[y.data for y in flat(model(x))] for x in X]
-        assert found.shape == shape
-        assert found.reshape(10, -1) == pytest.approx(np.array(expected), rel=1e-12, abs=1e-14)
+        assert predicted.shape == shape
+        assert predicted.reshape(10, -1) == pytest.approx(np.array(expected), rel=1e-12, abs=1e-14)
         for p in model.parameters():
             p.data += 0.25
     model.layers[-1].neurons[0].activation = Value.sigmoid
@@ -589,9 +609,9 @@ def test_predict_is_the_model_on_every_row(nouts, shape):
 def test_predict_takes_any_number_of_rows_and_single_numbers():
     model = MLP(1, [3, 1], "relu", seed=2)
     x = np.linspace(-2, 2, 2500)
-    found = model.predict(x)
-    assert found.shape == (2500,)
-    same(found, [model(number).data for number in x])
+    predicted = model.predict(x)
+    assert predicted.shape == (2500,)
+    same(predicted, [model(number).data for number in x])
 
 
 BAD_SAMPLES = [row for row in MISTAKES if list(row[0]) == ["X"] and "y has" not in row[2]]
