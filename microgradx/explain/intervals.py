@@ -9,7 +9,8 @@ import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from math import ceil, copysign, floor, inf, isinf, nan, nextafter, pi
+from fractions import Fraction
+from math import ceil, floor, inf, isinf, nan, nextafter, pi
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,8 +26,8 @@ class Interval:
     is asked of every point: its truth is [1, 1], [0, 0] or, undecided, [0, 1]. Compare the ends.
 
     >>> x = Interval(-1.0, 2.0)
-    >>> print(x + 0.5, -x, x * x, x / 3)
-    [-0.5, 2.5] [-2.0, 1.0] [0.0, 4.000000000000001] [-0.33333333333333337, 0.6666666666666667]
+    >>> print(x + 0.5, -3 * x, x * x, x / 3)
+    [-0.5, 2.5] [-6.0, 3.0] [0.0, 4.0] [-0.33333333333333337, 0.6666666666666667]
     """
 
     lo: float
@@ -148,23 +149,26 @@ def _plus(a: float, b: float, way: float) -> float:
 
 
 def _times(a: float, b: float, way: float) -> float:
-    """a · b, rounded towards `way`, but exact by 0 and ±1; 0 · ∞ is 0, as times every real."""
-    if a == 0 or b == 0:
+    """a · b, rounded towards `way`; 0 · ∞ is 0, as times every real."""
+    p = a * b + 0.0  # no -0
+    if p != p:
         return 0.0
-    return a * b if abs(a) == 1 or abs(b) == 1 else _outward(a * b, way)
+    return nextafter(p, way) if isinf(p) else _towards(p, Fraction(a) * Fraction(b), way)
 
 
 def _over(a: float, b: float, way: float) -> float:
     """a / b, rounded towards `way`; ∞ / ∞ is no bound."""
-    q = floats.divide(a, b)
+    q = floats.divide(a, b) + 0.0
     if q != q:
         return -way
-    return q + 0.0 if a == 0 or abs(b) == 1 else _outward(q, way)
+    if isinf(q) or isinf(b):
+        return nextafter(q, way) if isinf(q) else q
+    return _towards(q, Fraction(a) / Fraction(b), way)
 
 
-def _outward(x: float, way: float) -> float:
-    """The next float towards `way`; from 0, only to the side of its sign."""
-    return 0.0 if x == 0 and copysign(inf, x) != way else nextafter(x, way)
+def _towards(x: float, exact: Fraction, way: float) -> float:
+    """x, or its neighbour towards `way` where the exact number lies on that side of x."""
+    return nextafter(x, way) if (exact > x if way > 0 else exact < x) else x
 
 
 def _to_the(a: float, b: float, way: float) -> float:

@@ -67,15 +67,8 @@ def some_interval(dice: random.Random) -> Interval:
     return Interval(lo, lo if dice.random() < 0.3 else hi)
 
 
-def at_most(floats_too_far: int, z: Interval, least: Fraction, greatest: Fraction) -> bool:
-    lo, hi = z
-    for _ in range(floats_too_far + 1):
-        lo, hi = math.nextafter(lo, inf), math.nextafter(hi, -inf)
-    return lo > least and hi < greatest
-
-
-@pytest.mark.parametrize("sign, off", [("+", 0), ("-", 0), ("*", 1), ("/", 1)])
-def test_exact_results_are_enclosed_and_the_ends_of_a_product_at_most_a_float_too_far(sign, off):
+@pytest.mark.parametrize("sign", ["+", "-", "*", "/"])
+def test_exact_results_of_arithmetic_are_enclosed_and_no_end_is_a_float_too_far(sign):
     of = {
         "+": lambda x, y: x + y, "-": lambda x, y: x - y,
         "*": lambda x, y: x * y, "/": lambda x, y: x / y,
@@ -90,20 +83,20 @@ def test_exact_results_are_enclosed_and_the_ends_of_a_product_at_most_a_float_to
         exact = [of(Fraction(a), Fraction(b)) for a in pairs_of(x) for b in pairs_of(y)]
         least, greatest = min(exact), max(exact)
         assert z.lo <= least and greatest <= z.hi and not z.nan
-        assert at_most(off, z, least, greatest)
+        assert math.nextafter(z.lo, inf) > least and math.nextafter(z.hi, -inf) < greatest
 
 
-def test_squares_of_one_quantity_are_not_negative_and_at_most_a_float_too_far():
+def test_squares_of_one_quantity_are_not_negative_and_exact():
     dice = random.Random(2)
     for _ in range(1000):
         x = some_interval(dice)
         z = x * x
         ends = [Fraction(a) ** 2 for a in pairs_of(x)] + [Fraction(0)] * (0 in x)
         assert z.lo <= min(ends) <= max(ends) <= z.hi and z.lo >= 0
-        assert at_most(1, z, min(ends), max(ends))
-    x, above = Interval(-1.0, 2.0), math.nextafter(4.0, inf)
-    assert pairs_of(x * x) == (0.0, above)
-    assert pairs_of(x * Interval(-1.0, 2.0)) == (-2.0, above)  # as wide, but another quantity
+        assert math.nextafter(z.lo, inf) > min(ends) and math.nextafter(z.hi, -inf) < max(ends)
+    x = Interval(-1.0, 2.0)
+    assert pairs_of(x * x) == (0.0, 4.0)
+    assert pairs_of(x * Interval(-1.0, 2.0)) == (-2.0, 4.0)  # as wide, but another quantity
 
 
 def test_what_overflows_is_enclosed_too():
@@ -288,7 +281,7 @@ def test_no_rounding_leaves_the_range_of_a_function():
     x = Value(0.0)
     for y, found in [
         (x.exp(), (0.0, inf)), (x.tanh(), (-1.0, 1.0)), (x.sin(), (-1.0, 1.0)),
-        (x * x, (0.0, math.nextafter(1e8, inf))), (x.relu(), (0.0, 1e4)),
+        (x * x, (0.0, 1e8)), (x.relu(), (0.0, 1e4)),
     ]:  # fmt: skip
         assert pairs_of(Bounds(y, {x: (-1e4, 1e4)})[y]) == found
     y = logsumexp([x, x.detach()])
@@ -450,21 +443,17 @@ def test_a_square_is_known_and_so_is_its_slope():
         assert pairs_of(b.gradient(x)) == pytest.approx((-2.0, 4.0))
     row = (x, Value(2.0))
     y = dot(row, row)
-    assert pairs_of(Bounds(y, {x: (-3.0, 1.0)})[y]) == pytest.approx((4.0, 13.0), rel=1e-15)
+    assert pairs_of(Bounds(y, {x: (-3.0, 1.0)})[y]) == (4.0, 13.0)
     copied = copy.deepcopy(x)
     y = x * copied
-    assert pairs_of(Bounds(y, {x: (-1.0, 2.0), copied: (-1.0, 2.0)})[y]) == (
-        -2.0,
-        math.nextafter(4.0, inf),
-    )
+    assert pairs_of(Bounds(y, {x: (-1.0, 2.0), copied: (-1.0, 2.0)})[y]) == (-2.0, 4.0)
 
 
 def test_a_detach_carries_the_box_but_no_gradient():
     x = Value(1.0)
     y = x.detach() * 2.0 + 1.0
     b = Bounds(y, {x: (-1.0, 4.0)})
-    assert pairs_of(b[y]) == pytest.approx((-1.0, 9.0), rel=1e-15)
-    assert pairs_of(b.gradient(x)) == (0.0, 0.0)
+    assert pairs_of(b[y]) == (-1.0, 9.0) and pairs_of(b.gradient(x)) == (0.0, 0.0)
     z = (x.detach() - 2.0).relu()
     gate = Bounds(z, {x: (-1.0, 4.0)}).gates[z]
     assert gate.verdict == "refuted" and gate.witness[x] > 2.0
