@@ -7,17 +7,18 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from graphlib import TopologicalSorter
 from math import inf, isinf
 from typing import Any, NamedTuple
 
 from microgradx._base import floats
 from microgradx._base.arguments import flat, number
-from microgradx.engine import Value, sweep
+from microgradx.engine import Value, sweep, with_cut_off
 from microgradx.explain.intervals import Interval, hull, interval, intervals, meet, widened
 from microgradx.rules import Rule
 
 Point = dict[Value, float]
-Edges = dict[Value, list[tuple[Value, Any]]]  # of each node: (input, partial)
+Partials = dict[Value, list[Any]]  # of each node, in the order of its inputs
 
 # --- one row of the table -------------------------------------------------------------------------
 
@@ -87,41 +88,27 @@ def _pieces(rule: Rule, operands: list[Any]) -> list[list[Any]]:
 
 def _history(output: Value) -> list[Value]:
     """Every node that `output` was computed from, after all it read, also behind a detach."""
-    nodes: list[Value] = []
-    seen: set[Value] = set()
-    stack = [(output, False)]
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            nodes.append(node)
-        elif node not in seen:
-            seen.add(node)
-            stack.append((node, True))
-            stack += [(x, False) for x in [*flat(node.operands)][::-1] if isinstance(x, Value)]
-    return nodes
+    nodes = with_cut_off(output)
+    read = {node: [x for x in flat(node.operands) if isinstance(x, Value)] for node in nodes}
+    return list(TopologicalSorter(read).static_order())
 
 
 def _forward(
     nodes: list[Value], leaves: Mapping[Value, Any], run: Callable[[Rule, list[Any]], list[Any]]
-) -> tuple[dict[Value, Any], Edges]:
-    """Run the rules again on other leaves: the value and the edges of each node."""
+) -> tuple[dict[Value, Any], Partials]:
+    """Run the rules again on other leaves: the value and the partials of each node."""
     values: dict[Value, Any] = {}
-    edges: Edges = {}
+    partials: Partials = {}
     for node in nodes:
         if node.rule is None:
-            values[node], edges[node] = leaves[node], []
+            values[node], partials[node] = leaves[node], []
             continue
         operands = [list(x) if isinstance(x, tuple) else x for x in node.operands]
         now = _each(lambda x: values[x] if isinstance(x, Value) else x, operands)
-        values[node], *partials = run(node.rule, now)
-        read = zip(node.rule.one_by_one(operands), partials)
-        edges[node] = [(x, d) for x, d in read if isinstance(x, Value) and d is not None]
-    return values, edges
-
-
-def _backward(output: Value, edges: Edges, seed: Any) -> dict[Value, Any]:
-    """The adjoint of every node reached, by edges of any numbers."""
-    return dict(sweep(output, seed, lambda node: [partial for _, partial in edges[node]]))
+        values[node], *found = run(node.rule, now)
+        read = zip(node.rule.one_by_one(operands), found)
+        partials[node] = [d for x, d in read if isinstance(x, Value) and d is not None]
+    return values, partials
 
 
 # --- what is proved -----------------------------------------------------------------------------
@@ -170,7 +157,7 @@ class Bounds:
         self._data: Point = {node: node.data for node in self._nodes if node.rule is None}
         self.box = {leaf: _checked(leaf, pair, self._data) for leaf, pair in box.items()}
         leaves = {leaf: interval(x) for leaf, x in self._data.items()} | self.box
-        self._intervals, self._edges = _forward(self._nodes, leaves, _enclose)
+        self._intervals, self._partials = _forward(self._nodes, leaves, _enclose)
 
     def __getitem__(self, node: Value) -> Interval:
         """Where the node's data lies."""
@@ -186,11 +173,11 @@ class Bounds:
 
     @cached_property
     def _adjoints(self) -> dict[Value, Interval]:
-        return _backward(self.output, self._edges, interval(1.0))
+        return dict(sweep(self.output, interval(1.0), self._partials.__getitem__))
 
     def __str__(self) -> str:
         verdicts = Counter(gate.verdict for gate in self.gates.values())
-        gates = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items())
+        gates = ", ".join(f"{n} {verdict}" for verdict, n in sorted(verdicts.items()))
         slope = max([self.gradient(leaf).largest for leaf in self.box], default=0.0)
         return (
             f"over a box of {len(self.box)} of {len(self._data)} leaves: "
@@ -205,15 +192,14 @@ class Bounds:
         """The verdict on each gate of one input, in the order of the graph."""
         found: dict[Value, Gate] = {}
         for node in self._nodes:
-            edges = self._edges[node]
-            if node.rule and node.rule.kind == "gate" and len(edges) == 1:
-                [(z, slope)] = edges
+            if node.rule and node.rule.kind == "gate" and len(node.inputs) == 1:
+                [slope] = self._partials[node]
                 verdict = "unknown"
                 if not slope.nan and slope.lo == slope.hi == 0:
                     verdict = "proved dead"
                 elif 0 not in slope and not slope.nan:
                     verdict = "proved active"
-                found[node] = Gate(verdict, self[z])
+                found[node] = Gate(verdict, self[node.inputs[0]])
         self._refute(found)
         return found
 
@@ -223,26 +209,29 @@ class Bounds:
             if "unknown" in {gate.verdict for gate in gates.values()}:
                 self._look(point, gates, self._nodes)
         for node in [node for node, gate in gates.items() if gate.verdict == "unknown"]:
-            [(z, _)], history = self._edges[node], _history(node)
+            [z], history = node.inputs, _history(node)
             for up in (True, False):
                 point = next(_samples(self.box))
                 for _ in range(4):
                     if gates[node].verdict == "unknown":
-                        slopes = _backward(z, self._look(point, gates, history), 1.0)
+                        partials = self._look(point, gates, history)
+                        slopes = dict(sweep(z, 1.0, partials.__getitem__))
                         point = {
                             leaf: _finite(x)[(slopes.get(leaf, 0.0) > 0) == up]
                             for leaf, x in self.box.items()
                         }
 
-    def _look(self, point: Point, gates: dict[Value, Gate], nodes: list[Value]) -> Edges:
+    def _look(self, point: Point, gates: dict[Value, Gate], nodes: list[Value]) -> Partials:
         """The partials at a point of the box, which refutes each gate that has a slope there."""
-        values, edges = _forward(nodes, self._data | point, lambda rule, xs: _run(rule, floats, xs))
+        values, partials = _forward(
+            nodes, self._data | point, lambda rule, xs: _run(rule, floats, xs)
+        )
         for node, gate in gates.items():
-            if gate.verdict == "unknown" and node in edges:
-                [(z, slope)] = edges[node]
+            if gate.verdict == "unknown" and node in partials:
+                [z], [slope] = node.inputs, partials[node]
                 if slope != 0 and values[z] == values[z]:  # no nan
                     gates[node] = Gate("refuted", gate.z, point)
-        return edges
+        return partials
 
 
 def _checked(leaf: Any, pair: Any, leaves: Point) -> Interval:
