@@ -9,7 +9,6 @@ import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from math import ceil, floor, inf, isinf, nan, nextafter, pi
 from types import SimpleNamespace
 from typing import Any
@@ -153,22 +152,28 @@ def _times(a: float, b: float, way: float) -> float:
     p = a * b + 0.0  # no -0
     if p != p:
         return 0.0
-    return nextafter(p, way) if isinf(p) else _towards(p, Fraction(a) * Fraction(b), way)
+    if isinf(p):
+        return nextafter(p, way)
+    (n, d), (m, e) = a.as_integer_ratio(), b.as_integer_ratio()
+    return _towards(p, n * m, d * e, way)
 
 
 def _over(a: float, b: float, way: float) -> float:
     """a / b, rounded towards `way`; ∞ / ∞ is no bound."""
-    q = floats.divide(a, b) + 0.0
+    q = floats.divide(a, b)
     if q != q:
         return -way
     if isinf(q) or isinf(b):
         return nextafter(q, way) if isinf(q) else q
-    return _towards(q, Fraction(a) / Fraction(b), way)
+    (n, d), (m, e) = a.as_integer_ratio(), b.as_integer_ratio()
+    return _towards(q, n * e if m > 0 else -n * e, d * abs(m), way)
 
 
-def _towards(x: float, exact: Fraction, way: float) -> float:
-    """x, or its neighbour towards `way` where the exact number lies on that side of x."""
-    return nextafter(x, way) if (exact > x if way > 0 else exact < x) else x
+def _towards(x: float, n: int, d: int, way: float) -> float:
+    """x, or its neighbour towards `way` where n / d lies on that side of x."""
+    m, e = x.as_integer_ratio()
+    rest = n * e - m * d
+    return x if rest == 0 or (rest > 0) != (way > 0) else nextafter(x, way)
 
 
 def _to_the(a: float, b: float, way: float) -> float:
