@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from microgradx._base import floats
 from microgradx._base.arguments import number, within
 from microgradx.engine import Value
 
@@ -35,7 +36,7 @@ class Optimizer:
 
     def step(self) -> None:
         """Move every parameter once."""
-        self.move(math, self.parameters, self.state)
+        self.move(floats, self.parameters, self.state)
 
     def move(self, xp: Any, parameters: Sequence[Any], state: State) -> None:
         """Move each of `parameters` once, and keep in `state` the numbers for the next step.
