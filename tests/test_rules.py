@@ -304,13 +304,11 @@ def test_row(row, check):
 
 
 def test_the_table_holds_the_promised_ops():
-    assert (
-        list(TABLE)
-        == (
-            "add mul neg div pow abs sqrt exp log sin cos relu leaky_relu elu sigmoid tanh "
-            "softplus gelu maximum minimum where clamp dot sum logsumexp detach"
-        ).split()
+    promised = (
+        "add mul neg div pow abs sqrt exp log sin cos relu leaky_relu elu sigmoid tanh softplus "
+        "gelu maximum minimum where clamp dot sum logsumexp detach"
     )
+    assert {*promised.split()} <= {*TABLE}
 
 
 @pytest.mark.parametrize("factor", [1.001, 0.999, -1.0, 0.0])

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 import microgradx
+import microgradx as mx
 from demos.__main__ import CLAIMS
 from microgradx import optim
+from microgradx.explain import verdicts
 from microgradx.nn import layers
 
 ROOT = Path(__file__).parents[2]
@@ -85,3 +87,17 @@ def test_the_guides_optimiser_and_layer_train():
     history = microgradx.fit(scale, xs, [[2 * a, 3 * b] for a, b in xs],
                              loss="mse", optimizer=optimizer, epochs=200)  # fmt: skip
     assert history[-1].loss < 0.1 * history[0].loss
+
+
+@pytest.mark.usefixtures("temporary_ops")
+def test_the_guides_own_op_and_verdict_work():
+    op, verdict = re.findall(r"```python\n(.*?)```", text_of(GUIDE), re.S)[:2]
+    exec(op, {})
+    assert mx.softsign(3.0).data == 0.75 and mx.Value(1e200).softsign().data == 1.0
+    scope = dict(vars(verdicts))
+    exec(verdict, scope)
+    y = x = mx.Value(1.0)
+    for _ in range(1200):
+        y = y * 1.0
+    assert scope["_noisy"](mx.why(x, y)).causes == ["many roundings"]
+    assert scope["_noisy"](mx.why(y, y)) is None and scope["_noisy"](mx.why(mx.Value(1), y)) is None
