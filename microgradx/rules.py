@@ -123,7 +123,7 @@ class Rule:
             yield "has no name that a method can have; write it with def"
         factors = [name in self.lists for name in self.operands[:2]]
         if self.kind == "product" and factors not in ([True, True], [False, False]):
-            yield "is a product, whose first two operands are both lists or both single"
+            yield "is a product; the first two operands of one are both lists or both single"
 
     def faults_at(self, xp: Any, x: float) -> Iterator[str]:
         """Each thing that is wrong with the function where every operand is x."""

@@ -255,7 +255,7 @@ def test_a_rule_may_use_all_arithmetic_that_floats_have():
 
 @pytest.mark.usefixtures("temporary_ops")
 def test_a_row_whose_partials_are_of_other_elements_or_different_numbers():
-    @rule(kind="product", lists=("xs",))
+    @rule(kind="singular", lists=("xs",))
     def product_of_replay(xp, xs):
         y, partials = 1.0, [1.0] * len(xs)
         for k, x in enumerate(xs):
