@@ -115,7 +115,7 @@ def _forward(
 
 
 class Gate(NamedTuple):
-    """What is proved of a node whose slope may be 0, such as a ReLU, over a box.
+    """The proof about a node whose slope may be 0, such as a ReLU, over a box.
 
     verdict: "proved dead" (the slope is 0 all over the box), "proved active" (it is 0 nowhere),
              "refuted" (not dead: it is not 0 at the witness) or "unknown"
@@ -129,7 +129,7 @@ class Gate(NamedTuple):
 
 
 class Bounds:
-    """What is proved of every node of a graph, for every input in a box.
+    """Proofs about every node of a graph, for every input in a box.
 
     box: for some leaves, an interval (lo, hi) each; the other leaves stay at their data
 

@@ -1,4 +1,4 @@
-"""What a training minimises, by name: a loss, what its targets must be, what is counted beside."""
+"""The losses of `fit` by name: the targets that each takes, and what is counted beside it."""
 
 from __future__ import annotations
 
