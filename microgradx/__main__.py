@@ -13,8 +13,7 @@ from pathlib import Path
 
 from microgradx import __version__, rules
 from microgradx.engine import Value
-from microgradx.pictures.render import RendererNotFound, RenderingFailed
-from microgradx.pictures.sheet import draw
+from microgradx.pictures import RendererNotFound, RenderingFailed, draw
 from microgradx.step.html import page
 from microgradx.step.terminal import colour, plain, screen
 from microgradx.step.walk import Stepper

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from microgradx._base.files import write_whole
@@ -95,6 +96,8 @@ class Picture:
     def __init__(
         self, source: str, summary: str, renderer: str | None = None, format: str = "svg"
     ) -> None:
+        if not isinstance(renderer, (str, os.PathLike, NoneType)):
+            raise TypeError(f"renderer is the name or path of a program, got {renderer!r:.60}")
         self.source = source
         self.summary = summary
         self.renderer = renderer

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from microgradx._base.arguments import flat
 from microgradx._base.files import write_whole
@@ -24,18 +24,14 @@ from microgradx._base.text import count, made_at, name_of, short
 from microgradx.engine import Edge, Value
 from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import times
-from microgradx.pictures.diagram import Arrow, Box, Diagram
-from microgradx.pictures.render import render
-from microgradx.pictures.sheet import FOLD_ABOVE, Sheet, checked, decade, own_label
-from microgradx.pictures.style import bold, escape, font, row
+from microgradx.pictures.diagram import FOLD_ABOVE, Arrow, Box, Diagram
+from microgradx.pictures.render import Picture
+from microgradx.pictures.sheet import Sheet, nan_first
+from microgradx.pictures.style import Scale, bold, escape, font, row
 from microgradx.step.moments import Moment, Timeline
 from microgradx.step.walk import path_products
 from microgradx.step.words import bracketed, derivative, reach
 
-if TYPE_CHECKING:
-    import graphviz
-
-SHADES = 8  # of a gradient's decade, darkest first
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
@@ -77,10 +73,9 @@ def page(
     >>> page((x * x).tanh(), title="a square").splitlines()[0]
     '<!DOCTYPE html>'
     """
-    without = checked(output, label=label, without=without, fold_above=fold_above,
-                      direction=direction, renderer=renderer)  # fmt: skip
+    diagram = Diagram(output, without, fold_above)
     timeline = Timeline(output)
-    sheet = _Sheet(Diagram(output, without, fold_above), label or own_label, timeline)
+    sheet = _Sheet(diagram, label, timeline)
     svg = sheet.svg(direction, renderer)
     title = title or f"Backpropagation through {name_of(output)}"
     return Page(_filled(title, svg, _Story(sheet, output, timeline).data()))
@@ -111,49 +106,38 @@ def number(x: float) -> float | str:
 class _Sheet(Sheet):
     """A picture whose boxes and lines have names, and whose looks are left to the page."""
 
-    def __init__(self, diagram: Diagram, label: Callable[[Value], str], story: Timeline) -> None:
-        super().__init__(diagram, label, None, None)
-        self.grads = story.grads
-        self.along: dict[Any, Moment] = {m.edge: m for m in story.moments if m.edge}
-        self.numbers = {id(arrow): i for i, arrow in enumerate(diagram.arrows)}
-        self.widest = {node: short(x) for node, x in story.grads.items()}
+    def __init__(
+        self, diagram: Diagram, label: Callable[[Value], str] | None, timeline: Timeline
+    ) -> None:
+        super().__init__(diagram, label)
+        self.grads = timeline.grads
+        self.along: dict[Any, Moment] = {m.edge: m for m in timeline.moments if m.edge}
+        self.widest = {node: len(short(x)) for node, x in self.grads.items()}
         for edge, moment in self.along.items():
-            texts = self.widest[edge.input], short(moment.after)
-            self.widest[edge.input] = max(texts, key=len)
+            self.widest[edge.input] = max(self.widest[edge.input], len(short(moment.after)))
 
     def svg(self, direction: str, renderer: str | None) -> str:
-        """The picture, laid out for the widest gradient of each node, with its final one."""
-        text = render(self.source("", direction), "svg", renderer).decode()
+        """The picture with the final gradients, and room for all that they are meanwhile."""
+        text = Picture(self.source("", direction), "", renderer).svg()
         text = text[text.index("<svg") :].replace(' xml:space="preserve"', "")
-        text = re.sub(r"<!--.*?-->\n?| font-family=\"[^\"]*\"", "", text, flags=re.DOTALL)
-        nodes = {self.ids[id(box)]: box.nodes[0] for box in self.diagram.boxes if not box.name}
-
-        def final(found: re.Match[str]) -> str:
-            node = nodes.get(found[2])
-            return f"{found[1]}grad {short(self.grads[node])}" if node in self.grads else found[0]
-
-        group = r'(<g id="(n\d+)" class="node">(?:(?!</g>).)*>)grad [^<]*(?=</text>\s*</g>)'
-        return re.sub(group, final, text, flags=re.DOTALL)
+        return re.sub(r"<!--.*?-->\n?| font-family=\"[^\"]*\"", "", text, flags=re.DOTALL)
 
     def legend(self, title: str) -> str:
         return ""
 
     def box(self, box: Box) -> dict[str, str]:
-        lines = self.fold_lines(box) if box.name else self.node_lines(box.nodes[0])
-        table = f'<table border="0" cellspacing="0" cellpadding="1">{"".join(lines)}</table>'
-        name = self.ids[id(box)]
         room = "0.17,0.06"  # for fonts that are wider than those the layout reckons with
-        return {
-            "name": name, "id": name, "label": f"<{table}>", "style": "rounded,filled",
-            "margin": room,
-        }  # fmt: skip
+        return {"id": box.id, "style": "rounded,filled", "margin": room}
 
-    def node_lines(self, node: Value) -> list[str]:
-        head = super().node_lines(node)[0]
-        grad = f"grad {self.widest[node]}" if node in self.widest else "detached"
-        return [head, row(font(short(node.data), 11)), row(font(grad, 11))]
+    def node_rows(self, node: Value) -> list[str]:
+        data = row(font(short(node.data), 11))
+        if node not in self.grads:
+            return [self.head(node), data, row(font("detached", 11))]
+        width = 25 + 6 * self.widest[node]  # points: of "grad ", and of a digit
+        grad = row(font(f"grad {short(self.grads[node])}", 11), f' width="{width}"')
+        return [self.head(node), data, grad]
 
-    def fold_lines(self, box: Box) -> list[str]:
+    def fold_rows(self, box: Box) -> list[str]:
         largest = self.largest(box)
         grad = f"|grad| ≤ {short(abs(self.grads[largest]))}" if largest else "detached"
         return [row(bold(box.name)), row(font(_size(box), 11)), row(font(grad, 11))]
@@ -161,8 +145,7 @@ class _Sheet(Sheet):
     def largest(self, box: Box) -> Value | None:
         """The node of the largest gradient, nan above all; None where there is no gradient."""
         nodes = [node for node in box.nodes if node in self.grads]
-        sizes = {node: abs(self.grads[node]) for node in nodes}
-        return max(nodes, key=lambda x: (sizes[x] != sizes[x], sizes[x]), default=None)
+        return max(nodes, key=lambda node: nan_first(self.grads[node]), default=None)
 
     def stops(self, edge: Edge) -> bool:
         """Whether the gradient stops at this edge, as its moment has it."""
@@ -172,19 +155,15 @@ class _Sheet(Sheet):
         return bool(arrow.edges) and all(map(self.stops, arrow.edges))
 
     def bar(self, arrow: Arrow) -> dict[str, str]:
-        return {**super().bar(arrow), "id": f"bar{self.numbers[id(arrow)]}", "class": "bar reached"}
+        return {**super().bar(arrow), "id": f"bar{arrow.number}", "class": "bar reached"}
 
-    def arrow(self, graph: graphviz.Digraph, arrow: Arrow) -> None:
-        tail, head = self.ids[id(arrow.tail)], self.ids[id(arrow.head)]
-        name = f"e{self.numbers[id(arrow)]}"
+    def lines(self, arrow: Arrow) -> list[dict[str, str]]:
+        name = f"e{arrow.number}"
         if arrow.detached:
-            graph.edge(tail, head, label="detached", style="dotted", id=name, **{"class": "cut"})
-        elif self.is_bar(arrow):
-            bar = self.bar(arrow)["name"]
-            graph.edge(tail, bar, id=f"{name}a", arrowhead="none")
-            graph.edge(bar, head, id=name)
-        else:
-            graph.edge(tail, head, id=name, label=f" {escape(_badge(arrow))} ")
+            return [{"label": "detached", "style": "dotted", "id": name, "class": "cut"}]
+        if self.is_bar(arrow):
+            return [{"id": f"{name}a", "arrowhead": "none"}, {"id": name}]
+        return [{"id": name, "label": f" {escape(_badge(arrow))} "}]
 
 
 def _badge(arrow: Arrow) -> str:
@@ -203,15 +182,11 @@ class _Story:
     def __init__(self, sheet: _Sheet, output: Value, timeline: Timeline) -> None:
         self.sheet, self.timeline = sheet, timeline
         self.arrows = [arrow for arrow in sheet.diagram.arrows if not arrow.detached]
-        self.home = {x: i for i, box in enumerate(sheet.diagram.boxes) for x in box.nodes}
-        self.lines = {edge: i for i, arrow in enumerate(self.arrows) for edge in arrow.edges}
+        self.lines = {edge: arrow.number for arrow in self.arrows for edge in arrow.edges}
         self.flow = Flow(output)
         self.products = path_products(self.flow.paths)
         self.whole = self._whole()
-        sizes = [x for x in timeline.grads.values() if x and math.isfinite(x)]
-        decades = [*map(decade, sizes), 0]
-        self.top = max(decades)
-        self.step = (self.top - min(decades)) // SHADES + 1
+        self.scale = Scale(map(abs, timeline.grads.values()))
 
     def _whole(self) -> set[Value]:
         """The nodes all of whose contributions are lines of their own, and add up as one steps."""
@@ -231,13 +206,12 @@ class _Story:
         """The looks there are on this very page, and what they mean."""
         looks = {box["shade"] for box in boxes if "apart" not in box}
         shades = sorted(look for look in looks if isinstance(look, int))
-        floors = [10.0 ** (self.top - (shade + 1) * self.step + 1) for shade in shades]
-        found = [(f"s{shade}", f"|grad| ≥ {short(x)}") for shade, x in zip(shades, floors)]
+        entries = [(f"s{shade}", f"|grad| ≥ {self.scale.floor(shade)}") for shade in shades]
         words = {"zero": "grad is 0", "odd": "not finite"}
-        found += [(look, word) for look, word in words.items() if look in looks]
+        entries += [(look, word) for look, word in words.items() if look in looks]
         if any("stop" in arrow for arrow in arrows):
-            found.append(("halt", "STOP: a local derivative of 0"))
-        return found
+            entries.append(("halt", "STOP: a local derivative of 0"))
+        return entries
 
     # --- a box --------------------------------------------------------------------------------
 
@@ -290,9 +264,7 @@ class _Story:
         """Which blue: a decade, 0 the largest; or a word for what is off the scale."""
         if not math.isfinite(grad):
             return "odd"
-        if not grad:
-            return "zero"
-        return (self.top - decade(grad)) // self.step
+        return self.scale.shade(abs(grad)) if grad else "zero"
 
     # --- an arrow -----------------------------------------------------------------------------
 
@@ -301,14 +273,14 @@ class _Story:
         sheet = self.sheet
         moments = [sheet.along[edge] for edge in arrow.edges if edge in sheet.along]
         facts = {
-            "id": f"e{sheet.numbers[id(arrow)]}",
-            "tail": self.home[arrow.edges[0].input],
-            "head": self.home[arrow.edges[0].node],
+            "id": f"e{arrow.number}",
+            "tail": arrow.tail.number,
+            "head": arrow.head.number,
         }
         if not moments:  # behind a detach
             return {**facts, "apart": True}
         if sheet.is_bar(arrow):
-            facts["stop"] = f"bar{sheet.numbers[id(arrow)]}"
+            facts["stop"] = f"bar{arrow.number}"
         if len(moments) > 1:
             return {**facts, **self.several(moments)}
         for end, box, node in (("from", arrow.head, arrow.edges[0].node),
@@ -325,7 +297,7 @@ class _Story:
         return {
             "many": count(len(moments), "edge"),
             "span": "×nan among them" if any(map(math.isnan, partials)) else " to ".join(ends),
-            "contribution": number(max(sizes, key=lambda x: (x != x, abs(x)))),
+            "contribution": number(max(sizes, key=nan_first)),
         }
 
     def single(self, moment: Moment) -> dict[str, Any]:
