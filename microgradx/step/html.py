@@ -310,7 +310,7 @@ class _Story:
         facts["product"] = reach(times(edge.partial, *above))
         if edge.input not in self.whole:
             return {**facts, "total": number(self.timeline.grads[edge.input])}
-        final = self.timeline.moments[self.timeline.final[edge.input]] is moment
+        final = self.timeline.moments[self.timeline.final(edge.input)] is moment
         return {**facts, "before": number(moment.before), "after": number(moment.after),
                 "final": final}  # fmt: skip
 

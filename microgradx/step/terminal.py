@@ -89,7 +89,7 @@ def _edge_panel(stepper: Stepper, moment: Moment, edge: Edge, columns: int) -> l
     ]  # fmt: skip
     ends = called(edge.node), called(edge.input)
     caption = f"Backward: from {' to '.join(ends)}, through {edge.node.op}{made_at(edge.node)}"
-    total = addition(moment, stepper.timeline.final[edge.input] == stepper.now)
+    total = addition(moment, stepper.timeline.final(edge.input) == stepper.now)
     return [
         *_equation(caption, cells, columns),
         *((x, "") for x in wrapped(formula(edge), columns)),
@@ -170,7 +170,7 @@ def _title(line: Line) -> str:
 
 def _facts(stepper: Stepper, line: Line) -> tuple[str, ...]:
     """The columns of a line: its local derivative, its data, its grad, and whether that grows."""
-    node, edge, born = line.node, line.edge, stepper.born
+    node, edge, born = line.node, line.edge, stepper.timeline.born
     if born[node] > stepper.now:
         return ("", "–", "", "")
     local = f"×{digits(edge.partial)}" if edge and born[edge.node] <= stepper.now else ""
@@ -179,7 +179,7 @@ def _facts(stepper: Stepper, line: Line) -> tuple[str, ...]:
     grad = stepper.grad(node)
     if grad is None:
         return (local, digits(node.data), "–" if stepper.now >= stepper.timeline.turn else "", "")
-    so_far = "" if stepper.timeline.final[node] <= stepper.now else " so far"
+    so_far = "" if stepper.timeline.final(node) <= stepper.now else " so far"
     return (local, digits(node.data), digits(grad), so_far)
 
 
@@ -189,7 +189,7 @@ def _style(stepper: Stepper, i: int) -> str:
         return "stop"
     if i == stepper.line:
         return "now"
-    return "soft" if stepper.born[node] > stepper.now else ""
+    return "soft" if stepper.timeline.born[node] > stepper.now else ""
 
 
 def _cells(cells: tuple[str, ...], columns: int) -> str:

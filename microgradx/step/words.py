@@ -177,7 +177,7 @@ def _told(moment: Moment, forward: bool, timeline: Timeline) -> list[str]:
         return [f"{_brief(node)}{':' if node.rule else ' ='} {equation}"]
     if edge is None:
         return [f"{clip(bracketed(node), ROOM)}.grad = 1, where the sweep starts"]
-    final = timeline.moments[timeline.final[edge.input]] is moment
+    final = timeline.moments[timeline.final(edge.input)] is moment
     arrow = f"{_brief(node)} → {_brief(edge.input)}"
     return [f"{arrow}: {product(moment)}", addition(moment, final)]
 

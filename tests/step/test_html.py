@@ -171,7 +171,7 @@ def test_timeline_is_the_sweep(seed):
         assert bits(moment.after) == bits(moment.before + moment.contribution)
         so_far[moment.edge.input] = moment.after
         last[moment.edge.input] = k
-    assert last == told.final
+    assert last == {node: told.final(node) for node in told.nodes}
 
 
 def test_next_stop():
@@ -364,7 +364,7 @@ def last(it):
 def node(it, name):
     """The node of that name in the picture."""
     index = [name_of(x) for x in it.told.nodes].index(name)
-    return it.locator(f"#n{index}"), it.told.final[it.told.nodes[index]]
+    return it.locator(f"#n{index}"), it.told.final(it.told.nodes[index])
 
 
 def each_moment(it, what):
