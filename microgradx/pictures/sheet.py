@@ -45,6 +45,7 @@ class Sheet:
                 raise TypeError(f"{name} is a function from a node to its text, got {text!r:.60}")
         self.shares = Shares(diagram.explanation) if diagram.explanation else None
         self.diagram = diagram
+        self.is_stop = diagram.is_stop
         self.label: Text = label or attrgetter("label")
         self.note = note
         self.crowd = Counter(box.place for box in diagram.boxes)
@@ -205,7 +206,7 @@ class Sheet:
 
     def is_bar(self, arrow: Arrow) -> bool:
         """Whether nothing gets through the arrow, though something arrives."""
-        return bool(arrow.edges) and all(map(self.diagram.is_stop, arrow.edges))
+        return bool(arrow.edges) and all(map(self.is_stop, arrow.edges))
 
     def bar(self, arrow: Arrow) -> dict[str, str]:
         """The bar across an arrow where the gradient stops."""

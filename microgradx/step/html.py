@@ -14,6 +14,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from microgradx._base.arguments import flat
 from microgradx._base.files import write_whole
 from microgradx._base.text import count, made_at, name_of, short
-from microgradx.engine import Edge, Value
+from microgradx.engine import Value, data_of
 from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import times
 from microgradx.pictures.diagram import FOLD_ABOVE, Arrow, Box, Diagram
@@ -86,14 +87,11 @@ def _filled(title: str, svg: str, data: dict[str, Any]) -> str:
     text = TEMPLATE.read_text(encoding="utf-8")
     holes = {"title": html.escape(str(title)), "svg": svg}
     for kind in ("style", "script"):
-        found = re.search(f"<{kind}>(.*?)</{kind}>", text, re.DOTALL)
-        assert found is not None
-        digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
+        [block] = re.findall(f"<{kind}>(.*?)</{kind}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(block.encode()).digest()).decode()
         holes[kind] = f"'sha256-{digest}'"
     content = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        content = content.replace(character, f"\\u{ord(character):04x}")
-    holes["data"] = content
+    holes["data"] = content.translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
     text = re.sub(r"\{\{(\w+)\}\}", lambda hole: holes[hole[1]], text)  # once: no label is a hole
     return text.encode(errors="replace").decode()  # a lone surrogate is no text
 
@@ -110,11 +108,12 @@ class _Sheet(Sheet):
         self, diagram: Diagram, label: Callable[[Value], str] | None, timeline: Timeline
     ) -> None:
         super().__init__(diagram, label)
+        self.is_stop = timeline.stops
         self.grads = timeline.grads
-        self.along: dict[Any, Moment] = {m.edge: m for m in timeline.moments if m.edge}
-        self.widest = {node: len(short(x)) for node, x in self.grads.items()}
-        for edge, moment in self.along.items():
-            self.widest[edge.input] = max(self.widest[edge.input], len(short(moment.after)))
+        self.longest = {
+            node: max(len(short(timeline.moments[i].after)) for i in growth)
+            for node, growth in timeline.growth.items()
+        }
 
     def svg(self, direction: str, renderer: str | None) -> str:
         """The picture with the final gradients, and room for all that they are meanwhile."""
@@ -133,7 +132,7 @@ class _Sheet(Sheet):
         data = row(font(short(node.data), 11))
         if node not in self.grads:
             return [self.head(node), data, row(font("detached", 11))]
-        width = 25 + 6 * self.widest[node]  # points: of "grad ", and of a digit
+        width = 25 + 6 * self.longest[node]  # points: of "grad ", and of a digit
         grad = row(font(f"grad {short(self.grads[node])}", 11), f' width="{width}"')
         return [self.head(node), data, grad]
 
@@ -146,13 +145,6 @@ class _Sheet(Sheet):
         """The node of the largest gradient, nan above all; None where there is no gradient."""
         nodes = [node for node in box.nodes if node in self.grads]
         return max(nodes, key=lambda node: nan_first(self.grads[node]), default=None)
-
-    def stops(self, edge: Edge) -> bool:
-        """Whether the gradient stops at this edge, as its moment has it."""
-        return edge in self.along and self.along[edge].stops
-
-    def is_bar(self, arrow: Arrow) -> bool:
-        return bool(arrow.edges) and all(map(self.stops, arrow.edges))
 
     def bar(self, arrow: Arrow) -> dict[str, str]:
         return {**super().bar(arrow), "id": f"bar{arrow.number}", "class": "bar reached"}
@@ -190,11 +182,10 @@ class _Story:
 
     def _whole(self) -> set[Value]:
         """The nodes all of whose contributions are lines of their own, and add up as one steps."""
-        every = Counter(edge.input for edge in self.sheet.along)
         singles = [arrow.edges[0] for arrow in self.arrows if len(arrow.edges) == 1]
-        drawn = Counter(edge.input for edge in singles if edge in self.sheet.along)
+        drawn = Counter(edge.input for edge in singles if edge in self.timeline.along)
         most = 1 if self.sheet.diagram.folded else math.inf  # folds don't keep the sweep's order
-        return {node for node, n in every.items() if drawn[node] == n <= most}
+        return {node for node, n in drawn.items() if n == len(self.timeline.growth[node]) <= most}
 
     def data(self) -> dict[str, Any]:
         boxes = [self.fold(box) if box.name else self.node(box.nodes[0])
@@ -224,7 +215,7 @@ class _Story:
         grad = abs(self.timeline.grads[largest])
         why = f"{_size(box)} drawn as one. The largest |grad| is {short(grad)}, "
         why += f"of {name_of(largest)}."
-        stops = sum(map(self.sheet.stops, box.stops))
+        stops = sum(map(self.timeline.stops, box.stops))
         if stops:
             why += f" The gradient stops on {count(stops, 'edge')} inside."
         return {**facts, "grad": number(grad), "shade": self.shade(grad), "why": why}
@@ -257,8 +248,8 @@ class _Story:
 
     def made(self, node: Value) -> list[tuple[str, float | str]]:
         """The operands by name and number; of very many, the first."""
-        pairs = [(x, x.data if isinstance(x, Value) else x) for x in flat(node.operands)]
-        return [(_named(x), number(data)) for x, data in pairs[:100]]
+        first = islice(flat(node.operands), 100)
+        return [(_named(x), number(data_of(x))) for x in first]
 
     def shade(self, grad: float) -> int | str:
         """Which blue: a decade, 0 the largest; or a word for what is off the scale."""
@@ -270,16 +261,13 @@ class _Story:
 
     def arrow(self, arrow: Arrow) -> dict[str, Any]:
         """A line: its ends, whether the gradient stops there, and its multiplication."""
-        sheet = self.sheet
-        moments = [sheet.along[edge] for edge in arrow.edges if edge in sheet.along]
-        facts = {
-            "id": f"e{arrow.number}",
-            "tail": arrow.tail.number,
-            "head": arrow.head.number,
-        }
+        along = self.timeline.along
+        moments = [self.timeline.moments[along[edge]] for edge in arrow.edges if edge in along]
+        ends = {"tail": arrow.tail.number, "head": arrow.head.number}
+        facts: dict[str, Any] = {"id": f"e{arrow.number}", **ends}
         if not moments:  # behind a detach
             return {**facts, "apart": True}
-        if sheet.is_bar(arrow):
+        if self.sheet.is_bar(arrow):
             facts["stop"] = f"bar{arrow.number}"
         if len(moments) > 1:
             return {**facts, **self.several(moments)}
@@ -310,7 +298,7 @@ class _Story:
         facts["product"] = reach(times(edge.partial, *above))
         if edge.input not in self.whole:
             return {**facts, "total": number(self.timeline.grads[edge.input])}
-        final = self.timeline.moments[self.timeline.final(edge.input)] is moment
+        final = self.timeline.final(edge.input) == self.timeline.along[edge]
         return {**facts, "before": number(moment.before), "after": number(moment.after),
                 "final": final}  # fmt: skip
 

@@ -75,6 +75,10 @@ class Timeline:
         """The moment from which a node's grad is final."""
         return self.growth[node][-1]
 
+    def stops(self, edge: Edge) -> bool:
+        """Whether the gradient stops at this edge, to which it may never come."""
+        return edge in self.along and self.moments[self.along[edge]].stops
+
     def next_stop(self, start: int) -> int | None:
         """The first moment after `start` at which the gradient stops; None if there is none."""
         later = range(start + 1, len(self.moments))

@@ -102,8 +102,7 @@ class Stepper:
 
     def stopped_at(self, edge: Edge) -> bool:
         """Whether the gradient has come to this edge, and stopped."""
-        i = self.timeline.along[edge]
-        return i <= self.now and self.moments[i].stops
+        return self.timeline.along[edge] <= self.now and self.timeline.stops(edge)
 
     # --- what can be asked --------------------------------------------------------------------
 
