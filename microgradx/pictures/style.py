@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from microgradx._base.text import clip, short
+from microgradx._base.text import clean, clip, short
 
 # Fill of a node by the decade of its gradient (ColorBrewer's Blues), largest first.
 BLUES = ("#08519c", "#2171b5", "#4292c6", "#6baed6", "#9ecae1", "#c6dbef", "#deebf7", "#f2f7fc")
@@ -66,8 +66,7 @@ def escape(text: str) -> str:
     lines = [clip(line, WIDTH) for line in str(text).splitlines()] or [""]
     if len(lines) > LINES:
         lines[LINES - 1 :] = ["…"]
-    clean = ["".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines]
-    return "<br/>".join(line.translate(MARKUP) for line in clean)
+    return "<br/>".join(clean(line).translate(MARKUP) for line in lines)
 
 
 def row(content: str, attributes: str = "") -> str:

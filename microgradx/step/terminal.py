@@ -5,24 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from microgradx._base.text import made_at
+from microgradx._base.text import clean, digits, made_at, squeeze, width
 from microgradx.engine import Edge
+from microgradx.step import words
 from microgradx.step.moments import Moment
 from microgradx.step.walk import Line, Stepper
-from microgradx.step.words import (
-    addition,
-    bracketed,
-    called,
-    clean,
-    clip,
-    digits,
-    formula,
-    made,
-    pad,
-    reach,
-    width,
-    wrapped,
-)
+from microgradx.step.words import bracketed, called, pad, wrapped
 
 Paint = Callable[[str, str], str]
 Row = tuple[str, str]  # a line of the screen, and its style
@@ -54,7 +42,7 @@ def screen(stepper: Stepper, columns: int, rows: int, paint: Paint = plain) -> s
     foot = [(x, "") for x in wrapped(stepper.notice, columns)] or [(keys, "soft")]
     height = max(rows - len(panel) - len(foot) - 3, LEAST)
     shown = [*_tree(stepper, columns, height), ("", ""), *panel, *foot]
-    return "\n".join(paint(clip(clean(text).rstrip(), columns), style) for text, style in shown)
+    return "\n".join(paint(squeeze(clean(text).rstrip(), columns), style) for text, style in shown)
 
 
 def _said(stepper: Stepper, columns: int) -> list[Row]:
@@ -73,7 +61,7 @@ def _panel(stepper: Stepper, columns: int) -> list[Row]:
         caption = "Backward: the sweep starts at the output"
         maths = f"What is asked of every node: how much does {called(node)} change with it?"
     else:
-        cells = made(node)
+        cells = words.made(node)
         caption = f"Forward: the value of {called(node)}{made_at(node)}"
         rule = node.rule
         maths = f"{rule.name}: {rule.__doc__}" if rule else "a leaf: it was given, not computed"
@@ -89,10 +77,10 @@ def _edge_panel(stepper: Stepper, moment: Moment, edge: Edge, columns: int) -> l
     ]  # fmt: skip
     ends = called(edge.node), called(edge.input)
     caption = f"Backward: from {' to '.join(ends)}, through {edge.node.op}{made_at(edge.node)}"
-    total = addition(moment, stepper.timeline.final(edge.input) == stepper.now)
+    total = words.addition(moment, stepper.timeline.final(edge.input) == stepper.now)
     return [
         *_equation(caption, cells, columns),
-        *((x, "") for x in wrapped(formula(edge), columns)),
+        *((x, "") for x in wrapped(words.formula(edge), columns)),
         *((x, "stop" if moment.stops else "sum") for x in wrapped(total, columns)),
         *((x, "soft") for x in wrapped(_path(stepper, edge), columns)),
     ]
@@ -104,13 +92,13 @@ def _path(stepper: Stepper, edge: Edge) -> str:
     links = " ".join(f"×{digits(e.partial)} {called(e.input)}" for e in edges)
     more = "" if edges[0].node is stepper.output else " …"
     start = f"strongest path through this edge: 1 {called(stepper.output)}"
-    return f"{start}{more} {links} = {reach(value)}"
+    return f"{start}{more} {links} = {words.reach(value)}"
 
 
 def _equation(caption: str, cells: list[Any], columns: int) -> list[Row]:
     """Numbers and signs beside each other, what they are below them, as wide as there is room."""
     for most in (60, 40, 30, 20, 14, 12, 8, 5):
-        cut = [[clip(text, most) for text in cell] for cell in cells]
+        cut = [[squeeze(text, most) for text in cell] for cell in cells]
         widths = [max(map(width, cell)) for cell in cut]
         if sum(widths) + 2 * len(widths) <= columns:
             break

@@ -11,12 +11,13 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import NamedTuple
 
+from microgradx._base.text import clean
 from microgradx.engine import Edge, Value
 from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import Extended, times
 from microgradx.explain.paths import Paths
 from microgradx.step.moments import Moment, Timeline
-from microgradx.step.words import called, clean
+from microgradx.step.words import called
 
 
 class Line(NamedTuple):

@@ -10,20 +10,11 @@ import sys
 import pytest
 
 from microgradx import Flow, Value, dot, nn, rules, step, sum, why
+from microgradx._base.text import digits, squeeze, width
 from microgradx.engine import apply, order, record_lines
 from microgradx.step.terminal import colour, screen
 from microgradx.step.walk import COMMANDS, Stepper, tree
-from microgradx.step.words import (
-    clip,
-    digits,
-    formula,
-    made,
-    pad,
-    product,
-    sweep,
-    width,
-    wrapped,
-)
+from microgradx.step.words import formula, made, pad, product, sweep, wrapped
 from tests.counting import calls
 from tests.explain.test_paths import random_graph
 from tests.operands import grouped
@@ -468,7 +459,7 @@ def test_hostile_labels_are_harmless(label):
 
 
 def test_texts_fit():
-    assert clip("abcdef", 6) == "abcdef" and clip("abcdefg", 6) == "abc…fg"
+    assert squeeze("abcdef", 6) == "abcdef" and squeeze("abcdefg", 6) == "abc…fg"
     assert [width(pad("权重权重", n)) for n in range(1, 12)] == list(range(1, 12))
     assert (width("权重a🙂"), width("e×"), width("")) == (7, 2, 0)
     assert wrapped("a\nb", 20) == ["  a\ufffdb"]
