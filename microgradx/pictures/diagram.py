@@ -19,22 +19,17 @@ SPAN = 2500  # ranks: a layout of more takes seconds, then minutes
 class Box:
     """One box of a picture: a node, or the nodes that a fold puts together.
 
-    number: its place among the boxes
+    number: its place among the boxes; id: its name in DOT
     name:   that of a fold, "" for a single node
     stops:  those inside a fold
     """
 
     def __init__(self, number: int) -> None:
-        self.number = number
+        self.number, self.id = number, f"n{number}"
         self.nodes: list[Value] = []
         self.name = ""
         self.place: Place = ("", "")
         self.stops: list[Edge] = []
-
-    @property
-    def id(self) -> str:
-        """Its name in DOT."""
-        return f"n{self.number}"
 
 
 class Arrow(NamedTuple):
@@ -92,7 +87,7 @@ class Diagram:
         apart = sick if len(sick) <= limit // 4 else set()
         for self.folded, key in FOLDS:
             self.boxes = self._boxes(key, apart)
-            if len(self.boxes) <= limit or self.folded == "all":
+            if len(self.boxes) <= limit:  # as "all" always are
                 self.arrows = self._arrows()
                 crossing = len(self.arrows) - len(self.boxes)  # a chain or a tree has none
                 if crossing <= max(CROSSINGS, limit // 2) and self._span() <= SPAN:

@@ -39,9 +39,9 @@ def find_renderer(choice: str | None = None) -> str:
     import shutil
 
     for name in [choice] if choice else ["dot", BUNDLED]:
-        found = shutil.which(name) or (name == BUNDLED and _bundled())
-        if found:
-            return found
+        program = shutil.which(name) or (_bundled() if name == BUNDLED else None)
+        if program:
+            return program
     tried = choice or f"`dot` on PATH and `{BUNDLED}` beside this Python"
     raise RendererNotFound(
         f"no Graphviz to draw with: tried {tried}. Run `pip install {BUNDLED}`, or install "
@@ -54,9 +54,7 @@ def _bundled() -> str | None:
     import shutil
     import sysconfig
 
-    folders = [sysconfig.get_path("scripts")]
-    if f"{os.name}_user" in sysconfig.get_scheme_names():
-        folders.append(sysconfig.get_path("scripts", f"{os.name}_user"))
+    folders = sysconfig.get_path("scripts"), sysconfig.get_path("scripts", f"{os.name}_user")
     return shutil.which(BUNDLED, path=os.pathsep.join(folders))
 
 
@@ -83,8 +81,8 @@ def render(source: str, format: str, choice: str | None = None) -> bytes:
             raise RendererNotFound(f"{program} does not run ({error}); choose another") from error
         if not done.returncode and done.stdout:
             return done.stdout.replace(*FONTS) if format == "svg" else done.stdout
-    said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-    raise RenderingFailed(f"{program} could not make {format}: {said}")
+    reason = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+    raise RenderingFailed(f"{program} could not make {format}: {reason}")
 
 
 class Picture:

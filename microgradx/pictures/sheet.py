@@ -132,9 +132,7 @@ class Sheet:
         if not diagram.swept:
             facts.append("no gradients yet: call backward() first")
         if diagram.stops:
-            places = list(
-                dict.fromkeys(clip(_called(stop.node), style.WIDTH) for stop in diagram.stops)
-            )
+            places = list(dict.fromkeys(_called(stop.node) for stop in diagram.stops))
             more = f" and {len(places) - 5} more" if len(places) > 5 else ""
             facts.append(f"STOP at {', '.join(places[:5])}{more}")
         off = [node for node in diagram.nodes if node not in diagram.alive]
@@ -395,4 +393,4 @@ def _tail(node: Value) -> str:
 
 def _called(node: Value) -> str:
     """A node's name for a sentence."""
-    return " ".join(filter(None, [node.label, node.op])) or "a leaf"
+    return clip(" ".join(filter(None, [node.label, node.op])) or "a leaf", style.WIDTH)

@@ -91,14 +91,14 @@ def derivative(edge: Edge) -> str:
     written, number = (*rule.partials[which : which + 1], "")[0], digits(edge.partial)
     if " if " in written:
         return f"{by} = {number} ({written})"
-    said = " = ".join(dict.fromkeys(part for part in (by, written, number) if part))
+    equation = " = ".join(dict.fromkeys(part for part in (by, written, number) if part))
     where = [
         f"{x} = {_operand(y)}" for x, y in zip(rule.operands, node.operands) if x not in rule.lists
     ]
     if rule.lists and rule.kind == "product":
         other = partner(node, edge.position)
         where = [f"{written} = {_operand(other)}"] if written and other is not None else []
-    return f"{said}, where {', '.join(where)}" if where else said
+    return f"{equation}, where {', '.join(where)}" if where else equation
 
 
 def _blackboard(rule: Rule, which: int) -> str:
@@ -122,11 +122,10 @@ def product(moment: Moment) -> str:
 
 def addition(moment: Moment, final: bool) -> str:
     """The sum that the contribution goes into, and whether the gradient stops."""
-    assert moment.edge is not None
     total = f"{digits(moment.before)} + {term(moment.contribution)} = {digits(moment.after)}"
-    said = f"{squeeze(bracketed(moment.edge.input), ROOM)}.grad: {total}"
-    said += ", which is final" if final else ", more to come"
-    return said + (". STOP: nothing gets through" if moment.stops else "")
+    text = f"{squeeze(bracketed(moment.subject), ROOM)}.grad: {total}"
+    text += ", which is final" if final else ", more to come"
+    return text + (". STOP: nothing gets through" if moment.stops else "")
 
 
 def sweep(output: Value, columns: int) -> Iterator[str]:
@@ -138,11 +137,11 @@ def sweep(output: Value, columns: int) -> Iterator[str]:
     for i, moment in enumerate(timeline.moments):
         if i in (0, timeline.turn):
             yield ""
-        for indent, line in zip((0, 4), _told(moment, i < timeline.turn, timeline)):
+        for indent, line in zip((0, 4), _sentences(moment, i < timeline.turn, timeline)):
             yield from wrapped(line, columns, indent)
 
 
-def _told(moment: Moment, forward: bool, timeline: Timeline) -> list[str]:
+def _sentences(moment: Moment, forward: bool, timeline: Timeline) -> list[str]:
     node, edge = moment.node, moment.edge
     if forward:
         equation = " ".join(text for text, _ in made(node))
