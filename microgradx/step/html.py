@@ -209,12 +209,11 @@ class _Story:
     def fold(self, box: Box) -> dict[str, Any]:
         """Many nodes drawn as one: how many, and the largest of their gradients."""
         facts = {"name": box.name, "fold": len(box.nodes), "value": _size(box)}
-        largest = self.sheet.largest(box)
+        largest, why = self.sheet.largest(box), f"{_size(box)} drawn as one"
         if largest is None:
-            return {**facts, "apart": True, "why": f"{_size(box)} drawn as one, all detached."}
+            return {**facts, "apart": True, "why": f"{why}, all detached."}
         grad = abs(self.timeline.grads[largest])
-        why = f"{_size(box)} drawn as one. The largest |grad| is {short(grad)}, "
-        why += f"of {name_of(largest)}."
+        why += f". The largest |grad| is {short(grad)}, of {name_of(largest)}."
         stops = sum(map(self.timeline.stops, box.stops))
         if stops:
             why += f" The gradient stops on {count(stops, 'edge')} inside."

@@ -79,11 +79,8 @@ class Stepper:
         self.moments, self.end = self.timeline.moments, len(self.timeline.moments) - 1
         self.now, self.said, self.notice, self.over = 0, "", "", False
         self.tree = tree(output)
-        self._lines: dict[Value | Edge, int] = {}  # of the tree: the first of a node, an edge's own
-        for i, line in enumerate(self.tree):
-            self._lines.setdefault(line.node, i)
-            if line.edge:
-                self._lines[line.edge] = i
+        self._first = {line.node: i for i, line in enumerate(self.tree) if not line.again}
+        self._lines = {line.edge: i for i, line in enumerate(self.tree)}
 
     @property
     def moment(self) -> Moment:
@@ -93,7 +90,8 @@ class Stepper:
     @property
     def line(self) -> int:
         """The line of the tree that this moment is about."""
-        return self._lines[self.moment.edge or self.moment.node]
+        edge = self.moment.edge
+        return self._lines[edge] if edge else self._first[self.moment.node]
 
     def grad(self, node: Value) -> float | None:
         """The grad so far; None where nothing has arrived yet."""
