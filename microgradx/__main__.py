@@ -13,8 +13,7 @@ from pathlib import Path
 
 from microgradx import __version__, rules
 from microgradx.engine import Value
-from microgradx.pictures.render import RendererNotFound, RenderingFailed
-from microgradx.pictures.sheet import draw
+from microgradx.pictures import RendererNotFound, RenderingFailed, draw
 from microgradx.step.html import page
 from microgradx.step.terminal import colour, plain, screen
 from microgradx.step.walk import Stepper
@@ -29,17 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # not every terminal has an ʸ
     try:
-        status: int = chosen.run(chosen)
+        chosen.run(chosen)
         sys.stdout.flush()
-        return status
     except ScriptFailed:
         return 1
     except BrokenPipeError:  # nobody reads on, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (NoValue, RendererNotFound, RenderingFailed, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,9 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     ):  # fmt: skip
         command = commands.add_parser(name, help=what)
         command.set_defaults(run=run)
-        command.add_argument(
-            "target", metavar="FILE[:NAME]", help=f"the script and the Value, else {DEFAULT_NAME}"
-        )
+        command.add_argument("target", metavar="FILE[:NAME]", type=parsed,
+                             help=f"the script and the Value, else {DEFAULT_NAME}")  # fmt: skip
         if out:
             command.add_argument("-o", "--out", metavar="PATH", type=_file_name, help=out)
     commands.add_parser("ops", help="list the ops there are").set_defaults(run=_ops)
@@ -73,29 +70,25 @@ def _file_name(text: str) -> str:
 # --- the commands -------------------------------------------------------------------------------
 
 
-def _ops(chosen: argparse.Namespace) -> int:
+def _ops(chosen: argparse.Namespace) -> None:
     for rule in rules.TABLE.values():
         operands = f"{rule.name}({', '.join(rule.operands)})"
         print(f"{operands:22} {rule.kind:10} {rule.__doc__}")
-    return 0
 
 
-def _draw(chosen: argparse.Namespace) -> int:
-    file, name = parsed(chosen.target)
-    picture = draw(value_of(file, name))
-    path = picture.render(chosen.out or Path(file).with_suffix(".svg"))
+def _draw(chosen: argparse.Namespace) -> None:
+    picture = draw(value_of(*chosen.target))
+    path = picture.render(chosen.out or Path(chosen.target[0]).with_suffix(".svg"))
     print(f"{path}: {picture.summary}")
-    return 0
 
 
-def _page(chosen: argparse.Namespace) -> int:
-    file, name = parsed(chosen.target)
-    print(page(value_of(file, name)).save(chosen.out or Path(file).with_suffix(".html")))
-    return 0
+def _page(chosen: argparse.Namespace) -> None:
+    whole = page(value_of(*chosen.target))
+    print(whole.save(chosen.out or Path(chosen.target[0]).with_suffix(".html")))
 
 
-def _step(chosen: argparse.Namespace) -> int:
-    output = value_of(*parsed(chosen.target))
+def _step(chosen: argparse.Namespace) -> None:
+    output = value_of(*chosen.target)
     try:
         if sys.stdin.isatty() and sys.stdout.isatty():
             _converse(Stepper(output))
@@ -104,7 +97,6 @@ def _step(chosen: argparse.Namespace) -> int:
                 print(line)
     except (KeyboardInterrupt, EOFError):
         print()
-    return 0
 
 
 def _terminal() -> tuple[int, int]:
@@ -173,12 +165,11 @@ def value_of(file: str, name: str) -> Value:
         raise ScriptFailed from error
     finally:
         sys.path[0], sys.argv = path, argv
-    values = [each for each, value in left.items() if isinstance(value, Value)]
+    values = {each: value for each, value in left.items() if isinstance(value, Value)}
     if name not in values:
         there = f"there are {', '.join(values)}" if values else "it leaves no Value at all"
         raise NoValue(f"{file} leaves no Value named {name}; {there}")
-    found: Value = left[name]
-    return found
+    return values[name]
 
 
 if __name__ == "__main__":

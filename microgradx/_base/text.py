@@ -1,10 +1,12 @@
-"""A node by name: what to call it, and where its label says that it belongs; numbers in words."""
+"""What to call a node, and where its label says that it belongs; how to write a number."""
 
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from os.path import basename
 from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
 
 if TYPE_CHECKING:
     from microgradx.engine import Value
@@ -15,8 +17,6 @@ Place = tuple[str, str]  # layer and neuron, each "" where a node has none
 PLACE = re.compile(r"(?P<layer>.+?)(\.weight|\.bias)?\[(?P<neuron>\d+)(,\d+)*\](\.z)?")
 # `layers.0.weight[2,1]`, `bias[0]`, `weight`, and on a blackboard `w`, `w1`, `W_2`, `b`
 PARAMETER = re.compile(r"(.+\.)?(weight|bias|[wWbB])_?\d*(\[\d+(,\d+)*\])?")
-
-
 # `layers.0.weight[2,1]`
 ELEMENT = re.compile(r"(?P<path>.+?)(\[(?P<index>\d+(,\d+)*)\])?")
 
@@ -62,9 +62,40 @@ def made_at(node: Value) -> str:
     return f" ({basename(file)}:{line})"
 
 
+# --- numbers --------------------------------------------------------------------------------------
+
+
 def short(x: float) -> str:
     """Three significant digits: 0.25, 1.5e-7."""
-    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{x:.3g}")
+    return compact(f"{x:.3g}")
+
+
+def compact(digits: str) -> str:
+    """A number whose exponent has no zeros in front and no plus."""
+    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), digits)
+
+
+def digits(x: float) -> str:
+    """Three digits in a sentence or an equation, where -0 is 0."""
+    return short(x + 0.0)
+
+
+def term(x: float) -> str:
+    """The same after a sign."""
+    return f"({digits(x)})" if digits(x).startswith("-") else digits(x)
+
+
+def count(n: int, noun: str, plural: str = "") -> str:
+    """A number of things: "1 edge", "2 edges"; `plural` where that is not the noun with an s."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+def clean(text: str) -> str:
+    """Text in one line, whose escape sequences and line ends are harmless."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def clip(text: str, width: int) -> str:
@@ -72,6 +103,19 @@ def clip(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
-def count(n: int, noun: str, plural: str = "") -> str:
-    """A number of things: "1 edge", "2 edges"; `plural` where that is not the noun with an s."""
-    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+def width(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(1 + (east_asian_width(c) in "WF") for c in text)
+
+
+def squeeze(text: str, room: int) -> str:
+    """A text in so many columns: from too long a one, the middle is left out."""
+    if width(text) <= room:
+        return text
+    tail = room // 3
+    return f"{_start(text, room - 1 - tail)}…{_start(text[::-1], tail)[::-1]}"
+
+
+def _start(text: str, room: int) -> str:
+    ends = accumulate(map(width, text))
+    return "".join(c for c, end in zip(text, ends) if end <= room)

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from microgradx._base.text import Place, place
 from microgradx.engine import Edge, Value, cut_off, with_cut_off
+from microgradx.explain.explanation import Explanation
 from microgradx.explain.paths import Paths
 
+FOLD_ABOVE = 300  # nodes
 CROSSINGS = 150  # arrows more than boxes: of more, no eye follows one
 SPAN = 2500  # ranks: a layout of more takes seconds, then minutes
 
@@ -17,10 +19,13 @@ SPAN = 2500  # ranks: a layout of more takes seconds, then minutes
 class Box:
     """One box of a picture: a node, or the nodes that a fold puts together.
 
-    name is that of a fold, "" for a single node; stops are the stops inside a fold.
+    number: its place among the boxes; id: its name in DOT
+    name:   that of a fold, "" for a single node
+    stops:  those inside a fold
     """
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number, self.id = number, f"n{number}"
         self.nodes: list[Value] = []
         self.name = ""
         self.place: Place = ("", "")
@@ -28,8 +33,12 @@ class Box:
 
 
 class Arrow(NamedTuple):
-    """One line of a picture: an edge, or in a fold the edges between two boxes."""
+    """One line of a picture: an edge, or in a fold the edges between two boxes.
 
+    number: its place among the arrows; the detached ones, which have no edges, are last
+    """
+
+    number: int
     tail: Box
     head: Box
     edges: list[Edge]
@@ -42,26 +51,30 @@ class Diagram:
     nodes:  all that is shown, in the order of the sweep, what lies behind a detach at the end
     swept:  whether backward() was called on the output, so that there are gradients to show
     alive:  the nodes with a path to the output on which no local derivative is 0
-    stops:  the edges whose local derivative is 0 where the adjoint is not; with `cut`, these
+    stops:  the edges whose local derivative is 0 where the adjoint is not; of an explained
+             gradient to which nothing gets through, those that keep it off
     behind_detach: the nodes that only a detach leads to
     boxes, arrows: what to draw
     folded: by what the nodes are put together, "" where each is drawn by itself
 
-    paths:  the path sums of the output, where they are known already
+    explanation: of a gradient of the output, if the picture is to explain one
+
+    A TypeError if `output` is no Value, a ValueError for a limit below 1.
     """
 
     def __init__(
         self,
         output: Value,
         without: Iterable[Value] = (),
-        limit: int = 300,
-        paths: Paths | None = None,
-        cut: Iterable[Edge] = (),
+        limit: int = FOLD_ABOVE,
+        explanation: Explanation | None = None,
     ) -> None:
-        hidden = set(without)
+        hidden = _checked(output, without, limit)
         reached = with_cut_off(output)
-        paths = paths or Paths(output)
-        self._cut = set(cut)
+        self.explanation = explanation
+        paths = explanation.paths if explanation else Paths(output)
+        stopped = explanation and not (explanation.flow and explanation.flow.mass.mantissa)
+        self._cut = set(explanation.where) if explanation and stopped else set()
         self.alive = {node for i, node in enumerate(paths.nodes) if paths.mass(i).mantissa}
         self._arrives = {node for i, node in enumerate(paths.nodes) if paths.wide(i).mantissa}
         self.nodes = [node for node in reached if node not in hidden]
@@ -74,7 +87,7 @@ class Diagram:
         apart = sick if len(sick) <= limit // 4 else set()
         for self.folded, key in FOLDS:
             self.boxes = self._boxes(key, apart)
-            if len(self.boxes) <= limit or self.folded == "all":
+            if len(self.boxes) <= limit:  # as "all" always are
                 self.arrows = self._arrows()
                 crossing = len(self.arrows) - len(self.boxes)  # a chain or a tree has none
                 if crossing <= max(CROSSINGS, limit // 2) and self._span() <= SPAN:
@@ -90,7 +103,7 @@ class Diagram:
         """The nodes in boxes, one for each key; those `apart` by themselves."""
         boxes: dict[object, Box] = {}
         for node in self.nodes:
-            box = boxes.setdefault(node if node in apart else key(node), Box())
+            box = boxes.setdefault(node if node in apart else key(node), Box(len(boxes)))
             box.nodes.append(node)
         for box in boxes.values():
             box.place = place(box.nodes[0].label)
@@ -127,14 +140,13 @@ class Diagram:
             if tail is head:
                 head.stops += [edge] if self.is_stop(edge) else []
                 continue
-            single = not self.folded
-            key: object = (edge.node, edge.position) if single else (id(tail), id(head))
-            arrows.setdefault(key, Arrow(tail, head, [])).edges.append(edge)
+            key: object = (tail, head) if self.folded else edge
+            arrows.setdefault(key, Arrow(len(arrows), tail, head, [])).edges.append(edge)
         for node in self.nodes:
             for cut in cut_off(node):
                 if cut in home and home[cut] is not home[node]:
-                    key = (id(home[cut]), id(home[node]), "detached")
-                    arrows.setdefault(key, Arrow(home[cut], home[node], [], detached=True))
+                    ends = home[cut], home[node]
+                    arrows.setdefault((*ends, "detached"), Arrow(len(arrows), *ends, [], True))
         return list(arrows.values())
 
 
@@ -150,3 +162,18 @@ FOLDS: list[tuple[str, Callable[[Value], object]]] = [
 
 def _is_unwell(node: Value) -> bool:
     return not all(map(math.isfinite, (node.data, node.grad, *node.partials)))
+
+
+def _checked(output: Value, without: Iterable[Value], limit: int) -> set[Value]:
+    """The nodes to leave out, once all is what it should be; the errors use the words of draw."""
+    if not isinstance(output, Value):
+        raise TypeError(f"draw takes the Value at the end of a graph, got {output!r:.60}")
+    if not isinstance(limit, int) or limit < 1:
+        raise ValueError(f"fold_above is a number of nodes, 1 or more, got {limit!r}")
+    nodes = list(without) if isinstance(without, Iterable) else [None]
+    if not all(isinstance(node, Value) for node in nodes):
+        raise TypeError(f"without takes a list of Values, got {without!r:.60}; for a model, "
+                        "use model.parameters()")  # fmt: skip
+    if output in nodes:
+        raise ValueError("without holds the output itself, and nothing would be left to draw")
+    return set(nodes)

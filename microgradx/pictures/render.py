@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from microgradx._base.files import write_whole
@@ -38,9 +39,9 @@ def find_renderer(choice: str | None = None) -> str:
     import shutil
 
     for name in [choice] if choice else ["dot", BUNDLED]:
-        found = shutil.which(name) or (name == BUNDLED and _bundled())
-        if found:
-            return found
+        program = shutil.which(name) or (_bundled() if name == BUNDLED else None)
+        if program:
+            return program
     tried = choice or f"`dot` on PATH and `{BUNDLED}` beside this Python"
     raise RendererNotFound(
         f"no Graphviz to draw with: tried {tried}. Run `pip install {BUNDLED}`, or install "
@@ -53,9 +54,7 @@ def _bundled() -> str | None:
     import shutil
     import sysconfig
 
-    folders = [sysconfig.get_path("scripts")]
-    if f"{os.name}_user" in sysconfig.get_scheme_names():
-        folders.append(sysconfig.get_path("scripts", f"{os.name}_user"))
+    folders = sysconfig.get_path("scripts"), sysconfig.get_path("scripts", f"{os.name}_user")
     return shutil.which(BUNDLED, path=os.pathsep.join(folders))
 
 
@@ -82,8 +81,8 @@ def render(source: str, format: str, choice: str | None = None) -> bytes:
             raise RendererNotFound(f"{program} does not run ({error}); choose another") from error
         if not done.returncode and done.stdout:
             return done.stdout.replace(*FONTS) if format == "svg" else done.stdout
-    said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-    raise RenderingFailed(f"{program} could not make {format}: {said}")
+    reason = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+    raise RenderingFailed(f"{program} could not make {format}: {reason}")
 
 
 class Picture:
@@ -95,6 +94,8 @@ class Picture:
     def __init__(
         self, source: str, summary: str, renderer: str | None = None, format: str = "svg"
     ) -> None:
+        if not isinstance(renderer, (str, os.PathLike, NoneType)):
+            raise TypeError(f"renderer is the name or path of a program, got {renderer!r:.60}")
         self.source = source
         self.summary = summary
         self.renderer = renderer

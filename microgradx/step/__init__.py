@@ -1,5 +1,6 @@
 """Backprop a move at a time: conditions to pause at, a walk in the terminal, a page."""
 
+from importlib import import_module
 from typing import Any
 
 from microgradx.engine import Visit
@@ -8,14 +9,11 @@ from microgradx.step.conditions import at, below, not_finite, stops
 __all__ = ["Stepper", "Visit", "at", "below", "not_finite", "page", "stops"]
 
 
+_LATE = {"page": "html", "Stepper": "walk"}  # the file that has it
+
+
 def __getattr__(name: str) -> Any:
-    """These two are loaded when asked for, since they load the pictures."""
-    if name == "page":
-        from microgradx.step.html import page
-
-        return page
-    if name == "Stepper":
-        from microgradx.step.walk import Stepper
-
-        return Stepper
-    raise AttributeError(f"microgradx.step has no {name!r}; it offers {', '.join(__all__)}")
+    """These two are loaded when asked for, since importing microgradx must stay quick."""
+    if name not in _LATE:
+        raise AttributeError(f"microgradx.step has no {name!r}; it offers {', '.join(__all__)}")
+    return getattr(import_module(f"microgradx.step.{_LATE[name]}"), name)

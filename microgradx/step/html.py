@@ -14,28 +14,25 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from microgradx._base.arguments import flat
 from microgradx._base.files import write_whole
 from microgradx._base.text import count, made_at, name_of, short
-from microgradx.engine import Edge, Value
+from microgradx.engine import Value, data_of
 from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import times
-from microgradx.pictures.diagram import Arrow, Box, Diagram
-from microgradx.pictures.render import render
-from microgradx.pictures.sheet import FOLD_ABOVE, Sheet, checked, decade, own_label
-from microgradx.pictures.style import bold, escape, font, row
+from microgradx.pictures.diagram import FOLD_ABOVE, Arrow, Box, Diagram
+from microgradx.pictures.render import Picture
+from microgradx.pictures.sheet import Sheet, nan_first
+from microgradx.pictures.style import Scale, bold, escape, font, row
 from microgradx.step.moments import Moment, Timeline
 from microgradx.step.walk import path_products
 from microgradx.step.words import bracketed, derivative, reach
 
-if TYPE_CHECKING:
-    import graphviz
-
-SHADES = 8  # of a gradient's decade, darkest first
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
@@ -77,10 +74,9 @@ def page(
     >>> page((x * x).tanh(), title="a square").splitlines()[0]
     '<!DOCTYPE html>'
     """
-    without = checked(output, label=label, without=without, fold_above=fold_above,
-                      direction=direction, renderer=renderer)  # fmt: skip
+    diagram = Diagram(output, without, fold_above)
     timeline = Timeline(output)
-    sheet = _Sheet(Diagram(output, without, fold_above), label or own_label, timeline)
+    sheet = _Sheet(diagram, label, timeline)
     svg = sheet.svg(direction, renderer)
     title = title or f"Backpropagation through {name_of(output)}"
     return Page(_filled(title, svg, _Story(sheet, output, timeline).data()))
@@ -91,14 +87,11 @@ def _filled(title: str, svg: str, data: dict[str, Any]) -> str:
     text = TEMPLATE.read_text(encoding="utf-8")
     holes = {"title": html.escape(str(title)), "svg": svg}
     for kind in ("style", "script"):
-        found = re.search(f"<{kind}>(.*?)</{kind}>", text, re.DOTALL)
-        assert found is not None
-        digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
+        [block] = re.findall(f"<{kind}>(.*?)</{kind}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(block.encode()).digest()).decode()
         holes[kind] = f"'sha256-{digest}'"
     content = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        content = content.replace(character, f"\\u{ord(character):04x}")
-    holes["data"] = content
+    holes["data"] = content.translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
     text = re.sub(r"\{\{(\w+)\}\}", lambda hole: holes[hole[1]], text)  # once: no label is a hole
     return text.encode(errors="replace").decode()  # a lone surrogate is no text
 
@@ -111,49 +104,39 @@ def number(x: float) -> float | str:
 class _Sheet(Sheet):
     """A picture whose boxes and lines have names, and whose looks are left to the page."""
 
-    def __init__(self, diagram: Diagram, label: Callable[[Value], str], story: Timeline) -> None:
-        super().__init__(diagram, label, None, None)
-        self.grads = story.grads
-        self.along: dict[Any, Moment] = {m.edge: m for m in story.moments if m.edge}
-        self.numbers = {id(arrow): i for i, arrow in enumerate(diagram.arrows)}
-        self.widest = {node: short(x) for node, x in story.grads.items()}
-        for edge, moment in self.along.items():
-            texts = self.widest[edge.input], short(moment.after)
-            self.widest[edge.input] = max(texts, key=len)
+    def __init__(
+        self, diagram: Diagram, label: Callable[[Value], str] | None, timeline: Timeline
+    ) -> None:
+        super().__init__(diagram, label)
+        self.is_stop = timeline.stops
+        self.grads = timeline.grads
+        self.longest = {
+            node: max(len(short(timeline.moments[i].after)) for i in growth)
+            for node, growth in timeline.growth.items()
+        }
 
     def svg(self, direction: str, renderer: str | None) -> str:
-        """The picture, laid out for the widest gradient of each node, with its final one."""
-        text = render(self.source("", direction), "svg", renderer).decode()
+        """The picture with the final gradients, and room for all that they are meanwhile."""
+        text = Picture(self.source("", direction), "", renderer).svg()
         text = text[text.index("<svg") :].replace(' xml:space="preserve"', "")
-        text = re.sub(r"<!--.*?-->\n?| font-family=\"[^\"]*\"", "", text, flags=re.DOTALL)
-        nodes = {self.ids[id(box)]: box.nodes[0] for box in self.diagram.boxes if not box.name}
-
-        def final(found: re.Match[str]) -> str:
-            node = nodes.get(found[2])
-            return f"{found[1]}grad {short(self.grads[node])}" if node in self.grads else found[0]
-
-        group = r'(<g id="(n\d+)" class="node">(?:(?!</g>).)*>)grad [^<]*(?=</text>\s*</g>)'
-        return re.sub(group, final, text, flags=re.DOTALL)
+        return re.sub(r"<!--.*?-->\n?| font-family=\"[^\"]*\"", "", text, flags=re.DOTALL)
 
     def legend(self, title: str) -> str:
         return ""
 
     def box(self, box: Box) -> dict[str, str]:
-        lines = self.fold_lines(box) if box.name else self.node_lines(box.nodes[0])
-        table = f'<table border="0" cellspacing="0" cellpadding="1">{"".join(lines)}</table>'
-        name = self.ids[id(box)]
         room = "0.17,0.06"  # for fonts that are wider than those the layout reckons with
-        return {
-            "name": name, "id": name, "label": f"<{table}>", "style": "rounded,filled",
-            "margin": room,
-        }  # fmt: skip
+        return {"id": box.id, "style": "rounded,filled", "margin": room}
 
-    def node_lines(self, node: Value) -> list[str]:
-        head = super().node_lines(node)[0]
-        grad = f"grad {self.widest[node]}" if node in self.widest else "detached"
-        return [head, row(font(short(node.data), 11)), row(font(grad, 11))]
+    def node_rows(self, node: Value) -> list[str]:
+        data = row(font(short(node.data), 11))
+        if node not in self.grads:
+            return [self.head(node), data, row(font("detached", 11))]
+        width = 25 + 6 * self.longest[node]  # points: of "grad ", and of a digit
+        grad = row(font(f"grad {short(self.grads[node])}", 11), f' width="{width}"')
+        return [self.head(node), data, grad]
 
-    def fold_lines(self, box: Box) -> list[str]:
+    def fold_rows(self, box: Box) -> list[str]:
         largest = self.largest(box)
         grad = f"|grad| ≤ {short(abs(self.grads[largest]))}" if largest else "detached"
         return [row(bold(box.name)), row(font(_size(box), 11)), row(font(grad, 11))]
@@ -161,30 +144,18 @@ class _Sheet(Sheet):
     def largest(self, box: Box) -> Value | None:
         """The node of the largest gradient, nan above all; None where there is no gradient."""
         nodes = [node for node in box.nodes if node in self.grads]
-        sizes = {node: abs(self.grads[node]) for node in nodes}
-        return max(nodes, key=lambda x: (sizes[x] != sizes[x], sizes[x]), default=None)
-
-    def stops(self, edge: Edge) -> bool:
-        """Whether the gradient stops at this edge, as its moment has it."""
-        return edge in self.along and self.along[edge].stops
-
-    def is_bar(self, arrow: Arrow) -> bool:
-        return bool(arrow.edges) and all(map(self.stops, arrow.edges))
+        return max(nodes, key=lambda node: nan_first(self.grads[node]), default=None)
 
     def bar(self, arrow: Arrow) -> dict[str, str]:
-        return {**super().bar(arrow), "id": f"bar{self.numbers[id(arrow)]}", "class": "bar reached"}
+        return {**super().bar(arrow), "id": f"bar{arrow.number}", "class": "bar reached"}
 
-    def arrow(self, graph: graphviz.Digraph, arrow: Arrow) -> None:
-        tail, head = self.ids[id(arrow.tail)], self.ids[id(arrow.head)]
-        name = f"e{self.numbers[id(arrow)]}"
+    def lines(self, arrow: Arrow) -> list[dict[str, str]]:
+        name = f"e{arrow.number}"
         if arrow.detached:
-            graph.edge(tail, head, label="detached", style="dotted", id=name, **{"class": "cut"})
-        elif self.is_bar(arrow):
-            bar = self.bar(arrow)["name"]
-            graph.edge(tail, bar, id=f"{name}a", arrowhead="none")
-            graph.edge(bar, head, id=name)
-        else:
-            graph.edge(tail, head, id=name, label=f" {escape(_badge(arrow))} ")
+            return [{"label": "detached", "style": "dotted", "id": name, "class": "cut"}]
+        if self.is_bar(arrow):
+            return [{"id": f"{name}a", "arrowhead": "none"}, {"id": name}]
+        return [{"id": name, "label": f" {escape(_badge(arrow))} "}]
 
 
 def _badge(arrow: Arrow) -> str:
@@ -203,23 +174,18 @@ class _Story:
     def __init__(self, sheet: _Sheet, output: Value, timeline: Timeline) -> None:
         self.sheet, self.timeline = sheet, timeline
         self.arrows = [arrow for arrow in sheet.diagram.arrows if not arrow.detached]
-        self.home = {x: i for i, box in enumerate(sheet.diagram.boxes) for x in box.nodes}
-        self.lines = {edge: i for i, arrow in enumerate(self.arrows) for edge in arrow.edges}
+        self.lines = {edge: arrow.number for arrow in self.arrows for edge in arrow.edges}
         self.flow = Flow(output)
         self.products = path_products(self.flow.paths)
         self.whole = self._whole()
-        sizes = [x for x in timeline.grads.values() if x and math.isfinite(x)]
-        decades = [*map(decade, sizes), 0]
-        self.top = max(decades)
-        self.step = (self.top - min(decades)) // SHADES + 1
+        self.scale = Scale(map(abs, timeline.grads.values()))
 
     def _whole(self) -> set[Value]:
         """The nodes all of whose contributions are lines of their own, and add up as one steps."""
-        every = Counter(edge.input for edge in self.sheet.along)
         singles = [arrow.edges[0] for arrow in self.arrows if len(arrow.edges) == 1]
-        drawn = Counter(edge.input for edge in singles if edge in self.sheet.along)
+        drawn = Counter(edge.input for edge in singles if edge in self.timeline.along)
         most = 1 if self.sheet.diagram.folded else math.inf  # folds don't keep the sweep's order
-        return {node for node, n in every.items() if drawn[node] == n <= most}
+        return {node for node, n in drawn.items() if n == len(self.timeline.growth[node]) <= most}
 
     def data(self) -> dict[str, Any]:
         boxes = [self.fold(box) if box.name else self.node(box.nodes[0])
@@ -231,26 +197,24 @@ class _Story:
         """The looks there are on this very page, and what they mean."""
         looks = {box["shade"] for box in boxes if "apart" not in box}
         shades = sorted(look for look in looks if isinstance(look, int))
-        floors = [10.0 ** (self.top - (shade + 1) * self.step + 1) for shade in shades]
-        found = [(f"s{shade}", f"|grad| ≥ {short(x)}") for shade, x in zip(shades, floors)]
+        entries = [(f"s{shade}", f"|grad| ≥ {self.scale.floor(shade)}") for shade in shades]
         words = {"zero": "grad is 0", "odd": "not finite"}
-        found += [(look, word) for look, word in words.items() if look in looks]
+        entries += [(look, word) for look, word in words.items() if look in looks]
         if any("stop" in arrow for arrow in arrows):
-            found.append(("halt", "STOP: a local derivative of 0"))
-        return found
+            entries.append(("halt", "STOP: a local derivative of 0"))
+        return entries
 
     # --- a box --------------------------------------------------------------------------------
 
     def fold(self, box: Box) -> dict[str, Any]:
         """Many nodes drawn as one: how many, and the largest of their gradients."""
         facts = {"name": box.name, "fold": len(box.nodes), "value": _size(box)}
-        largest = self.sheet.largest(box)
+        largest, why = self.sheet.largest(box), f"{_size(box)} drawn as one"
         if largest is None:
-            return {**facts, "apart": True, "why": f"{_size(box)} drawn as one, all detached."}
+            return {**facts, "apart": True, "why": f"{why}, all detached."}
         grad = abs(self.timeline.grads[largest])
-        why = f"{_size(box)} drawn as one. The largest |grad| is {short(grad)}, "
-        why += f"of {name_of(largest)}."
-        stops = sum(map(self.sheet.stops, box.stops))
+        why += f". The largest |grad| is {short(grad)}, of {name_of(largest)}."
+        stops = sum(map(self.timeline.stops, box.stops))
         if stops:
             why += f" The gradient stops on {count(stops, 'edge')} inside."
         return {**facts, "grad": number(grad), "shade": self.shade(grad), "why": why}
@@ -283,32 +247,27 @@ class _Story:
 
     def made(self, node: Value) -> list[tuple[str, float | str]]:
         """The operands by name and number; of very many, the first."""
-        pairs = [(x, x.data if isinstance(x, Value) else x) for x in flat(node.operands)]
-        return [(_named(x), number(data)) for x, data in pairs[:100]]
+        first = islice(flat(node.operands), 100)
+        return [(_named(x), number(data_of(x))) for x in first]
 
     def shade(self, grad: float) -> int | str:
         """Which blue: a decade, 0 the largest; or a word for what is off the scale."""
         if not math.isfinite(grad):
             return "odd"
-        if not grad:
-            return "zero"
-        return (self.top - decade(grad)) // self.step
+        return self.scale.shade(abs(grad)) if grad else "zero"
 
     # --- an arrow -----------------------------------------------------------------------------
 
     def arrow(self, arrow: Arrow) -> dict[str, Any]:
         """A line: its ends, whether the gradient stops there, and its multiplication."""
-        sheet = self.sheet
-        moments = [sheet.along[edge] for edge in arrow.edges if edge in sheet.along]
-        facts = {
-            "id": f"e{sheet.numbers[id(arrow)]}",
-            "tail": self.home[arrow.edges[0].input],
-            "head": self.home[arrow.edges[0].node],
-        }
+        along = self.timeline.along
+        moments = [self.timeline.moments[along[edge]] for edge in arrow.edges if edge in along]
+        ends = {"tail": arrow.tail.number, "head": arrow.head.number}
+        facts: dict[str, Any] = {"id": f"e{arrow.number}", **ends}
         if not moments:  # behind a detach
             return {**facts, "apart": True}
-        if sheet.is_bar(arrow):
-            facts["stop"] = f"bar{sheet.numbers[id(arrow)]}"
+        if self.sheet.is_bar(arrow):
+            facts["stop"] = f"bar{arrow.number}"
         if len(moments) > 1:
             return {**facts, **self.several(moments)}
         for end, box, node in (("from", arrow.head, arrow.edges[0].node),
@@ -325,7 +284,7 @@ class _Story:
         return {
             "many": count(len(moments), "edge"),
             "span": "×nan among them" if any(map(math.isnan, partials)) else " to ".join(ends),
-            "contribution": number(max(sizes, key=lambda x: (x != x, abs(x)))),
+            "contribution": number(max(sizes, key=nan_first)),
         }
 
     def single(self, moment: Moment) -> dict[str, Any]:
@@ -338,7 +297,7 @@ class _Story:
         facts["product"] = reach(times(edge.partial, *above))
         if edge.input not in self.whole:
             return {**facts, "total": number(self.timeline.grads[edge.input])}
-        final = self.timeline.moments[self.timeline.final[edge.input]] is moment
+        final = self.timeline.final(edge.input) == self.timeline.along[edge]
         return {**facts, "before": number(moment.before), "after": number(moment.after),
                 "final": final}  # fmt: skip
 

@@ -28,6 +28,11 @@ class Moment(NamedTuple):
     after: float = 0.0
 
     @property
+    def subject(self) -> Value:
+        """The node whose value appears, or whose grad grows."""
+        return self.edge.input if self.edge else self.node
+
+    @property
     def stops(self) -> bool:
         """Whether the gradient stops at this edge."""
         return self.edge is not None and self.edge.partial == 0 and 0 < abs(self.adjoint) < inf
@@ -39,28 +44,40 @@ class Timeline:
     nodes:   in the order of the sweep
     moments: first one for each node's value, inputs before what is made of them; at `turn` the
              sweep starts with the output's grad, 1; then one for each edge
+    born, along: the moment at which each node's value appears, and that of each edge
     grads:   ∂output/∂node, bit for bit as backward() makes them
-    final:   for each node, the moment from which its grad is final
+    growth:  for each node, the moments at which its grad grows, from the last of which it is final
     """
 
     def __init__(self, output: Value) -> None:
         self.nodes = order(output)
         self.moments = [Moment(node) for node in reversed(self.nodes)]
+        self.born = {moment.node: i for i, moment in enumerate(self.moments)}
         self.turn = len(self.moments)
-        self.grads = dict.fromkeys(self.nodes, 0.0)
-        self.final = {output: self.turn}
-        self.grads[output] = 1.0
         self.moments.append(Moment(output, after=1.0))
+        self.grads = {**dict.fromkeys(self.nodes, 0.0), output: 1.0}
+        self.growth: dict[Value, list[int]] = {node: [] for node in self.nodes}
+        self.growth[output].append(self.turn)
+        self.along: dict[Edge, int] = {}
         for node, adjoint in sweep(output):
             for edge in node.edges:
                 self._multiply(edge, adjoint)
 
     def _multiply(self, edge: Edge, adjoint: float) -> None:
+        self.along[edge] = len(self.moments)
+        self.growth[edge.input].append(len(self.moments))
         contribution = edge.partial * adjoint
         before = self.grads[edge.input]
         after = self.grads[edge.input] = before + contribution
-        self.final[edge.input] = len(self.moments)
         self.moments.append(Moment(edge.node, edge, adjoint, contribution, before, after))
+
+    def final(self, node: Value) -> int:
+        """The moment from which a node's grad is final."""
+        return self.growth[node][-1]
+
+    def stops(self, edge: Edge) -> bool:
+        """Whether the gradient stops at this edge, to which it may never come."""
+        return edge in self.along and self.moments[self.along[edge]].stops
 
     def next_stop(self, start: int) -> int | None:
         """The first moment after `start` at which the gradient stops; None if there is none."""

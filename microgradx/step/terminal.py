@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from microgradx._base.text import made_at
+from microgradx._base.text import clean, digits, made_at, squeeze, width
 from microgradx.engine import Edge
-from microgradx.step.moments import Moment
+from microgradx.step import words
 from microgradx.step.walk import Line, Stepper
-from microgradx.step.words import (
-    addition,
-    bracketed,
-    called,
-    clean,
-    clip,
-    digits,
-    formula,
-    made,
-    pad,
-    reach,
-    width,
-    wrapped,
-)
+from microgradx.step.words import bracketed, called, pad, wrapped
 
 Paint = Callable[[str, str], str]
 Row = tuple[str, str]  # a line of the screen, and its style
+BLANK: Row = ("", "")
 
 STYLES = {"": "0", "now": "1", "soft": "2", "sum": "1;36", "stop": "1;31"}
 KEYS = "n next  b back  s stop  j LABEL  w why  t turn  g first  G last  h help  q quit"
@@ -48,54 +35,54 @@ def colour(text: str, style: str) -> str:
 def screen(stepper: Stepper, columns: int, rows: int, paint: Paint = plain) -> str:
     """All there is to see now, in so many columns and rows, the last of them for the prompt."""
     columns = max(columns, 24)
-    panel = _said(stepper, columns) if stepper.said else _panel(stepper, columns)
-    panel += [("", "")] * (PANEL - len(panel))
+    panel = [*_lines(stepper.said, columns), BLANK] if stepper.said else _panel(stepper, columns)
+    panel += [BLANK] * (PANEL - len(panel))
     keys = KEYS if len(KEYS) <= columns else FEW_KEYS
-    foot = [(x, "") for x in wrapped(stepper.notice, columns)] or [(keys, "soft")]
+    foot = _lines(stepper.notice, columns) or [(keys, "soft")]
     height = max(rows - len(panel) - len(foot) - 3, LEAST)
-    shown = [*_tree(stepper, columns, height), ("", ""), *panel, *foot]
-    return "\n".join(paint(clip(clean(text).rstrip(), columns), style) for text, style in shown)
+    shown = [*_tree(stepper, columns, height), BLANK, *panel, *foot]
+    return "\n".join(paint(squeeze(clean(text).rstrip(), columns), style) for text, style in shown)
 
 
-def _said(stepper: Stepper, columns: int) -> list[Row]:
-    """An explanation, or the help, each of its lines wrapped anew."""
-    lines = stepper.said.split("\n")
-    return [(row, "") for line in lines for row in wrapped(line, columns)] + [("", "")]
+def _lines(text: str, columns: int, style: str = "") -> list[Row]:
+    """Text in as many lines as it takes, all in one style."""
+    return [(line, style) for part in text.split("\n") for line in wrapped(part, columns)]
 
 
 def _panel(stepper: Stepper, columns: int) -> list[Row]:
     """This moment: its numbers, its mathematics, and where it leads."""
-    moment, node = stepper.moment, stepper.moment.node
-    if moment.edge is not None:
-        return _edge_panel(stepper, moment, moment.edge, columns)
-    if stepper.now == stepper.timeline.turn:
-        cells = [("1", f"∂{bracketed(node)}/∂{bracketed(node)}")]
+    edge, node = stepper.moment.edge, stepper.moment.node
+    cells: list[tuple[str, ...]]
+    if edge:
+        caption = f"Backward: from {called(node)} to {called(edge.input)}, through {node.op}"
+        caption += made_at(node)
+        cells, notes = _multiplication(stepper, edge)
+    elif stepper.now == stepper.timeline.turn:
         caption = "Backward: the sweep starts at the output"
-        maths = f"What is asked of every node: how much does {called(node)} change with it?"
+        cells = [("1", f"∂{bracketed(node)}/∂{bracketed(node)}")]
+        notes = [(f"What is asked of every node: how much does {called(node)} change with it?", "")]
     else:
-        cells = made(node)
         caption = f"Forward: the value of {called(node)}{made_at(node)}"
+        cells = [*words.made(node)]
         rule = node.rule
         maths = f"{rule.name}: {rule.__doc__}" if rule else "a leaf: it was given, not computed"
-    return [*_equation(caption, cells, columns), *((x, "") for x in wrapped(maths, columns))]
+        notes = [(maths, "")]
+    below = [row for text, style in notes for row in _lines(text, columns, style)]
+    return [*_lines(caption, columns), BLANK, *_equation(cells, columns), BLANK, *below]
 
 
-def _edge_panel(stepper: Stepper, moment: Moment, edge: Edge, columns: int) -> list[Row]:
+def _multiplication(stepper: Stepper, edge: Edge) -> tuple[list[tuple[str, ...]], list[Row]]:
+    """The cells of an edge's equation, and the sentences below it."""
+    moment = stepper.moment
     out, head, tail = map(bracketed, (stepper.output, edge.node, edge.input))
-    cells = [
+    cells: list[tuple[str, ...]] = [
         (digits(moment.adjoint), "upstream", f"∂{out}/∂{head}"), ("×", "", ""),
         (digits(edge.partial), "local", f"∂{head}/∂{tail}"), ("=", "", ""),
         (digits(moment.contribution), "contribution", f"to ∂{out}/∂{tail}"),
     ]  # fmt: skip
-    ends = called(edge.node), called(edge.input)
-    caption = f"Backward: from {' to '.join(ends)}, through {edge.node.op}{made_at(edge.node)}"
-    total = addition(moment, stepper.timeline.final[edge.input] == stepper.now)
-    return [
-        *_equation(caption, cells, columns),
-        *((x, "") for x in wrapped(formula(edge), columns)),
-        *((x, "stop" if moment.stops else "sum") for x in wrapped(total, columns)),
-        *((x, "soft") for x in wrapped(_path(stepper, edge), columns)),
-    ]
+    total = words.addition(moment, stepper.timeline.final(edge.input) == stepper.now)
+    style = "stop" if moment.stops else "sum"
+    return cells, [(words.formula(edge), ""), (total, style), (_path(stepper, edge), "soft")]
 
 
 def _path(stepper: Stepper, edge: Edge) -> str:
@@ -104,20 +91,18 @@ def _path(stepper: Stepper, edge: Edge) -> str:
     links = " ".join(f"×{digits(e.partial)} {called(e.input)}" for e in edges)
     more = "" if edges[0].node is stepper.output else " …"
     start = f"strongest path through this edge: 1 {called(stepper.output)}"
-    return f"{start}{more} {links} = {reach(value)}"
+    return f"{start}{more} {links} = {words.reach(value)}"
 
 
-def _equation(caption: str, cells: list[Any], columns: int) -> list[Row]:
+def _equation(cells: list[tuple[str, ...]], columns: int) -> list[Row]:
     """Numbers and signs beside each other, what they are below them, as wide as there is room."""
     for most in (60, 40, 30, 20, 14, 12, 8, 5):
-        cut = [[clip(text, most) for text in cell] for cell in cells]
+        cut = [[squeeze(text, most) for text in cell] for cell in cells]
         widths = [max(map(width, cell)) for cell in cut]
         if sum(widths) + 2 * len(widths) <= columns:
             break
     lines = ["  ".join(pad(text, room) for text, room in zip(row, widths)) for row in zip(*cut)]
-    head = [(x, "") for x in wrapped(caption, columns)]
-    below = [(f"  {line}", "soft") for line in lines[1:]]
-    return [*head, ("", ""), (f"  {lines[0]}", "now"), *below, ("", "")]
+    return [(f"  {line}", "soft" if i else "now") for i, line in enumerate(lines)]
 
 
 # --- the tree on it -------------------------------------------------------------------------------
@@ -152,14 +137,14 @@ def _where(stepper: Stepper) -> str:
 
 def _guides(lines: list[Line], i: int, base: int, room: int) -> str:
     """The strokes that lead to a node from those above it; of too many levels, their number."""
-    levels, found = lines[i].depth - base, []
+    levels, strokes = lines[i].depth - base, []
     if levels * 3 > room:
         return f"… {levels:,} levels in: "
     own = True
     while lines[i].depth > base:
-        found.append(("└ " if own else "  ") if lines[i].last else ("├ " if own else "│ "))
+        strokes.append(("└ " if own else "  ") if lines[i].last else ("├ " if own else "│ "))
         i, own = lines[i].parent, False
-    return "".join(reversed(found))
+    return "".join(reversed(strokes))
 
 
 def _title(line: Line) -> str:
@@ -170,7 +155,7 @@ def _title(line: Line) -> str:
 
 def _facts(stepper: Stepper, line: Line) -> tuple[str, ...]:
     """The columns of a line: its local derivative, its data, its grad, and whether that grows."""
-    node, edge, born = line.node, line.edge, stepper.born
+    node, edge, born = line.node, line.edge, stepper.timeline.born
     if born[node] > stepper.now:
         return ("", "–", "", "")
     local = f"×{digits(edge.partial)}" if edge and born[edge.node] <= stepper.now else ""
@@ -179,7 +164,7 @@ def _facts(stepper: Stepper, line: Line) -> tuple[str, ...]:
     grad = stepper.grad(node)
     if grad is None:
         return (local, digits(node.data), "–" if stepper.now >= stepper.timeline.turn else "", "")
-    so_far = "" if stepper.timeline.final[node] <= stepper.now else " so far"
+    so_far = "" if stepper.timeline.final(node) <= stepper.now else " so far"
     return (local, digits(node.data), digits(grad), so_far)
 
 
@@ -189,7 +174,7 @@ def _style(stepper: Stepper, i: int) -> str:
         return "stop"
     if i == stepper.line:
         return "now"
-    return "soft" if stepper.born[node] > stepper.now else ""
+    return "soft" if stepper.timeline.born[node] > stepper.now else ""
 
 
 def _cells(cells: tuple[str, ...], columns: int) -> str:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from microgradx._base.text import clean
 from microgradx.engine import Edge, Value
 from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import Extended, times
 from microgradx.explain.paths import Paths
 from microgradx.step.moments import Moment, Timeline
-from microgradx.step.words import called, clean
+from microgradx.step.words import called
 
 
 class Line(NamedTuple):
@@ -53,15 +54,10 @@ def tree(output: Value) -> list[Line]:
 
 def path_products(paths: Paths) -> list[Extended]:
     """For each node, in order, the product of the local derivatives on its strongest path."""
-    found = [Extended(1.0, 0)]
+    products = [Extended(1.0, 0)]
     for e in paths.strongest_edge[1:]:
-        found.append(times(paths.partials[e], *found[paths.heads[e]]))
-    return found
-
-
-def subject(moment: Moment) -> Value:
-    """The node whose value appears at a moment, or whose grad grows."""
-    return moment.edge.input if moment.edge else moment.node
+        products.append(times(paths.partials[e], *products[paths.heads[e]]))
+    return products
 
 
 COMMANDS = {
@@ -83,18 +79,8 @@ class Stepper:
         self.moments, self.end = self.timeline.moments, len(self.timeline.moments) - 1
         self.now, self.said, self.notice, self.over = 0, "", "", False
         self.tree = tree(output)
-        self.born = {moment.node: i for i, moment in enumerate(self.moments[: self.timeline.turn])}
-        self._lines: dict[Any, int] = {}  # of the tree: by node, and by node and position
-        for i, line in enumerate(self.tree):
-            self._lines.setdefault(line.node, i)
-            if line.edge:
-                self._lines[line.edge.node, line.edge.position] = i
-        self._when: dict[tuple[Value, int], int] = {}  # the moment of each edge
-        self._arrivals: dict[Value, list[int]] = {output: [self.timeline.turn]}
-        for i, moment in enumerate(self.moments):
-            if moment.edge:
-                self._when[moment.node, moment.edge.position] = i
-                self._arrivals.setdefault(moment.edge.input, []).append(i)
+        self._first = {line.node: i for i, line in enumerate(self.tree) if not line.again}
+        self._lines = {line.edge: i for i, line in enumerate(self.tree)}
 
     @property
     def moment(self) -> Moment:
@@ -105,18 +91,17 @@ class Stepper:
     def line(self) -> int:
         """The line of the tree that this moment is about."""
         edge = self.moment.edge
-        return self._lines[(edge.node, edge.position) if edge else self.moment.node]
+        return self._lines[edge] if edge else self._first[self.moment.node]
 
     def grad(self, node: Value) -> float | None:
         """The grad so far; None where nothing has arrived yet."""
-        arrivals = self._arrivals[node]
-        i = bisect_right(arrivals, self.now)
-        return self.moments[arrivals[i - 1]].after if i else None
+        growth = self.timeline.growth[node]
+        i = bisect_right(growth, self.now)
+        return self.moments[growth[i - 1]].after if i else None
 
     def stopped_at(self, edge: Edge) -> bool:
         """Whether the gradient has come to this edge, and stopped."""
-        when = self._when[edge.node, edge.position]
-        return when <= self.now and self.moments[when].stops
+        return self.timeline.along[edge] <= self.now and self.timeline.stops(edge)
 
     # --- what can be asked --------------------------------------------------------------------
 
@@ -145,25 +130,25 @@ class Stepper:
 
     def stop(self, _: str = "") -> None:
         """run to the next edge at which the gradient stops"""
-        found = self.timeline.next_stop(self.now)
-        if found is None:
+        stop = self.timeline.next_stop(self.now)
+        if stop is None:
             self.notice = "after this the gradient stops nowhere"
         else:
-            self.now = found
+            self.now = stop
 
     def jump(self, label: str = "") -> None:
         """jump LABEL: to where that node's grad is final; again, the next one"""
-        found = self._named(label)
-        if found:
-            self.now = next((i for i in found if i > self.now), found[0])
-        if len(found) > 1:
-            self.notice = f"there are {len(found):,} of that name; jump again for the next"
+        moments = self._named(label)
+        if moments:
+            self.now = next((i for i in moments if i > self.now), moments[0])
+        if len(moments) > 1:
+            self.notice = f"there are {len(moments):,} of that name; jump again for the next"
 
     def why(self, label: str = "") -> None:
         """why this gradient is what it is; why LABEL, another's"""
-        found = self._named(label) if label else [self.now]
-        if found:
-            node = subject(self.moments[found[0]])
+        moments = self._named(label) if label else [self.now]
+        if moments:
+            node = self.moments[moments[0]].subject
             self.said = "\n".join(self.flow.why(node).sentences)
 
     def turn(self, _: str = "") -> None:
@@ -189,16 +174,15 @@ class Stepper:
 
     def _named(self, label: str) -> list[int]:
         """The moments when the nodes of this name become final; a notice where there are none."""
-        label, final = clean(label), self.timeline.final
-        found = sorted(i for node, i in final.items() if called(node) == label)
-        if not found:
-            nodes = sorted(self.timeline.nodes, key=lambda node: not node.label)
-            names = list(dict.fromkeys(map(called, nodes)))
+        label, nodes = clean(label), self.timeline.nodes
+        moments = sorted(self.timeline.final(node) for node in nodes if called(node) == label)
+        if not moments:
+            names = list(dict.fromkeys(map(called, sorted(nodes, key=lambda node: not node.label))))
             close = get_close_matches(label, names, 5, 0.4)
             there = ", ".join(close or names[:5]) + ("" if close or len(names) < 6 else ", …")
             what = f"no node is called {label}; {'the closest' if close else 'there'} are {there}"
             self.notice = what if label else f"jump where? There are {there}"
-        return found
+        return moments
 
     # --- what takes a flow, which takes a while in a large graph --------------------------------
 
@@ -214,10 +198,10 @@ class Stepper:
 
     def path_through(self, edge: Edge) -> tuple[list[Edge], Extended]:
         """The strongest path from the output through `edge`: its last five edges, its product."""
-        paths = self.flow.paths
-        found, i = [edge], paths.index[edge.node]
-        value = times(edge.partial, *self.products[i])
-        while paths.strongest_edge[i] >= 0 and len(found) < 5:
-            found.append(paths.edge(paths.strongest_edge[i]))
-            i = paths.heads[paths.strongest_edge[i]]
-        return found[::-1], value
+        path = [edge]
+        onward = self.flow[edge.node].strongest
+        while onward and len(path) < 5:
+            path.append(onward)
+            onward = self.flow[onward.node].strongest
+        value = times(edge.partial, *self.products[self.flow.paths.index[edge.node]])
+        return path[::-1], value

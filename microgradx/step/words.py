@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import accumulate
-from math import isfinite
 from textwrap import wrap
 from typing import Any
-from unicodedata import east_asian_width
 
 from microgradx._base.arguments import flat
-from microgradx._base.text import count, name_of, short
+from microgradx._base.text import (
+    clean,
+    compact,
+    count,
+    digits,
+    name_of,
+    squeeze,
+    term,
+    width,
+)
 from microgradx.engine import Edge, Value, data_of, operand_of
 from microgradx.explain.extended import Extended, show
 from microgradx.explain.paths import partner
@@ -25,37 +31,14 @@ ROOM = 24  # columns of a name among numbers
 # --- text in a terminal ---------------------------------------------------------------------------
 
 
-def clean(text: str) -> str:
-    """Text in one line, whose escape sequences and line ends are harmless."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
-
-
 def called(node: Value) -> str:
     """The name of a node, harmless."""
     return clean(name_of(node))
 
 
-def width(text: str) -> int:
-    """How many columns a text takes."""
-    return len(text) if text.isascii() else sum(1 + (east_asian_width(c) in "WF") for c in text)
-
-
-def clip(text: str, room: int) -> str:
-    """A text in so many columns: from too long a one, the middle is left out."""
-    if width(text) <= room:
-        return text
-    tail = room // 3
-    return f"{_start(text, room - 1 - tail)}…{_start(text[::-1], tail)[::-1]}"
-
-
-def _start(text: str, room: int) -> str:
-    ends = accumulate(map(width, text))
-    return "".join(c for c, end in zip(text, ends) if end <= room)
-
-
 def pad(text: str, room: int) -> str:
     """A text in exactly so many columns."""
-    text = clip(text, room)
+    text = squeeze(text, room)
     return text + " " * (room - width(text))
 
 
@@ -66,20 +49,9 @@ def wrapped(text: str, columns: int, indent: int = 2) -> list[str]:
     return [" " * indent + line.replace("\0", "") for line in lines]
 
 
-def digits(x: float) -> str:
-    """A number in three digits, -0 as 0."""
-    return short(x + 0.0)
-
-
 def reach(x: Extended) -> str:
     """A product in three digits, also where a float would be 0 or inf."""
-    lost = bool(float(x)) != bool(x.mantissa) or isfinite(float(x)) != isfinite(x.mantissa)
-    return show(x) if lost else digits(float(x))
-
-
-def term(x: float) -> str:
-    """A number as it stands after a sign."""
-    return f"({digits(x)})" if digits(x).startswith("-") else digits(x)
+    return compact(show(x))
 
 
 def bracketed(node: Value) -> str:
@@ -119,14 +91,14 @@ def derivative(edge: Edge) -> str:
     written, number = (*rule.partials[which : which + 1], "")[0], digits(edge.partial)
     if " if " in written:
         return f"{by} = {number} ({written})"
-    said = " = ".join(dict.fromkeys(part for part in (by, written, number) if part))
+    equation = " = ".join(dict.fromkeys(part for part in (by, written, number) if part))
     where = [
         f"{x} = {_operand(y)}" for x, y in zip(rule.operands, node.operands) if x not in rule.lists
     ]
     if rule.lists and rule.kind == "product":
         other = partner(node, edge.position)
         where = [f"{written} = {_operand(other)}"] if written and other is not None else []
-    return f"{said}, where {', '.join(where)}" if where else said
+    return f"{equation}, where {', '.join(where)}" if where else equation
 
 
 def _blackboard(rule: Rule, which: int) -> str:
@@ -150,11 +122,10 @@ def product(moment: Moment) -> str:
 
 def addition(moment: Moment, final: bool) -> str:
     """The sum that the contribution goes into, and whether the gradient stops."""
-    assert moment.edge is not None
     total = f"{digits(moment.before)} + {term(moment.contribution)} = {digits(moment.after)}"
-    said = f"{clip(bracketed(moment.edge.input), ROOM)}.grad: {total}"
-    said += ", which is final" if final else ", more to come"
-    return said + (". STOP: nothing gets through" if moment.stops else "")
+    text = f"{squeeze(bracketed(moment.subject), ROOM)}.grad: {total}"
+    text += ", which is final" if final else ", more to come"
+    return text + (". STOP: nothing gets through" if moment.stops else "")
 
 
 def sweep(output: Value, columns: int) -> Iterator[str]:
@@ -166,22 +137,22 @@ def sweep(output: Value, columns: int) -> Iterator[str]:
     for i, moment in enumerate(timeline.moments):
         if i in (0, timeline.turn):
             yield ""
-        for indent, line in zip((0, 4), _told(moment, i < timeline.turn, timeline)):
+        for indent, line in zip((0, 4), _sentences(moment, i < timeline.turn, timeline)):
             yield from wrapped(line, columns, indent)
 
 
-def _told(moment: Moment, forward: bool, timeline: Timeline) -> list[str]:
+def _sentences(moment: Moment, forward: bool, timeline: Timeline) -> list[str]:
     node, edge = moment.node, moment.edge
     if forward:
         equation = " ".join(text for text, _ in made(node))
         return [f"{_brief(node)}{':' if node.rule else ' ='} {equation}"]
     if edge is None:
-        return [f"{clip(bracketed(node), ROOM)}.grad = 1, where the sweep starts"]
-    final = timeline.moments[timeline.final[edge.input]] is moment
+        return [f"{squeeze(bracketed(node), ROOM)}.grad = 1, where the sweep starts"]
+    final = timeline.moments[timeline.final(edge.input)] is moment
     arrow = f"{_brief(node)} → {_brief(edge.input)}"
     return [f"{arrow}: {product(moment)}", addition(moment, final)]
 
 
 def _brief(node: Value) -> str:
     """A node's name, cut where it would leave no room for numbers."""
-    return clip(called(node), ROOM)
+    return squeeze(called(node), ROOM)

@@ -1,8 +1,17 @@
-"""Labels name layers, neurons and parameters."""
+"""Labels name layers, neurons and parameters; numbers have three digits."""
 
 import pytest
 
-from microgradx._base.text import common_place, names_parameter, place
+from microgradx._base.text import (
+    clip,
+    common_place,
+    digits,
+    names_parameter,
+    place,
+    short,
+    squeeze,
+    term,
+)
 
 PLACES = [
     ("layers.0[2]", ("layers.0", "2")),
@@ -51,3 +60,23 @@ def test_names_of_parameters(label):
 @pytest.mark.parametrize("label", ["", "x", "x1", "loss", "layers.0[2]", "layers.0[2].z", "wide"])
 def test_names_of_others(label):
     assert not names_parameter(label)
+
+
+@pytest.mark.parametrize(
+    "x, expected",
+    [
+        (0.25, ("0.25", "0.25", "0.25")),
+        (-1.5e-07, ("-1.5e-7", "-1.5e-7", "(-1.5e-7)")),
+        (1e100, ("1e100", "1e100", "1e100")),
+        (-0.0, ("-0", "0", "0")),
+        (float("-inf"), ("-inf", "-inf", "(-inf)")),
+        (float("nan"), ("nan", "nan", "nan")),
+    ],
+)
+def test_a_number_as_it_is_in_a_sentence_and_after_a_sign(x, expected):
+    assert (short(x), digits(x), term(x)) == expected
+
+
+def test_a_long_text_loses_its_end_or_its_middle():
+    assert (clip("abcdefg", 6), squeeze("abcdefg", 6)) == ("abcde…", "abc…fg")
+    assert clip("abcdef", 6) == squeeze("abcdef", 6) == "abcdef"

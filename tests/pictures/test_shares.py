@@ -8,7 +8,7 @@ import microgradx as mx
 from microgradx.engine import order
 from microgradx.explain.explanation import why
 from microgradx.explain.paths import Paths
-from microgradx.pictures.shares import Shares
+from microgradx.pictures.sheet import Shares
 from microgradx.pictures.style import AWAY, STRONGER, STRONGEST, VERMILLION, WEAKER
 
 
@@ -30,8 +30,8 @@ def test_widths_are_shares_and_colours_are_credit():
     x, k, strong, opposing, output = two_ways()
     shares = Shares(why(x, output))
     into_strong, into_opposing = edge_into(strong, x), edge_into(opposing, x)
-    assert shares.share(into_strong) == pytest.approx(0.75)
-    assert shares.share(into_opposing) == pytest.approx(0.25)
+    assert shares.share[into_strong] == pytest.approx(0.75)
+    assert shares.share[into_opposing] == pytest.approx(0.25)
     assert shares.line([into_strong])["color"] == STRONGEST  # the strongest path
     assert shares.line([into_opposing])["color"] == WEAKER
     assert shares.line([into_opposing])["style"] == "dashed"
@@ -52,7 +52,7 @@ def test_shares_out_of_the_node_add_up_to_one():
     for x in xs:
         shares = Shares(why(x, loss))
         out = [e for node in order(loss) for e in node.edges if e.input is x]
-        assert sum(map(shares.share, out)) == pytest.approx(1.0, abs=1e-12)
+        assert sum(shares.share[e] for e in out) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_the_picture_names_verdict_and_budget():
@@ -75,7 +75,7 @@ def test_a_stopped_gradient_has_its_bar_and_no_shares():
     y.backward()
     picture = mx.draw(y, explain=x)
     assert "stopped: relu off" in picture.source and "STOP" in picture.source
-    assert Shares(why(x, y)).share(y.inputs[0].edges[0]) == 0.0
+    assert Shares(why(x, y)).together(y.inputs[0].edges) == 0.0
 
 
 def test_an_edge_that_is_alone_to_blame_stands_out():

@@ -17,6 +17,7 @@ from microgradx import dot, draw, draw_dot, rules
 from microgradx import sum as sum_of
 from microgradx.engine import Value, apply, order, rule
 from microgradx.pictures.render import find_renderer
+from microgradx.pictures.style import Scale
 from tests.operands import grouped
 
 inf, nan = math.inf, math.nan
@@ -873,3 +874,18 @@ def test_ids_are_short_and_unique():
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"n\d+(_\d+_n\d+)?", name) for name in names)
     assert [*itertools.islice(picture.nodes, 1)] == ["n0"]
+
+
+@pytest.mark.parametrize(
+    "sizes, shades, floors",
+    [
+        ([1.0, 0.02], [0, 2], ["1", "0.1", "0.01"]),
+        ([1.0, 1e-8, 0.0, inf, nan], [0, 4], ["0.1", "0.001", "1e-5", "1e-7", "1e-9"]),
+        ([0.0], [], ["1"]),
+        ([1e-310, 5e-324], [0, 7], ["1e-311"]),
+    ],
+)
+def test_a_scale_has_eight_shades_at_most(sizes, shades, floors):
+    scale = Scale(sizes)
+    assert [scale.shade(size) for size in sizes if 0 < size < inf] == shades
+    assert [scale.floor(shade) for shade in range(len(floors))] == floors

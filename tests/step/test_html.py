@@ -16,7 +16,7 @@ from microgradx import Value, nn, page
 from microgradx._base.text import name_of, short
 from microgradx.engine import order
 from microgradx.pictures.render import RendererNotFound, RenderingFailed
-from microgradx.step.html import SHADES
+from microgradx.pictures.style import BLUES
 from microgradx.step.moments import Timeline
 from tests.explain.test_paths import random_graph
 from tests.step.browser import contrasts
@@ -77,7 +77,7 @@ def detached():
 def shades():
     """Gradients of as many decades as there are shades, and one of 0."""
     h = Value(1.0, "x")
-    for i in range(SHADES - 1):
+    for i in range(len(BLUES) - 1):
         h = h * 0.1
         h.label = f"h{i}"
     return h + (Value(-1.0, "off").relu() * Value(1.0, "w"))
@@ -171,7 +171,7 @@ def test_timeline_is_the_sweep(seed):
         assert bits(moment.after) == bits(moment.before + moment.contribution)
         so_far[moment.edge.input] = moment.after
         last[moment.edge.input] = k
-    assert last == told.final
+    assert last == {node: told.final(node) for node in told.nodes}
 
 
 def test_next_stop():
@@ -270,7 +270,8 @@ def test_nothing_half_written(tmp_path, monkeypatch):
     path.write_text("the old one")
     for error in (RendererNotFound, RenderingFailed):
         monkeypatch.setattr(
-            "microgradx.step.html.render", lambda *_, error=error: (_ for _ in ()).throw(error())
+            "microgradx.pictures.render.render",
+            lambda *_, error=error: (_ for _ in ()).throw(error()),
         )
         with pytest.raises(error):
             page(neuron()).save(path)
@@ -314,7 +315,7 @@ def test_labels_of_the_readers():
 
 def test_shades_cover_the_scale():
     used = {box["shade"] for box in data_of(page(shades()))["boxes"]}
-    assert used == {*range(SHADES), "zero"}
+    assert used == {*range(len(BLUES)), "zero"}
 
 
 # --- in a browser ---------------------------------------------------------------------------------
@@ -363,7 +364,7 @@ def last(it):
 def node(it, name):
     """The node of that name in the picture."""
     index = [name_of(x) for x in it.told.nodes].index(name)
-    return it.locator(f"#n{index}"), it.told.final[it.told.nodes[index]]
+    return it.locator(f"#n{index}"), it.told.final(it.told.nodes[index])
 
 
 def each_moment(it, what):
@@ -650,7 +651,7 @@ def test_contrast(at, scheme, name):
     assert worst == {}
     assert {"node", "edge", "term", "link"} <= seen or name == "leaf"
     if name == "shades":
-        assert {f"s{i}" for i in range(SHADES)} | {"reached", "zero", "word"} <= seen
+        assert {f"s{i}" for i in range(len(BLUES))} | {"reached", "zero", "word"} <= seen
     if name == "spoilt":
         assert "odd" in seen
 

@@ -10,20 +10,11 @@ import sys
 import pytest
 
 from microgradx import Flow, Value, dot, nn, rules, step, sum, why
+from microgradx._base.text import digits, squeeze, width
 from microgradx.engine import apply, order, record_lines
 from microgradx.step.terminal import colour, screen
-from microgradx.step.walk import COMMANDS, Stepper, subject, tree
-from microgradx.step.words import (
-    clip,
-    digits,
-    formula,
-    made,
-    pad,
-    product,
-    sweep,
-    width,
-    wrapped,
-)
+from microgradx.step.walk import COMMANDS, Stepper, tree
+from microgradx.step.words import formula, made, pad, product, sweep, wrapped
 from tests.counting import calls
 from tests.explain.test_paths import random_graph
 from tests.operands import grouped
@@ -151,7 +142,7 @@ def test_every_moment_fits_and_back_undoes_next(build):
         lines = seen(stepper)
         assert max(map(width, lines)) <= 80 and len(lines) <= 23
         (here,) = (line for line in lines if line.startswith("▶"))
-        node = subject(moment)
+        node = moment.subject
         assert stepper.moment is moment and f" {digits(node.data)}" in here
         assert max(map(width, seen(stepper, 40, 24))) <= 40
         assert seen(stepper, 40, 24)[-1] == "n next  b back  h help  q quit"
@@ -207,10 +198,11 @@ def test_every_stop_is_found_once():
 
 def test_jump_goes_where_a_grad_becomes_final():
     stepper = Stepper(dead())
-    for node, moment in stepper.timeline.final.items():
+    for node in stepper.timeline.nodes:
+        moment = stepper.timeline.final(node)
         if node.label:
             stepper.ask(f"j {node.label}")
-            assert stepper.now == moment and subject(stepper.moment) is node
+            assert stepper.now == moment and stepper.moment.subject is node
             assert stepper.notice == ""
     stepper.ask("jump  loss ")
     assert stepper.now == stepper.timeline.turn
@@ -221,15 +213,15 @@ def test_jump_to_one_of_many():
     stepper, found = Stepper(x * y + 1.0), []
     for _ in range(3):
         stepper.ask("j a")
-        found.append(subject(stepper.moment))
+        found.append(stepper.moment.subject)
         assert stepper.notice == "there are 2 of that name; jump again for the next"
     assert found == [x, y, x]
     far, near = Value(1.0, "b"), Value(1.0, "b")
     both = Stepper(far + (near + far * 1.0))
     both.ask("j b")
-    assert subject(both.moment) is near  # though far was met before it
+    assert both.moment.subject is near  # though far was met before it
     stepper.ask("j mul(6)")
-    assert subject(stepper.moment) is stepper.output.inputs[0] and stepper.notice == ""
+    assert stepper.moment.subject is stepper.output.inputs[0] and stepper.notice == ""
 
 
 @pytest.mark.parametrize("asked, close", [
@@ -467,7 +459,7 @@ def test_hostile_labels_are_harmless(label):
 
 
 def test_texts_fit():
-    assert clip("abcdef", 6) == "abcdef" and clip("abcdefg", 6) == "abc…fg"
+    assert squeeze("abcdef", 6) == "abcdef" and squeeze("abcdefg", 6) == "abc…fg"
     assert [width(pad("权重权重", n)) for n in range(1, 12)] == list(range(1, 12))
     assert (width("权重a🙂"), width("e×"), width("")) == (7, 2, 0)
     assert wrapped("a\nb", 20) == ["  a\ufffdb"]
