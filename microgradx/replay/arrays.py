@@ -45,6 +45,7 @@ class Array:
     batched: whether there is one of it for each sample
     wanted:  whether a parameter's gradient goes through it
     ones:    the array with a row of ones behind it, None if nothing reads it so
+    row:     the first that it has in the pool, None if nothing gathers from it
     label, variable: of an input, what the user calls it, and what holds a batch of it
     """
 
@@ -57,6 +58,7 @@ class Array:
     variable: str = ""
     wanted: bool = False
     ones: Symbol | None = None
+    row: int | None = None
     uses: list[Use] = field(default_factory=list)
 
 
@@ -66,10 +68,12 @@ class Arrays:
     inputs: by name, the ids of each input, in its shape
     tail:   what every batched array's shape ends in: ("n",), or () where nothing is batched
 
+    constants: by name, what the source is run with
     p:         all parameters, in the order in which the arrays read them
     blocks:    of p, the parts that are read as one: name, start, ids
     products:  the matrix products, as (rows, terms, columns)
     fallbacks: what had to be gathered
+    pool:      how many rows there are to gather from
     """
 
     def __init__(self, tape: Tape, inputs: dict[str, Ids], tail: Shape) -> None:
@@ -82,10 +86,8 @@ class Arrays:
         self.blocks: list[tuple[str, int, Ids]] = []
         self.products: list[tuple[int, int, Any]] = []
         self.fallbacks: list[str] = []
-        self.pool: list[Array] = []  # the arrays that are gathered from
-        self.takes: dict[str, list[tuple[Array, int]]] = {}
-        self._pooled: set[str] = set()
-        self._copies: dict[int, Array] = {}  # by array, or by number
+        self.pool = 0
+        self._copies: dict[tuple[str, int], Array] = {}  # by array, or by number
         self._names: dict[str, int] = {}
         size = len(tape.values) + len(tape.numbers)
         self.home = np.full(size, NUMBER)  # by id, its array; numbers and unplaced ones have none
@@ -94,9 +96,8 @@ class Arrays:
         self.batched = np.zeros(size, dtype=bool)
         self.one = np.arange(size)  # by id, the first of the nodes that are identical
         count = tape.parameters
-        self.p = Array("p", np.arange(count), self.table.leaf("p", (count,)), None, False)
+        self.p = self._add("p", np.arange(count), None, False)
         self.p.wanted = True
-        self.all.append(self.p)
         self._placed = 0
         self.place[:count] = PARAMETER
         for k, ids in enumerate(self._tensors()):
@@ -104,8 +105,7 @@ class Arrays:
         for label, ids in inputs.items():
             name = variable(label, {array.variable for array in self.inputs})
             turned = f"{name}T" if tail and ids.ndim else name
-            leaf = self.table.leaf(turned, ids.shape + tail)
-            array = self.settle(Array(turned, ids, leaf, None, bool(tail)))
+            array = self._settled(turned, ids, None, bool(tail))
             array.label, array.variable = label, name
             self.inputs.append(array)
 
@@ -155,6 +155,11 @@ class Arrays:
                     return np.lexsort(columns[::-1]), counts
         return best[1], best[2]
 
+    def at(self, i: int) -> tuple[Array, tuple[int, ...]]:
+        """The array that a node lives in, and its place there."""
+        array = self.all[self.home[i]]
+        return array, tuple(map(int, np.unravel_index(self.index[i], array.ids.shape)))
+
     # --- making arrays ---------------------------------------------------------------------------
 
     def name(self, kind: str) -> str:
@@ -165,18 +170,20 @@ class Arrays:
 
     def compute(self, kind: str, ids: Ids, value: Any, batched: bool) -> Array:
         """A new array of the nodes `ids`."""
-        name = self.name(kind)
-        leaf = self.table.leaf(name, ids.shape + (self.tail if batched else ()))
-        return self.settle(Array(name, ids, leaf, value, batched))
+        return self._settled(self.name(kind), ids, value, batched)
 
-    def settle(self, array: Array) -> Array:
-        """Let the nodes of an array live there."""
-        flat = array.ids.ravel()
+    def _add(self, name: str, ids: Ids, value: Any, batched: bool) -> Array:
+        leaf = self.table.leaf(name, ids.shape + (self.tail if batched else ()))
+        self.all.append(Array(name, ids, leaf, value, batched))
+        return self.all[-1]
+
+    def _settled(self, name: str, ids: Ids, value: Any, batched: bool) -> Array:
+        """A new array, where its nodes live from now on."""
+        flat = ids.ravel()
         self.home[flat] = self.place[flat] = len(self.all)
         self.index[flat] = np.arange(flat.size)
-        self.batched[flat] = array.batched
-        self.all.append(array)
-        return array
+        self.batched[flat] = batched
+        return self._add(name, ids, value, batched)
 
     def deduplicated(self, groups: dict[Any, list[int]]) -> list[int]:
         """The nodes to compute, of groups of identical ones: one each, if most have a double.
@@ -210,8 +217,7 @@ class Arrays:
 
         summed: whether a contribution is one for all samples already
         """
-        homes = self.home[ids.flat[0]] if ids.size == 1 else self.home[ids]
-        for home in np.unique(homes).tolist() if ids.size > 1 else [int(homes)]:
+        for home in {*self.home[ids].ravel().tolist()}:
             if home >= 0 and self.all[home].wanted:
                 tail = self.tail if reader.batched and not summed else ()
                 self.all[home].uses.append(Use(reader, ids, pullback, tail))
@@ -283,32 +289,31 @@ class Arrays:
     def _gathered(self, ids: Ids, tail: Shape) -> Any:
         """Nodes from several arrays, out of the pool in which those lie one behind the other."""
         name = self.name("rows")
-        self.takes[name] = [self._pooled_row(i) for i in ids.ravel().tolist()]
+        self.constants[name] = np.array([self._pooled_row(i) for i in ids.ravel().tolist()])
         homes = {self.all[h].name for h in np.unique(self.home[ids]).tolist() if h >= 0}
         self.fallbacks.append(f"{ids.size} elements of {len(homes)} arrays")
         pool = self.table.leaf("v", ("rows", *self.tail))
         taken = self.table.take(pool, name, (ids.size, *self.tail))
         return self.flatten(taken, ids.shape + self.tail)
 
-    def _pooled_row(self, i: int) -> tuple[Array, int]:
-        """Where in the pool a node lies; what is not computed for each sample is copied there."""
+    def _pooled_row(self, i: int) -> int:
+        """The row of the pool that a node is; what no sample has of its own is copied there."""
         home, at = int(self.home[i]), int(self.index[i])
         array = self.all[home] if home >= 0 else None
         if array is None or array.value is None or not (array.batched or not self.tail):
-            key = i if array is None else home
+            key = ("", i) if array is None else (array.name, 0)
             copy = self._copies.get(key)
             if copy is None or at >= copy.ids.size:
                 ids = np.array([i]) if array is None else array.ids.ravel()
                 ids = ids[: self._placed] if array is self.p else ids
-                name = self.name("copy")
-                leaf = self.table.leaf(name, (*ids.shape, *self.tail))
-                copy = self._copies[key] = Array(name, ids, leaf, self.read(ids, True), True)
-                self.all.append(copy)
+                copy = self._add(self.name("copy"), ids, self.read(ids, True), True)
+                self._copies[key] = copy
             array = copy
-        if array.name not in self._pooled:
-            self._pooled.add(array.name)
-            self.pool.append(array)
-        return array, at
+        if array.row is None:
+            array.row = self.pool
+            self.pool += array.ids.size
+            self.pool += array.ids[0].size if array.ids.ndim else 0  # for a row of ones behind it
+        return array.row + at
 
     def with_ones(self, ids: Ids) -> Symbol | None:
         """The nodes `ids` and a row of ones after them, if they are all of a computed array.
@@ -348,9 +353,9 @@ class Arrays:
 
     def whole(self, x: Any, shape: Shape) -> Symbol:
         """x in its full shape, where it was to be broadcast."""
-        if isinstance(x, Symbol) and x.shape == shape:
-            return x
-        return self.table.make("copy", (x,), shape)
+        if not isinstance(x, Symbol):
+            return self.table.make("full", (x,), shape)
+        return x if x.shape == shape else self.table.make("copy", (x,), shape)
 
 
 def times(partial: Any) -> Callable[[Any], Any]:

@@ -17,7 +17,7 @@ NUMPY_CALLS = {
     "power", "square", "take", "copyto",
 }  # fmt: skip
 OUR_CALLS = {"erfc", "normal_cdf", "normal_pdf", "pull"}
-NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 0.5: "half", -1.0: "minus_one"}
+NUMBERS = {"0.0": "zero", "1.0": "one", "2.0": "two", "0.5": "half", "-1.0": "minus_one"}
 TAKEN = {
     *NUMPY_CALLS, *OUR_CALLS, *NUMBERS.values(), "np", "inf", "nan", "prepare", "forward",
     "backward",
@@ -43,34 +43,31 @@ def variable(name: str, others: set[str]) -> str:
     return name
 
 
-def module(
-    called: set[str], buffers: list[str], functions: dict[str, list[str]], loss: str | None
-) -> str:
+def module(buffers: list[str], functions: dict[str, list[str]]) -> str:
     """The whole source, to be run once for each size of batch; n, p, g, constants, dtype are there.
 
-    called:    the ops that are called
     buffers:   the lines that make the arrays
-    functions: by name, the lines of each; those of `forward` end in the mean loss, if there is one
+    functions: by name, the lines of each
     """
-    imported = sorted(called & NUMPY_CALLS | {"copyto"})
+    body = list(buffers)
+    for name, lines in functions.items():
+        body += ["", "", f"def {name}():", *["    " + line for line in lines or ["pass"]]]
+    called = set(re.findall(r"\w+(?=\()", "\n".join(body)))
     ours = sorted(called & OUR_CALLS)
-    lines = [
+    imported = fill(
+        ", ".join([*sorted(called & NUMPY_CALLS | {"copyto"}), "inf", "nan"]),
+        98, initial_indent="from numpy import (", subsequent_indent="    ",
+    )  # fmt: skip
+    head = [
         "# A batch of n samples, a column each. p: the parameters; g: their gradient.",
         "# What a call computes goes into its last argument.",
         "import numpy as np",
+        imported + ")",
+        "",
     ]
-    lines += fill(
-        ", ".join([*imported, "inf", "nan"]), 98, initial_indent="from numpy import (",
-        subsequent_indent="    ",
-    ).splitlines()  # fmt: skip
-    lines[-1:] = [lines[-1] + ")", ""]
-    lines += [f"from microgradx.replay.runtime import {', '.join(ours)}", ""] if ours else []
-    lines += buffers
-    for name, body in functions.items():
-        lines += ["", "", f"def {name}():", *["    " + line for line in body or ["pass"]]]
-        if name == "forward" and loss:
-            lines += [f"    return {loss}"]
-    return "\n".join([*lines, ""])
+    if ours:
+        head += [f"from microgradx.replay.runtime import {', '.join(ours)}", ""]
+    return "\n".join([*head, *body, ""])
 
 
 def _reduced(x: Symbol, array: str, target: str) -> str:
@@ -100,18 +97,6 @@ def statement(x: Symbol, args: list[str], target: str) -> str:
     return f"{name}({', '.join(args)}, {out})"
 
 
-def expression(x: Symbol, args: list[str]) -> str:
-    """A call that makes a new array."""
-    texts = ", ".join(args)
-    if x.op == "copy":
-        return f"np.full({shape_text(x.shape)}, {texts}, dtype)"
-    if x.op == "float":
-        return f"np.asarray({texts}, dtype)"
-    if x.op == "reduce":
-        return f"np.{x.extra[0]}.reduce({texts}, axis={x.extra[1]})"
-    return f"{x.op if x.op in OUR_CALLS else f'np.{x.op}'}({texts})"
-
-
 def inside(shape: Shape) -> str:
     """A shape as the arguments of a reshape."""
     return ", ".join(map(str, shape)) or "()"
@@ -120,11 +105,6 @@ def inside(shape: Shape) -> str:
 def shape_text(shape: Shape) -> str:
     """A shape as a tuple."""
     return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
-
-
-def zeros(shape: Shape, truth: bool = False) -> str:
-    """The call that makes a buffer, of numbers or of truths."""
-    return f"np.zeros({shape_text(shape)}, {'bool' if truth else 'dtype'})"
 
 
 def comment(line: str, text: str) -> str:
