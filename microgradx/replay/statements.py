@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable
 from textwrap import fill
 
 from microgradx.replay.symbols import Symbol
@@ -23,7 +22,6 @@ TAKEN = {
     "backward",
     "n", "p", "g", "v", "e", "constants", "dtype", "share", "shares", "bool",
 }  # fmt: skip
-KEYWORD = {"maximum", "minimum"}  # these are slow with a number, and with `out` by its position
 
 
 def variable(name: str, others: set[str]) -> str:
@@ -70,31 +68,26 @@ def module(buffers: list[str], functions: dict[str, list[str]]) -> str:
     return "\n".join([*head, *body, ""])
 
 
-def _reduced(x: Symbol, array: str, target: str) -> str:
-    op, axis = x.extra
-    return f"np.{op}.reduce({array}, axis={axis}, out={target})"
-
-
-STATEMENTS: dict[str, Callable[[Symbol, list[str], str], str]] = {
-    "copy": lambda x, args, target: f"copyto({target}, {args[0]})",
-    "float": lambda x, args, target: f"{target}[...] = {args[0]}",
-    "where": lambda x, args, target: f"{target}[...] = where({', '.join(args)})",
-    "dot": lambda x, args, target: f"{args[0]}.dot({args[1]}, {target})",
-    "reduce": lambda x, args, target: _reduced(x, args[0], target),
-    "take": lambda x, args, target: (
-        f'take({args[0]}, {x.extra}, axis=0, out={target}, mode="clip")'
-    ),
-    "pull": lambda x, args, target: f"pull({', '.join(x.extra)}, {target})",
+# By op, the call that leaves the result in `out`; of the others it is the last argument.
+STATEMENTS = {
+    "copy": "copyto({out}, {0})",
+    "float": "{out}[...] = {0}",
+    "where": "{out}[...] = where({0}, {1}, {2})",
+    "dot": "{0}.dot({1}, {out})",
+    "reduce": "np.{extra[0]}.reduce({0}, axis={extra[1]}, out={out})",
+    "take": 'take({0}, {extra}, axis=0, out={out}, mode="clip")',
+    "pull": "pull({extra[0]}, {extra[1]}, {out})",
+    "maximum": "maximum({0}, {1}, out={out})",  # slow with `out` by its position
+    "minimum": "minimum({0}, {1}, out={out})",
 }
 
 
 def statement(x: Symbol, args: list[str], target: str) -> str:
     """The call that leaves x in `target`, from the texts of its arguments."""
     if x.op in STATEMENTS:
-        return STATEMENTS[x.op](x, args, target)
+        return STATEMENTS[x.op].format(*args, out=target, extra=x.extra)
     name = x.op if x.op in NUMPY_CALLS or x.op in OUR_CALLS else f"np.{x.op}"
-    out = f"out={target}" if x.op in KEYWORD else target
-    return f"{name}({', '.join(args)}, {out})"
+    return f"{name}({', '.join([*args, target])})"
 
 
 def inside(shape: Shape) -> str:
