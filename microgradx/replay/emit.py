@@ -20,7 +20,6 @@ NO_GAPS = {"dot"}  # these write into arrays without gaps alone
 # With an array in place of a number these are faster, or don't take a square root for ** 0.5.
 FULL = {"maximum", "minimum", "power"}
 STRIDED = {"dot", "view"}  # these read what lies sample by sample as fast
-CHANGING = {"take", "row", "assemble", "pull"}
 
 
 class Writer:
@@ -221,8 +220,7 @@ class Writer:
         if x.op == "leaf":
             return self._when.get(x.extra, STEP)
         if x not in self._when:
-            args = map(self._time, x.args)
-            self._when[x] = STEP if x.op in CHANGING else max(args, default=ONCE)
+            self._when[x] = STEP if x.op == "row" else max(map(self._time, x.args))
         return self._when[x]
 
     def _is_open(self, x: Any) -> bool:
