@@ -155,24 +155,19 @@ class Replay:
             self._known[k] = self.parameters[k].data = float(self._data[k])
 
     def _check_parameters(self) -> None:
-        now = [p.data for p in self.parameters]
-        if now != self._known:  # which is quick, as the floats are the same objects
-            for k, (x, known) in enumerate(zip(now, self._known)):
-                if x != known and (x == x or known == known):
-                    raise ValueError(self._changed(k))
+        if [p.data for p in self.parameters] != self._known:  # quick: the floats are the same ones
+            for k, (p, known) in enumerate(zip(self.parameters, self._known)):
+                if _differ(p.data, known):
+                    raise ValueError(
+                        f"parameter {p.label or k} is {p.data!r} now and was {known!r}: something "
+                        "else has changed it. replay.refresh() takes the new numbers over"
+                    )
         for leaf, known in self._tape.frozen.items():
-            if leaf.data != known and (leaf.data == leaf.data or known == known):
+            if _differ(leaf.data, known):
                 raise ValueError(
                     f"{leaf!r} was {known!r} when it was recorded as a constant; record it anew, "
                     "or among the parameters"
                 )
-
-    def _changed(self, k: int) -> str:
-        p = self.parameters[k]
-        return (
-            f"parameter {p.label or k} is {p.data!r} now and was {self._known[k]!r}: something "
-            "else has changed it. replay.refresh() takes the new numbers over"
-        )
 
     # --- between scalars and arrays --------------------------------------------------------------
 
@@ -277,6 +272,11 @@ class Replay:
         if n == 0:
             raise ValueError("the batch is empty; give at least one sample")
         return arrays
+
+
+def _differ(x: float, y: float) -> bool:
+    """Whether two numbers differ; a nan is like any other."""
+    return x != y and (x == x or y == y)
 
 
 def _compiled(text: str) -> tuple[CodeType, str]:

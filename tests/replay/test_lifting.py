@@ -140,7 +140,7 @@ def test_batch_normalisation_over_an_unrolled_batch():
     loss, inputs, parameters, X = batch_normalised()
     replay = lift(loss, inputs)
     assert products(replay) == [(1, 5, 9), (5, 8, 9)]
-    assert statements(replay) == 45
+    assert statements(replay) == 52
     expected, grads = gradient(loss, parameters)
     found, mine = replayed(replay, parameters, X)
     assert found == pytest.approx(expected, rel=1e-13)
