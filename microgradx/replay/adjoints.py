@@ -47,7 +47,7 @@ class Adjoints:
 
     def _seed(self, array: Array) -> tuple[Ids, Any]:
         """The contribution to the loss itself: its share of the mean."""
-        seed: Any = self.table.leaf(SHARE, ()) if array.batched and self.arrays.tail else 1.0
+        seed: Any = self.table.leaf(SHARE, ()) if array.tail else 1.0
         place = array.ids.shape if array.ids.size == 1 else 1
         return np.full(place, self.arrays.index[self.loss]), seed
 
@@ -66,7 +66,7 @@ class Adjoints:
         ]  # fmt: skip
         for axis in axes:
             index = index.take([0], axis=axis)
-        if not tail or array.batched and arrays.tail:
+        if not tail or array.tail:
             return index, self._sum(contribution, sizes, axes)
         contribution = self._sum(contribution, sizes, [*axes, len(sizes) - 1])
         if isinstance(contribution, Symbol) and contribution.shape:
@@ -101,12 +101,12 @@ class Adjoints:
         """The sum of `size` times x; of the shares of all samples, 1."""
         if size != "n":
             return x * float(size)
-        return 1.0 if _is_share(x) else x * self.table.leaf("n", ())
+        is_share = isinstance(x, Symbol) and x.extra == SHARE
+        return 1.0 if is_share else x * self.table.leaf("n", ())
 
     def _together(self, array: Array, contributions: list[Any]) -> Any:
         """All contributions to an array as one expression."""
-        inner = self.arrays.tail if array.batched else ()
-        dims, size = array.ids.shape, array.ids.size
+        dims, size, inner = array.ids.shape, array.ids.size, array.tail
         if len(contributions) > MANY:
             return self._pull(array, contributions)
         total: Any = None
@@ -145,8 +145,7 @@ class Adjoints:
 
     def _pull(self, array: Array, contributions: list[tuple[Ids, Any]]) -> Any:
         """For each node of an array its contributions, added up."""
-        arrays, size = self.arrays, array.ids.size
-        inner = arrays.tail if array.batched else ()
+        arrays, size, inner = self.arrays, array.ids.size, array.tail
         pool = "e" if inner or not arrays.tail else "e1"
         rows = [self._row(pool, x, index.shape, inner) for index, x in contributions]
         target = np.concatenate([index.ravel() for index, _ in contributions])
@@ -174,8 +173,3 @@ class Adjoints:
             self._rows[flat] = self.table.make("row", (flat,), flat.shape, (pool, self.pools[pool]))
             self.pools[pool] += size
         return self._rows[flat]
-
-
-def _is_share(x: Any) -> bool:
-    """Whether x is what each sample has in the mean loss."""
-    return isinstance(x, Symbol) and x.extra == SHARE

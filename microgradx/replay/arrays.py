@@ -6,6 +6,7 @@ that; if not, it is gathered.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from microgradx._base.text import element
 from microgradx.replay.statements import variable
 from microgradx.replay.symbols import Symbol, Symbols
 from microgradx.replay.tape import Tape
-from microgradx.replay.views import Ids, Shape, has_gaps, is_whole, reshaped, view_text
+from microgradx.replay.views import Ids, Shape, has_gaps, reshaped, view_text
 
 WIDE = 32  # samples of so many numbers lie one behind the other, as they are loaded
 NUMBER, PARAMETER = -1, -2  # places that are no array; tensors of parameters follow below
@@ -61,6 +62,11 @@ class Array:
     row: int | None = None
     uses: list[Use] = field(default_factory=list)
 
+    @property
+    def tail(self) -> Shape:
+        """The axis of the samples, if it has one."""
+        return self.symbol.shape[self.ids.ndim :]
+
 
 class Arrays:
     """The arrays of a tape, in an order in which they can be computed.
@@ -88,7 +94,7 @@ class Arrays:
         self.fallbacks: list[str] = []
         self.pool = 0
         self._copies: dict[tuple[str, int], Array] = {}  # by array, or by number
-        self._names: dict[str, int] = {}
+        self._names: Counter[str] = Counter()
         size = len(tape.values) + len(tape.numbers)
         self.home = np.full(size, NUMBER)  # by id, its array; numbers and unplaced ones have none
         self.index = np.zeros(size, dtype=np.int64)  # by id, its flat position there
@@ -111,17 +117,14 @@ class Arrays:
 
     def _tensors(self) -> list[Ids]:
         """The ids of the tensors that the parameters' labels tell of."""
-        elements: dict[str, dict[tuple[int, ...], int]] = {}
-        twice = set()
+        tensors: dict[str, dict[int, tuple[int, ...]]] = {}
         for i, value in enumerate(self.tape.values[: self.tape.parameters]):
             path, index = element(value.label)
-            if index in elements.setdefault(path, {}):
-                twice.add(path)
-            elements[path][index] = i
+            tensors.setdefault(path, {})[i] = index
         return [
-            np.array(list(members.values()))
-            for path, members in elements.items()
-            if path and path not in twice and len({len(index) for index in members}) == 1
+            np.array([*places])
+            for path, places in tensors.items()
+            if path and _are_elements([*places.values()])
         ]
 
     def arrange(self, matrix: Ids) -> tuple[Ids, tuple[int, ...]]:
@@ -164,9 +167,8 @@ class Arrays:
 
     def name(self, kind: str) -> str:
         """A name that nothing has yet."""
-        number = self._names.get(kind, 0)
-        self._names[kind] = number + 1
-        return f"{kind}{number}"
+        self._names[kind] += 1
+        return f"{kind}{self._names[kind] - 1}"
 
     def compute(self, kind: str, ids: Ids, value: Any, batched: bool) -> Array:
         """A new array of the nodes `ids`."""
@@ -230,12 +232,8 @@ class Arrays:
         """
         if not self.tail or self.batched[matrix].any():
             return True
-        return any(self._is_mixed(block) for block in blocks)
-
-    def _is_mixed(self, ids: Ids) -> bool:
-        """Whether nodes live in several arrays."""
-        flat = ids.ravel()
-        return len(set(np.where(flat < self.tape.parameters, 0, self.home[flat]).tolist())) > 1
+        homes = [np.where(ids < self.tape.parameters, 0, self.home[ids]) for ids in blocks]
+        return any(len({*home.ravel().tolist()}) > 1 for home in homes)
 
     # --- reading arrays --------------------------------------------------------------------------
 
@@ -274,7 +272,7 @@ class Arrays:
 
     def _view(self, array: Array, index: Ids, tail: Shape) -> Any:
         """Elements of one array: as a view of it if they lie evenly, else gathered."""
-        inner = self.tail if array.batched else ()
+        inner = array.tail
         outer = inner or ((1,) if tail else ())  # the axis of the samples, if the reader has one
         text = view_text(index, array.ids.shape, inner, outer)
         if text is not None:
@@ -320,13 +318,11 @@ class Arrays:
 
         The ones are the inputs that biases are the weights of.
         """
-        homes = np.unique(self.home[ids])
-        array = self.all[homes[0]] if len(homes) == 1 and homes[0] > 0 else None
-        if array is None or ids.shape != array.ids.shape or array.ids.ndim == 0:
+        home = self.home[ids.flat[0]]
+        array = self.all[home]
+        if home <= 0 or ids.ndim == 0 or not np.array_equal(ids, array.ids):
             return None
-        if not is_whole(self.index[ids], ids.size) or (array in self.inputs and not self.tail):
-            return None
-        if array in self.inputs and ids.ndim > 1:
+        if array in self.inputs and (ids.ndim > 1 or not self.tail):
             return None
         if array.ones is None:
             rows, *rest = array.symbol.shape
@@ -356,6 +352,11 @@ class Arrays:
         if not isinstance(x, Symbol):
             return self.table.make("full", (x,), shape)
         return x if x.shape == shape else self.table.make("copy", (x,), shape)
+
+
+def _are_elements(indices: list[tuple[int, ...]]) -> bool:
+    """Whether these are places in one tensor: each another, and of as many numbers."""
+    return len(set(indices)) == len(indices) and len(set(map(len, indices))) == 1
 
 
 def times(partial: Any) -> Callable[[Any], Any]:

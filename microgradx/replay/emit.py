@@ -157,7 +157,7 @@ class Writer:
         """The mean loss."""
         array, place = self.arrays.at(loss)
         text = f"{array.name}[{', '.join(map(str, place))}]" if place else array.name
-        if not (array.batched and self.arrays.tail):
+        if not array.tail:
             return f"{text}.item()"
         self.buffers.append("shares = np.full(n, share, dtype)")
         return f"{text}.dot(shares)"

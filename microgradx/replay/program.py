@@ -90,7 +90,7 @@ class Replay:
         arrays = self._checked(batch)
         with np.errstate(all="ignore"):
             self.load(*arrays)
-            bound = self._loaded()
+            bound = self._latest or self._no_batch()
             bound.forward()
         size = (bound.n,) if self._arrays.tail else ()
         results = np.empty((*size, len(self._tape.outputs)), self.dtype)
@@ -102,8 +102,9 @@ class Replay:
     def load(self, *batch: NDArray[Any]) -> None:
         """Take in a batch for `run`, without any check: full arrays as `__call__` wants them."""
         bound = self._bind(len(batch[0]) if batch and self._arrays.tail else 1)
+        space = vars(bound)
         for array, x in zip(self._arrays.inputs, batch):
-            vars(bound)[array.variable][...] = x
+            space[array.variable][...] = x
         bound.prepare()
         self._latest = bound
 
@@ -112,7 +113,7 @@ class Replay:
 
         To be called as often as the parameters change; NumPy warns of what is not finite.
         """
-        bound = self._loaded()
+        bound = self._latest or self._no_batch()
         loss: float = bound.forward()
         bound.backward()
         return loss
@@ -177,7 +178,7 @@ class Replay:
         It leads to the parameters themselves, which get today's numbers and no gradient: call
         `backward()` on it, and draw or explain it. A nest of outputs gives the first of them.
         """
-        bound = self._loaded()
+        bound = self._latest or self._no_batch()
         sample = operator.index(sample)
         if not -bound.n <= sample < bound.n:
             raise IndexError(f"sample {sample} of a batch of {bound.n}")
@@ -249,10 +250,8 @@ class Replay:
             del self._bound[next(iter(self._bound))]
         return bound
 
-    def _loaded(self) -> SimpleNamespace:
-        if self._latest is None:
-            raise ValueError("there is no batch yet; call the replay with one first")
-        return self._latest
+    def _no_batch(self) -> SimpleNamespace:
+        raise ValueError("there is no batch yet; call the replay with one first")
 
     def _checked(self, batch: tuple[Any, ...]) -> list[NDArray[Any]]:
         """The arrays of a batch, if they are what the replay takes."""
