@@ -1,6 +1,7 @@
 """A replay finds the matrices behind nets of scalars, however these are written."""
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from microgradx.replay import lift, record
 from tests.replay.nets import (
     NETS,
     STYLES,
+    Net,
     batch_normalised,
     by_loop,
+    data,
     eager,
     gradient,
+    mlp,
     replayed,
     styled,
     values,
@@ -150,6 +154,36 @@ def test_batch_normalisation_over_an_unrolled_batch():
 def test_labelled_heads_are_a_product_each():
     heads = [size for size in products(record_of("two_labelled_heads")) if size[1] == 6]
     assert heads == [(2, 6, "n"), (3, 6, "n")]
+
+
+def test_a_layer_may_be_read_by_the_next_one_and_gathered_from_by_another():
+    """Its row of ones, for the biases of the next one, lies in the pool then."""
+    one, two = mlp(4, 5, activation="tanh"), mlp(5, 3)
+
+    def fn(x, y):
+        h = [z.tanh() for z in one(x)]
+        left = [h[0], x[1], h[3], h[2], x[0], x[3], h[4], h[1]]
+        right = [x[0], h[1], x[2], h[4], x[2], h[0], h[0], x[3]]
+        return (mx.sum(two(h)) - y) ** 2 + mx.sum([(a * b).exp() for a, b in zip(left, right)])
+
+    net = Net(fn, one.parameters() + two.parameters(), (data(6, 4), data(6)))
+    replay = record(net.fn, *net.example)
+    assert re.search(r"\w_ones = v\[", replay.source)
+    close_to(replay, net, net.batch, *eager(net))
+
+
+@pytest.mark.parametrize("elementwise", [False, True])
+def test_wide_samples_lie_as_they_are_read(elementwise):
+    """One behind the other for a product, a column each for what is computed of them alone."""
+    model = mlp(40, 3, 1)
+    net = Net(
+        lambda x, y: (model(x) - y) ** 2 + (mx.sum([a * a for a in x]) if elementwise else 0.0),
+        model.parameters(),
+        (data(6, 40), data(6)),
+    )
+    replay = record(net.fn, *net.example)
+    assert ("x = xT.T  # a row a sample" in replay.source) == elementwise
+    close_to(replay, net, net.batch, *eager(net))
 
 
 def record_of(name):
