@@ -114,7 +114,9 @@ class Adjoints:
         uneven: list[Any] = []
         for index, x in contributions:
             if is_whole(index, size):
-                x = self._shaped(x, index.shape + inner, dims + inner)
+                if isinstance(x, Symbol) and index.shape != dims and x.shape != dims + inner:
+                    full = self.arrays.whole(x, index.shape + inner)
+                    x = self.arrays.flatten(full, dims + inner)
                 total = x if total is None else total + x
                 continue
             once = (index >= 0).all() and len(np.unique(index)) == index.size
@@ -137,11 +139,6 @@ class Adjoints:
             steps.insert(0, ("", "=", 0.0 if total is None else total))
         texts, modes, values = zip(*steps)
         return self.table.make("assemble", values, dims + inner, (texts, modes))
-
-    def _shaped(self, x: Any, shape: Shape, wanted: Shape) -> Any:
-        if not isinstance(x, Symbol) or x.shape == wanted or shape == wanted:
-            return x
-        return self.arrays.flatten(self.arrays.whole(x, shape), wanted)
 
     def _pull(self, array: Array, contributions: list[tuple[Ids, Any]]) -> Any:
         """For each node of an array its contributions, added up."""

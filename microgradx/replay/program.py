@@ -244,7 +244,8 @@ class Replay:
             bound = SimpleNamespace(
                 n=n, p=self._data, g=self._gradient, dtype=self.dtype, constants=self._constants
             )
-            exec(self._code, vars(bound))
+            with np.errstate(all="ignore"):
+                exec(self._code, vars(bound))
         self._bound[n] = bound  # the latest last
         while len(self._bound) > SIZES:
             del self._bound[next(iter(self._bound))]
