@@ -20,9 +20,8 @@ from microgradx import rules
 from microgradx._base import floats
 from microgradx.engine import Value, apply, rule
 from microgradx.explain.check import check_gradients
-from microgradx.replay.runtime import ARRAYS
 from microgradx.rules import TABLE, Rule
-from tests.operands import grouped
+from tests.operands import ARRAYS, grouped
 
 inf, nan = math.inf, math.nan
 

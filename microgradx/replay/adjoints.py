@@ -22,54 +22,42 @@ class Adjoints:
     """∂loss/∂array for every array that leads from a parameter to the loss.
 
     gradient: that of the parameters, None where the loss does not depend on them
-    plans:    by name, what a pull adds up
+    pools:    how many contributions are pulled: one for each sample, and others
     """
 
     def __init__(self, arrays: Arrays, loss: int) -> None:
         self.arrays = arrays
         self.table = arrays.table
+        self.loss = loss
         self.adjoints: dict[str, Any] = {}
-        self.plans: dict[str, tuple[list[Ids], Ids | None]] = {}
-        self.pools: dict[str, list[Symbol]] = {"e": [], "e1": []}
-        self._starts: dict[int, int] = {}
-        self._number = {a.name: k for k, a in enumerate(arrays.all)}
-        self._sizes = {"e": 0, "e1": 0}
-        home = arrays.home[loss]
-        for array in reversed(arrays.all):
+        self.pools = {"e": 0, "e1": 0}
+        self._rows: dict[Symbol, Symbol] = {}
+        for number, array in reversed([*enumerate(arrays.all)]):
             if not array.wanted:
                 continue
-            contributions = self._contributions(array)
-            if array is arrays.all[home]:
-                contributions.append(self._seed(array, int(arrays.index[loss])))
-            adjoint = self._together(array, contributions)
-            if adjoint is not None:
-                self.adjoints[array.name] = adjoint
+            contributions = [
+                self._contribution(array, arrays.home[use.ids] == number, use)
+                for use in array.uses if use.reader.name in self.adjoints
+            ]  # fmt: skip
+            if number == arrays.home[loss]:
+                contributions.append(self._seed(array))
+            if contributions:
+                self.adjoints[array.name] = self._together(array, contributions)
         self.gradient = self.adjoints.pop("p", None)
 
-    def _seed(self, array: Array, at: int) -> tuple[Ids, Any]:
+    def _seed(self, array: Array) -> tuple[Ids, Any]:
         """The contribution to the loss itself: its share of the mean."""
-        seed: Any = self.table.leaf(SHARE, ()) if array.batched and self.arrays.tail else 1.0
-        size = array.ids.size
-        return np.full(array.ids.shape if size == 1 else 1, at), seed
+        seed: Any = self.table.leaf(SHARE, ()) if array.tail else 1.0
+        place = array.ids.shape if array.ids.size == 1 else 1
+        return np.full(place, self.arrays.index[self.loss]), seed
 
-    def _contributions(self, array: Array) -> list[Any]:
-        """(places in the array, contribution) for each reader of the array."""
-        contributions = []
-        for use in array.uses:
-            d = self.adjoints.get(use.reader.name)
-            if d is None:
-                continue
-            contribution = self._narrowed(array, use, use.pullback(d))
-            if contribution is not None:
-                contributions.append(contribution)
-        return contributions
+    def _contribution(self, array: Array, mine: Any, use: Use) -> tuple[Ids, Any]:
+        """The places in the array that a reader gives something to, -1 for others, and that.
 
-    def _narrowed(self, array: Array, use: Use, contribution: Any) -> Any:
-        """A contribution, summed over the axes that the array has not."""
-        arrays = self.arrays
-        tail = use.tail
-        inner = arrays.tail if array.batched else ()
-        mine = arrays.home[use.ids] == self._number[array.name]
+        It is summed over the axes that the array has not.
+        """
+        arrays, tail = self.arrays, use.tail
+        contribution = use.pullback(self.adjoints[use.reader.name])
         index = np.where(mine, arrays.index[use.ids], -1)
         sizes = index.shape + tail
         axes = [
@@ -78,7 +66,7 @@ class Adjoints:
         ]  # fmt: skip
         for axis in axes:
             index = index.take([0], axis=axis)
-        if not tail or inner:
+        if not tail or array.tail:
             return index, self._sum(contribution, sizes, axes)
         contribution = self._sum(contribution, sizes, [*axes, len(sizes) - 1])
         if isinstance(contribution, Symbol) and contribution.shape:
@@ -87,40 +75,38 @@ class Adjoints:
 
     def _sum(self, x: Any, sizes: Shape, axes: list[int]) -> Any:
         """x, which broadcasts to `sizes`, summed over `axes`; each stays, with one element."""
-        table, flatten = self.table, self.arrays.flatten
+        flatten = self.arrays.flatten
+        shape = x.shape if isinstance(x, Symbol) else ()
+        left = []
         for axis in axes:
-            at = axis - len(sizes) + len(x.shape) if isinstance(x, Symbol) else -1
-            if at < 0 or x.shape[at] == 1:  # the same all along
-                if sizes[axis] != "n":
-                    x = x * float(sizes[axis])
-                elif isinstance(x, Symbol) and x.extra == SHARE:
-                    x = 1.0
-                else:
-                    x = x * table.leaf("n", ())
-        if not isinstance(x, Symbol):
-            return x
-        shape = x.shape
-        left = [axis - len(sizes) + len(shape) for axis in axes]
-        left = [at for at in left if at >= 0 and shape[at] != 1]
-        inner = 0  # how many of the last axes go at once
-        while left and left[-1] == len(shape) - 1 - inner:
-            left.pop()
-            inner += 1
-        if inner:
-            outer = shape[:-inner]
-            width = joined(shape[-inner:])
-            x = table.dot(flatten(x, (*outer, width)), table.make("ones", (), (width,)))
-            x = flatten(x, outer + (1,) * inner)
+            at = axis - len(sizes) + len(shape)
+            if at < 0 or shape[at] == 1:  # the same all along
+                x = self._repeated(x, sizes[axis])
+            else:
+                left.append(at)
+        inner = len(shape)
+        while inner - 1 in left:  # the last axes go at once
+            inner -= 1
+            left.remove(inner)
+        if inner < len(shape):
+            width = joined(shape[inner:])
+            ones = self.table.make("full", (1.0,), (width,))
+            x = self.table.dot(flatten(x, (*shape[:inner], width)), ones)
+            x = flatten(x, shape[:inner] + (1,) * (len(shape) - inner))
         for at in left:
-            x = flatten(table.reduce("add", x, at), x.shape[:at] + (1,) + x.shape[at + 1 :])
+            x = flatten(self.table.reduce("add", x, at), x.shape[:at] + (1,) + x.shape[at + 1 :])
         return x
 
+    def _repeated(self, x: Any, size: Any) -> Any:
+        """The sum of `size` times x; of the shares of all samples, 1."""
+        if size != "n":
+            return x * float(size)
+        is_share = isinstance(x, Symbol) and x.extra == SHARE
+        return 1.0 if is_share else x * self.table.leaf("n", ())
+
     def _together(self, array: Array, contributions: list[Any]) -> Any:
-        """All contributions to an array as one expression; None if there is none."""
-        if not contributions:
-            return None
-        inner = self.arrays.tail if array.batched else ()
-        dims, size = array.ids.shape, array.ids.size
+        """All contributions to an array as one expression."""
+        dims, size, inner = array.ids.shape, array.ids.size, array.tail
         if len(contributions) > MANY:
             return self._pull(array, contributions)
         total: Any = None
@@ -128,7 +114,9 @@ class Adjoints:
         uneven: list[Any] = []
         for index, x in contributions:
             if is_whole(index, size):
-                x = self._shaped(x, index.shape + inner, dims + inner)
+                if isinstance(x, Symbol) and index.shape != dims and x.shape != dims + inner:
+                    full = self.arrays.whole(x, index.shape + inner)
+                    x = self.arrays.flatten(full, dims + inner)
                 total = x if total is None else total + x
                 continue
             once = (index >= 0).all() and len(np.unique(index)) == index.size
@@ -152,53 +140,33 @@ class Adjoints:
         texts, modes, values = zip(*steps)
         return self.table.make("assemble", values, dims + inner, (texts, modes))
 
-    def _shaped(self, x: Any, shape: Shape, wanted: Shape) -> Any:
-        if not isinstance(x, Symbol) or x.shape == wanted or shape == wanted:
-            return x
-        return self.arrays.flatten(self.arrays.whole(x, shape), wanted)
-
-    def _pull(self, array: Array, contributions: list[Any]) -> Any:
+    def _pull(self, array: Array, contributions: list[tuple[Ids, Any]]) -> Any:
         """For each node of an array its contributions, added up."""
-        arrays, table = self.arrays, self.table
-        inner = arrays.tail if array.batched else ()
+        arrays, size, inner = self.arrays, array.ids.size, array.tail
         pool = "e" if inner or not arrays.tail else "e1"
-        targets, rows = [], []
-        for index, x in contributions:
-            start = self._pooled(pool, x, index.shape, inner)
-            flat = index.ravel()
-            mine = flat >= 0
-            targets.append(flat[mine])
-            rows.append(start + np.flatnonzero(mine))
-        target, row = map(np.concatenate, (targets, rows))
+        rows = [self._row(pool, x, index.shape, inner) for index, x in contributions]
+        target = np.concatenate([index.ravel() for index, _ in contributions])
+        row = np.concatenate([x.extra[1] + np.arange(x.shape[0]) for x in rows])
         order = np.argsort(target, kind="stable")
-        target, row = target[order], row[order]
-        size = array.ids.size
-        counts = np.bincount(target, minlength=size)
-        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        order = order[target[order] >= 0]
+        row, counts = row[order], np.bincount(target[order], minlength=size)
+        starts = np.cumsum(counts) - counts
         by_count = np.argsort(-counts, kind="stable")
         passes = []
         for k in range(int(counts.max())):
             deep = by_count[counts[by_count] > k]
             passes.append(row[starts[deep] + k])
-        name = arrays.name("pull")
         turned = None if (by_count == np.arange(size)).all() else by_count
-        self.plans[name] = (passes, turned)
-        symbols = tuple([self._flat(x, index.shape, inner) for index, x in contributions])
-        pulled = table.make("pull", symbols, (size, *inner), (pool, name))
+        name = arrays.name("pull")
+        arrays.constants[name] = passes, turned
+        pulled = self.table.make("pull", tuple(rows), (size, *inner), (pool, name))
         return arrays.flatten(pulled, array.ids.shape + inner)
 
-    def _flat(self, x: Any, dims: Shape, inner: Shape) -> Symbol:
-        shape = dims + inner
-        full = self.arrays.whole(x, shape)
+    def _row(self, pool: str, x: Any, dims: Shape, inner: Shape) -> Symbol:
+        """A contribution, stored in a pool; its rows begin at `extra[1]`."""
         size = int(np.prod(dims, dtype=int))
-        return self.table.make("row", (self.arrays.flatten(full, (size, *inner)),), (size, *inner))
-
-    def _pooled(self, pool: str, x: Any, dims: Shape, inner: Shape) -> int:
-        """The first row of the pool that holds a contribution."""
-        symbol = self._flat(x, dims, inner)
-        start = self._starts.get(id(symbol))
-        if start is None:
-            start = self._starts[id(symbol)] = self._sizes[pool]
-            self._sizes[pool] += symbol.shape[0]
-            self.pools[pool].append(symbol)
-        return start
+        flat = self.arrays.flatten(self.arrays.whole(x, dims + inner), (size, *inner))
+        if flat not in self._rows:
+            self._rows[flat] = self.table.make("row", (flat,), flat.shape, (pool, self.pools[pool]))
+            self.pools[pool] += size
+        return self._rows[flat]

@@ -6,6 +6,7 @@ that; if not, it is gathered.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from microgradx._base.text import element
 from microgradx.replay.statements import variable
 from microgradx.replay.symbols import Symbol, Symbols
 from microgradx.replay.tape import Tape
-from microgradx.replay.views import Ids, Shape, has_gaps, is_whole, reshaped, view_text
+from microgradx.replay.views import Ids, Shape, has_gaps, reshaped, view_text
 
 WIDE = 32  # samples of so many numbers lie one behind the other, as they are loaded
 NUMBER, PARAMETER = -1, -2  # places that are no array; tensors of parameters follow below
@@ -45,6 +46,7 @@ class Array:
     batched: whether there is one of it for each sample
     wanted:  whether a parameter's gradient goes through it
     ones:    the array with a row of ones behind it, None if nothing reads it so
+    row:     the first that it has in the pool, None if nothing gathers from it
     label, variable: of an input, what the user calls it, and what holds a batch of it
     """
 
@@ -57,7 +59,13 @@ class Array:
     variable: str = ""
     wanted: bool = False
     ones: Symbol | None = None
+    row: int | None = None
     uses: list[Use] = field(default_factory=list)
+
+    @property
+    def tail(self) -> Shape:
+        """The axis of the samples, if it has one."""
+        return self.symbol.shape[self.ids.ndim :]
 
 
 class Arrays:
@@ -66,10 +74,12 @@ class Arrays:
     inputs: by name, the ids of each input, in its shape
     tail:   what every batched array's shape ends in: ("n",), or () where nothing is batched
 
+    constants: by name, what the source is run with
     p:         all parameters, in the order in which the arrays read them
     blocks:    of p, the parts that are read as one: name, start, ids
     products:  the matrix products, as (rows, terms, columns)
     fallbacks: what had to be gathered
+    pool:      how many rows there are to gather from
     """
 
     def __init__(self, tape: Tape, inputs: dict[str, Ids], tail: Shape) -> None:
@@ -82,11 +92,9 @@ class Arrays:
         self.blocks: list[tuple[str, int, Ids]] = []
         self.products: list[tuple[int, int, Any]] = []
         self.fallbacks: list[str] = []
-        self.pool: list[Array] = []  # the arrays that are gathered from
-        self.takes: dict[str, list[tuple[Array, int]]] = {}
-        self._pooled: set[str] = set()
-        self._copies: dict[int, Array] = {}  # by array, or by number
-        self._names: dict[str, int] = {}
+        self.pool = 0
+        self._copies: dict[tuple[str, int], Array] = {}  # by array, or by number
+        self._names: Counter[str] = Counter()
         size = len(tape.values) + len(tape.numbers)
         self.home = np.full(size, NUMBER)  # by id, its array; numbers and unplaced ones have none
         self.index = np.zeros(size, dtype=np.int64)  # by id, its flat position there
@@ -94,9 +102,8 @@ class Arrays:
         self.batched = np.zeros(size, dtype=bool)
         self.one = np.arange(size)  # by id, the first of the nodes that are identical
         count = tape.parameters
-        self.p = Array("p", np.arange(count), self.table.leaf("p", (count,)), None, False)
+        self.p = self._add("p", np.arange(count), None, False)
         self.p.wanted = True
-        self.all.append(self.p)
         self._placed = 0
         self.place[:count] = PARAMETER
         for k, ids in enumerate(self._tensors()):
@@ -104,24 +111,20 @@ class Arrays:
         for label, ids in inputs.items():
             name = variable(label, {array.variable for array in self.inputs})
             turned = f"{name}T" if tail and ids.ndim else name
-            leaf = self.table.leaf(turned, ids.shape + tail)
-            array = self.settle(Array(turned, ids, leaf, None, bool(tail)))
+            array = self._settled(turned, ids, None, bool(tail))
             array.label, array.variable = label, name
             self.inputs.append(array)
 
     def _tensors(self) -> list[Ids]:
         """The ids of the tensors that the parameters' labels tell of."""
-        elements: dict[str, dict[tuple[int, ...], int]] = {}
-        twice = set()
+        tensors: dict[str, dict[int, tuple[int, ...]]] = {}
         for i, value in enumerate(self.tape.values[: self.tape.parameters]):
             path, index = element(value.label)
-            if index in elements.setdefault(path, {}):
-                twice.add(path)
-            elements[path][index] = i
+            tensors.setdefault(path, {})[i] = index
         return [
-            np.array(list(members.values()))
-            for path, members in elements.items()
-            if path and path not in twice and len({len(index) for index in members}) == 1
+            np.array([*places])
+            for path, places in tensors.items()
+            if path and _are_elements([*places.values()])
         ]
 
     def arrange(self, matrix: Ids) -> tuple[Ids, tuple[int, ...]]:
@@ -155,28 +158,34 @@ class Arrays:
                     return np.lexsort(columns[::-1]), counts
         return best[1], best[2]
 
+    def at(self, i: int) -> tuple[Array, tuple[int, ...]]:
+        """The array that a node lives in, and its place there."""
+        array = self.all[self.home[i]]
+        return array, tuple(map(int, np.unravel_index(self.index[i], array.ids.shape)))
+
     # --- making arrays ---------------------------------------------------------------------------
 
     def name(self, kind: str) -> str:
         """A name that nothing has yet."""
-        number = self._names.get(kind, 0)
-        self._names[kind] = number + 1
-        return f"{kind}{number}"
+        self._names[kind] += 1
+        return f"{kind}{self._names[kind] - 1}"
 
     def compute(self, kind: str, ids: Ids, value: Any, batched: bool) -> Array:
         """A new array of the nodes `ids`."""
-        name = self.name(kind)
-        leaf = self.table.leaf(name, ids.shape + (self.tail if batched else ()))
-        return self.settle(Array(name, ids, leaf, value, batched))
+        return self._settled(self.name(kind), ids, value, batched)
 
-    def settle(self, array: Array) -> Array:
-        """Let the nodes of an array live there."""
-        flat = array.ids.ravel()
+    def _add(self, name: str, ids: Ids, value: Any, batched: bool) -> Array:
+        leaf = self.table.leaf(name, ids.shape + (self.tail if batched else ()))
+        self.all.append(Array(name, ids, leaf, value, batched))
+        return self.all[-1]
+
+    def _settled(self, name: str, ids: Ids, value: Any, batched: bool) -> Array:
+        """A new array, where its nodes live from now on."""
+        flat = ids.ravel()
         self.home[flat] = self.place[flat] = len(self.all)
         self.index[flat] = np.arange(flat.size)
-        self.batched[flat] = array.batched
-        self.all.append(array)
-        return array
+        self.batched[flat] = batched
+        return self._add(name, ids, value, batched)
 
     def deduplicated(self, groups: dict[Any, list[int]]) -> list[int]:
         """The nodes to compute, of groups of identical ones: one each, if most have a double.
@@ -210,8 +219,7 @@ class Arrays:
 
         summed: whether a contribution is one for all samples already
         """
-        homes = self.home[ids.flat[0]] if ids.size == 1 else self.home[ids]
-        for home in np.unique(homes).tolist() if ids.size > 1 else [int(homes)]:
+        for home in {*self.home[ids].ravel().tolist()}:
             if home >= 0 and self.all[home].wanted:
                 tail = self.tail if reader.batched and not summed else ()
                 self.all[home].uses.append(Use(reader, ids, pullback, tail))
@@ -224,12 +232,8 @@ class Arrays:
         """
         if not self.tail or self.batched[matrix].any():
             return True
-        return any(self._is_mixed(block) for block in blocks)
-
-    def _is_mixed(self, ids: Ids) -> bool:
-        """Whether nodes live in several arrays."""
-        flat = ids.ravel()
-        return len(set(np.where(flat < self.tape.parameters, 0, self.home[flat]).tolist())) > 1
+        homes = [np.where(ids < self.tape.parameters, 0, self.home[ids]) for ids in blocks]
+        return any(len({*home.ravel().tolist()}) > 1 for home in homes)
 
     # --- reading arrays --------------------------------------------------------------------------
 
@@ -268,7 +272,7 @@ class Arrays:
 
     def _view(self, array: Array, index: Ids, tail: Shape) -> Any:
         """Elements of one array: as a view of it if they lie evenly, else gathered."""
-        inner = self.tail if array.batched else ()
+        inner = array.tail
         outer = inner or ((1,) if tail else ())  # the axis of the samples, if the reader has one
         text = view_text(index, array.ids.shape, inner, outer)
         if text is not None:
@@ -283,45 +287,42 @@ class Arrays:
     def _gathered(self, ids: Ids, tail: Shape) -> Any:
         """Nodes from several arrays, out of the pool in which those lie one behind the other."""
         name = self.name("rows")
-        self.takes[name] = [self._pooled_row(i) for i in ids.ravel().tolist()]
+        self.constants[name] = np.array([self._pooled_row(i) for i in ids.ravel().tolist()])
         homes = {self.all[h].name for h in np.unique(self.home[ids]).tolist() if h >= 0}
         self.fallbacks.append(f"{ids.size} elements of {len(homes)} arrays")
         pool = self.table.leaf("v", ("rows", *self.tail))
         taken = self.table.take(pool, name, (ids.size, *self.tail))
         return self.flatten(taken, ids.shape + self.tail)
 
-    def _pooled_row(self, i: int) -> tuple[Array, int]:
-        """Where in the pool a node lies; what is not computed for each sample is copied there."""
+    def _pooled_row(self, i: int) -> int:
+        """The row of the pool that a node is; what no sample has of its own is copied there."""
         home, at = int(self.home[i]), int(self.index[i])
         array = self.all[home] if home >= 0 else None
         if array is None or array.value is None or not (array.batched or not self.tail):
-            key = i if array is None else home
+            key = ("", i) if array is None else (array.name, 0)
             copy = self._copies.get(key)
             if copy is None or at >= copy.ids.size:
                 ids = np.array([i]) if array is None else array.ids.ravel()
                 ids = ids[: self._placed] if array is self.p else ids
-                name = self.name("copy")
-                leaf = self.table.leaf(name, (*ids.shape, *self.tail))
-                copy = self._copies[key] = Array(name, ids, leaf, self.read(ids, True), True)
-                self.all.append(copy)
+                copy = self._add(self.name("copy"), ids, self.read(ids, True), True)
+                self._copies[key] = copy
             array = copy
-        if array.name not in self._pooled:
-            self._pooled.add(array.name)
-            self.pool.append(array)
-        return array, at
+        if array.row is None:
+            array.row = self.pool
+            self.pool += array.ids.size
+            self.pool += array.ids[0].size if array.ids.ndim else 0  # for a row of ones behind it
+        return array.row + at
 
     def with_ones(self, ids: Ids) -> Symbol | None:
         """The nodes `ids` and a row of ones after them, if they are all of a computed array.
 
         The ones are the inputs that biases are the weights of.
         """
-        homes = np.unique(self.home[ids])
-        array = self.all[homes[0]] if len(homes) == 1 and homes[0] > 0 else None
-        if array is None or ids.shape != array.ids.shape or array.ids.ndim == 0:
+        home = self.home[ids.flat[0]]
+        array = self.all[home]
+        if home <= 0 or ids.ndim == 0 or not np.array_equal(ids, array.ids):
             return None
-        if not is_whole(self.index[ids], ids.size) or (array in self.inputs and not self.tail):
-            return None
-        if array in self.inputs and ids.ndim > 1:
+        if array in self.inputs and (ids.ndim > 1 or not self.tail):
             return None
         if array.ones is None:
             rows, *rest = array.symbol.shape
@@ -348,9 +349,14 @@ class Arrays:
 
     def whole(self, x: Any, shape: Shape) -> Symbol:
         """x in its full shape, where it was to be broadcast."""
-        if isinstance(x, Symbol) and x.shape == shape:
-            return x
-        return self.table.make("copy", (x,), shape)
+        if not isinstance(x, Symbol):
+            return self.table.make("full", (x,), shape)
+        return x if x.shape == shape else self.table.make("copy", (x,), shape)
+
+
+def _are_elements(indices: list[tuple[int, ...]]) -> bool:
+    """Whether these are places in one tensor: each another, and of as many numbers."""
+    return len(set(indices)) == len(indices) and len(set(map(len, indices))) == 1
 
 
 def times(partial: Any) -> Callable[[Any], Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgradx._base.arguments import nested, number, shape
+from microgradx._base.arguments import flat, nested, number, shape
 
 Array = NDArray[Any]
 
@@ -81,12 +81,10 @@ def _converted(name: str, data: Any) -> Array:
     sizes = shape(nest)
     if sizes is None:
         raise ValueError(f"{name} is ragged{_first_odd_row(nest)}")
-    elements = np.empty(sizes, object)
-    elements[...] = nest
     array = np.empty(sizes)
-    for place in np.ndindex(sizes):
+    for place, x in zip(np.ndindex(sizes), flat(nest)):
         try:
-            array[place] = number(elements[place])
+            array[place] = number(x)
         except TypeError as error:
             raise TypeError(f"{name} must hold numbers; {name}{_at(place)}: {error}") from None
     return array

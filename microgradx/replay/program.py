@@ -6,35 +6,27 @@ import itertools
 import linecache
 import operator
 import weakref
-from collections.abc import Callable, Mapping
-from types import CodeType
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from types import CodeType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from microgradx._base.text import count
 from microgradx.engine import Value
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.agreement import check_gradient, check_values
-from microgradx.replay.arrays import Array
 from microgradx.replay.batch import float_type, numbers, refuse_nan
 from microgradx.replay.emit import Writer
 from microgradx.replay.lifter import lifted
+from microgradx.replay.statements import shape_text
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids
 
 NO_LOSS = "what was recorded returns several Values; a loss is one. Use replay.forward"
 SIZES = 4  # of batches, for which buffers are kept
 _numbers = itertools.count(1)
-
-
-class Bound(NamedTuple):
-    """The generated functions for batches of one size, and the arrays that they fill."""
-
-    prepare: Callable[[], None]
-    forward: Callable[[], Any]
-    backward: Callable[[], None]
-    arrays: dict[str, Any]
 
 
 class Replay:
@@ -57,16 +49,18 @@ class Replay:
         self._arrays = arrays = lifted(tape, dict(inputs), ("n",) if batched else ())
         self._adjoints = Adjoints(arrays, tape.outputs[0]) if outputs == () else None
         self._writer = Writer(arrays, self._adjoints)
-        loss = None if self._adjoints is None else self._loss()
-        self.source = self._writer.source(loss)
+        self.source = self._writer.source()
         self._code, name = _compiled(self.source)
         weakref.finalize(self, linecache.cache.pop, name, None)
-        self._constants = self._all_constants()
+        self._constants = {
+            name: x.astype(self.dtype) if getattr(x, "dtype", None) == np.float64 else x
+            for name, x in arrays.constants.items()
+        }
         self.parameters = [tape.values[i] for i in arrays.p.ids.tolist()]
         self._data = np.zeros(len(self.parameters), self.dtype)
         self._gradient = np.zeros_like(self._data)
-        self._bound: dict[int, Bound] = {}
-        self._latest: Bound | None = None
+        self._bound: dict[int, SimpleNamespace] = {}
+        self._latest: SimpleNamespace | None = None
         self.refresh()
         self._check()
 
@@ -85,29 +79,32 @@ class Replay:
         if self._adjoints is None:
             raise TypeError(NO_LOSS)
         self._check_parameters()
-        bound = self._fill(batch)
+        arrays = self._checked(batch)
         with np.errstate(all="ignore"):
-            loss = float(bound.forward())
-            bound.backward()
-        return loss
+            self.load(*arrays)
+            return float(self.run())
 
     def forward(self, *batch: Any) -> NDArray[Any]:
         """The outputs of each sample: (n,), or (n, …) with the shape of the outputs."""
         self._check_parameters()
-        bound = self._fill(batch)
+        arrays = self._checked(batch)
         with np.errstate(all="ignore"):
+            self.load(*arrays)
+            bound = self._latest or self._no_batch()
             bound.forward()
-        size = (bound.arrays["n"],) if self._arrays.tail else ()
-        results = np.empty((len(self._tape.outputs), *size), self.dtype)
+        size = (bound.n,) if self._arrays.tail else ()
+        results = np.empty((*size, len(self._tape.outputs)), self.dtype)
         for k, i in enumerate(self._tape.outputs):
-            results[k] = self._element(bound, i)
-        return np.moveaxis(results, 0, -1).reshape((*size, *self._outputs))
+            array, place = self._arrays.at(i)
+            results[..., k] = vars(bound)[array.name][place]
+        return results.reshape((*size, *self._outputs))
 
     def load(self, *batch: NDArray[Any]) -> None:
         """Take in a batch for `run`, without any check: full arrays as `__call__` wants them."""
         bound = self._bind(len(batch[0]) if batch and self._arrays.tail else 1)
+        space = vars(bound)
         for array, x in zip(self._arrays.inputs, batch):
-            bound.arrays[array.variable][...] = x
+            space[array.variable][...] = x
         bound.prepare()
         self._latest = bound
 
@@ -151,34 +148,27 @@ class Replay:
         """Take over the parameters' numbers as they are now."""
         self._known = [p.data for p in self.parameters]
         self._data[:] = self._known
-        self._taken = self._data.copy()
 
     def _put_data(self) -> None:
         """Give the parameters those numbers that have changed here."""
         self._check_parameters()
-        for k in np.flatnonzero(self._data != self._taken).tolist():
+        for k in np.flatnonzero(self._data != np.array(self._known, self.dtype)).tolist():
             self._known[k] = self.parameters[k].data = float(self._data[k])
-        self._taken[:] = self._data
 
     def _check_parameters(self) -> None:
-        now = [p.data for p in self.parameters]
-        if now != self._known:  # which is quick, as the floats are the same objects
-            for k, (x, known) in enumerate(zip(now, self._known)):
-                if x != known and (x == x or known == known):
-                    raise ValueError(self._changed(k))
+        if [p.data for p in self.parameters] != self._known:  # quick: the floats are the same ones
+            for k, (p, known) in enumerate(zip(self.parameters, self._known)):
+                if _differ(p.data, known):
+                    raise ValueError(
+                        f"parameter {p.label or k} is {p.data!r} now and was {known!r}: something "
+                        "else has changed it. replay.refresh() takes the new numbers over"
+                    )
         for leaf, known in self._tape.frozen.items():
-            if leaf.data != known and (leaf.data == leaf.data or known == known):
+            if _differ(leaf.data, known):
                 raise ValueError(
                     f"{leaf!r} was {known!r} when it was recorded as a constant; record it anew, "
                     "or among the parameters"
                 )
-
-    def _changed(self, k: int) -> str:
-        p = self.parameters[k]
-        return (
-            f"parameter {p.label or k} is {p.data!r} now and was {self._known[k]!r}: something "
-            "else has changed it. replay.refresh() takes the new numbers over"
-        )
 
     # --- between scalars and arrays --------------------------------------------------------------
 
@@ -190,13 +180,12 @@ class Replay:
         """
         bound = self._latest or self._no_batch()
         sample = operator.index(sample)
-        count = bound.arrays["n"]
-        if not -count <= sample < count:
-            raise IndexError(f"sample {sample} of a batch of {count}")
+        if not -bound.n <= sample < bound.n:
+            raise IndexError(f"sample {sample} of a batch of {bound.n}")
         self._put_data()
         for p in self.parameters:
             p.grad = 0.0
-        arrays = [bound.arrays[array.variable] for array in self._arrays.inputs]
+        arrays = [vars(bound)[array.variable] for array in self._arrays.inputs]
         taken = [x[sample] if self._arrays.tail else x for x in arrays]
         numbers = [x for part in taken for x in np.ravel(part).tolist()]
         return self._tape.play(numbers)[self._tape.outputs[0]]
@@ -235,12 +224,12 @@ class Replay:
         bound = self._bind(len(samples))
         for array in self._arrays.inputs:
             data = [[nodes[i].data for i in array.ids.ravel().tolist()] for nodes in samples]
-            bound.arrays[array.variable].flat = np.ravel(data)
+            vars(bound)[array.variable].flat = np.ravel(data)
         with np.errstate(all="ignore"):
             bound.prepare()
             bound.forward()
             computed = [array for array in self._arrays.all if array.value is not None]
-            check_values(samples, computed, bound.arrays)
+            check_values(samples, computed, vars(bound))
             if self._adjoints is not None:
                 bound.backward()
                 gradient = np.empty_like(self._gradient)
@@ -248,86 +237,46 @@ class Replay:
                 check_gradient(samples, tape.outputs[0], tape.parameters, gradient)
         self._gradient[:] = 0.0
 
-    def _loss(self) -> str:
-        """The mean loss, in the words of the source."""
-        i = self._tape.outputs[0]
-        array = self._arrays.all[self._arrays.home[i]]
-        at = _position(int(self._arrays.index[i]), array)
-        text = array.name + (f"[{', '.join(map(str, at))}]" if at else "")
-        if not (array.batched and self._arrays.tail):
-            return f"{text}.item()"
-        self._writer.buffers.append("shares = np.full(n, share, dtype)")
-        return f"{text}.dot(shares)"
-
-    def _all_constants(self) -> dict[str, Any]:
-        arrays = self._arrays
-        constants = {
-            name: x.astype(self.dtype) if x.dtype == float else x
-            for name, x in arrays.constants.items()
-        }
-        starts, row = {}, 0
-        for array in arrays.pool:
-            starts[array.name] = row
-            row += array.ids.size
-            if array.ones is not None:
-                row += array.ids.size // array.ids.shape[0]
-        for name, rows in arrays.takes.items():
-            constants[name] = np.array([starts[array.name] + k for array, k in rows])
-        return constants | (self._adjoints.plans if self._adjoints else {})
-
-    def _bind(self, n: int) -> Bound:
+    def _bind(self, n: int) -> SimpleNamespace:
+        """The generated functions for batches of n, and the arrays that they fill."""
         bound = self._bound.pop(n, None)
         if bound is None:
-            space = {
-                "n": n, "p": self._data, "g": self._gradient, "dtype": self.dtype,
-                "constants": self._constants,
-            }  # fmt: skip
-            exec(self._code, space)
-            prepare = space.get("prepare", _nothing)
-            bound = Bound(prepare, space["forward"], space["backward"], space)
+            bound = SimpleNamespace(
+                n=n, p=self._data, g=self._gradient, dtype=self.dtype, constants=self._constants
+            )
+            with np.errstate(all="ignore"):
+                exec(self._code, vars(bound))
         self._bound[n] = bound  # the latest last
         while len(self._bound) > SIZES:
             del self._bound[next(iter(self._bound))]
         return bound
 
-    def _no_batch(self) -> Bound:
+    def _no_batch(self) -> SimpleNamespace:
         raise ValueError("there is no batch yet; call the replay with one first")
 
-    def _fill(self, batch: tuple[Any, ...]) -> Bound:
-        """The functions for this batch, with the batch in their buffers."""
-        inputs = self._arrays.inputs
+    def _checked(self, batch: tuple[Any, ...]) -> list[NDArray[Any]]:
+        """The arrays of a batch, if they are what the replay takes."""
+        inputs, batched = self._arrays.inputs, bool(self._arrays.tail)
         if len(batch) != len(inputs):
             names = ", ".join(array.label for array in inputs) or "nothing"
-            many = "s" * (len(batch) != 1)
-            raise TypeError(f"the replay takes {names}; got {len(batch)} array{many}")
+            raise TypeError(f"the replay takes {names}; got {count(len(batch), 'array')}")
         arrays = [numbers(array.label, x) for array, x in zip(inputs, batch)]
-        n = len(arrays[0]) if arrays and self._arrays.tail and arrays[0].ndim else 1
+        n = len(arrays[0]) if arrays and batched and arrays[0].ndim else 1
         for array, x in zip(inputs, arrays):
-            wanted = (n, *array.ids.shape) if self._arrays.tail else array.ids.shape
-            if x.shape != wanted:
-                any_size = bool(self._arrays.tail) and array is inputs[0]
-                wide = ("n", *array.ids.shape) if any_size else wanted
-                shown = f"({', '.join(map(str, wide))}{',' * (len(wide) == 1)})"
-                raise ValueError(f"{array.label} expected an array of shape {shown}, got {x.shape}")
+            sizes: tuple[Any, ...] = (n,) if batched else ()
+            if x.shape != (*sizes, *array.ids.shape):
+                sizes = ("n",) if batched and array is inputs[0] else sizes
+                shape = shape_text((*sizes, *array.ids.shape))
+                raise ValueError(f"{array.label} expected an array of shape {shape}, got {x.shape}")
             refuse_nan(array.label, x)
         if n == 0:
             raise ValueError("the batch is empty; give at least one sample")
-        with np.errstate(all="ignore"):
-            self.load(*arrays)
-        assert self._latest is not None
-        return self._latest
-
-    def _element(self, bound: Bound, i: int) -> Any:
-        array = self._arrays.all[self._arrays.home[i]]
-        return bound.arrays[array.name][_position(int(self._arrays.index[i]), array)]
+        return arrays
 
 
-def _nothing() -> None:
-    """The preparation where nothing depends on the batch alone."""
-
-
-def _position(at: int, array: Array) -> tuple[int, ...]:
-    return tuple([int(k) for k in np.unravel_index(at, array.ids.shape)])
+def _differ(x: float, y: float) -> bool:
+    """Whether two numbers differ; a nan is like any other."""
+    return x != y and (x == x or y == y)
 
 
 def _compiled(text: str) -> tuple[CodeType, str]:

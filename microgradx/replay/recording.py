@@ -53,24 +53,24 @@ def record(
     for name, argument, x in zip(names, example, arguments):
         if isinstance(argument, (Mapping, str)):
             raise TypeError(
-                f"the example of {name} is a {_kind(argument)}; pass numbers, or arrays"
+                f"the example of {name} is a {type(argument).__name__}; pass numbers, or arrays"
             )
         if shape(x) is None:
             raise ValueError(f"the example of {name} is {show_shape(x)}; give one full sample")
         if any(number != number for number in flat(x)):
             raise ValueError(f"the example of {name} has a nan; give another sample")
     with _collector_paused():
-        with _refusing_branches(), _births() as born:
+        with _tracing() as born:
             inputs, returned = _traced(fn, arguments)
         outputs = list(flat(returned))
         if parameters is None:
-            made = {*inputs, *born}
+            made = set(born)
             reached = Tape(outputs, None, inputs).values
             parameters = [x for x in reached if x.rule is None and x not in made]
             parameters.sort(key=lambda x: element(x.label))
         tape = _tape(outputs, parameters, inputs)
         _check_that_it_repeats(tape, fn, arguments, shape(returned))
-        ids = _ids(names, arguments, tape)
+        ids = _ids(dict(zip(names, arguments)), tape)
         return Replay(tape, ids, shape(returned), batched=True, dtype=dtype)
 
 
@@ -94,7 +94,7 @@ def lift(
     (25.0, array([30.]))
     """
     if not isinstance(loss, Value):
-        raise TypeError(f"lift takes the Value that a graph leads to, got a {_kind(loss)}")
+        raise TypeError(f"lift takes the Value that a graph leads to, got a {type(loss).__name__}")
     by_name = inputs if isinstance(inputs, Mapping) else {"x": inputs}
     arrays = {str(name): nested(x) for name, x in by_name.items() if nested(x) != []}
     leaves = list(flat(list(arrays.values())))
@@ -108,8 +108,7 @@ def lift(
         raise ValueError("a Value stands twice among the inputs; pass its number only once")
     with _collector_paused():
         tape = _tape([loss], parameters, leaves)
-        ids = _ids(arrays, arrays.values(), tape)
-        return Replay(tape, ids, (), batched=False, dtype=dtype)
+        return Replay(tape, _ids(arrays, tape), (), batched=False, dtype=dtype)
 
 
 # --- tracing -------------------------------------------------------------------------------------
@@ -132,17 +131,13 @@ def _names(fn: Callable[..., Any], count: int) -> list[str]:
 
 def _traced(fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], Any]:
     """The inputs that a sample becomes, and what `fn` makes of them."""
-    inputs: list[Value] = []
-
-    def values(x: Any) -> Any:
-        if isinstance(x, list):
-            return [values(part) for part in x]
-        inputs.append(Value(x))
-        return inputs[-1]
-
-    returned = fn(*[values(x) for x in arguments])
+    sample = _mapped(Value, arguments)
+    inputs = list(flat(sample))  # first, as fn may change the lists
+    returned = fn(*sample)
     if isinstance(returned, Mapping):
-        raise TypeError(f"fn returned a {_kind(returned)}; return a Value or a list of Values")
+        raise TypeError(
+            f"fn returned a {type(returned).__name__}; return a Value or a list of Values"
+        )
     nest = nested(returned)
     outputs = list(flat(nest))
     if not outputs or not all(isinstance(x, Value) for x in outputs):
@@ -179,19 +174,23 @@ def _check_parameters(parameters: Any, inputs: set[Value]) -> None:
         raise TypeError(f"parameters are a list of Values, got {parameters!r:.60}")
     for k, x in enumerate(parameters):
         if not isinstance(x, Value):
-            raise TypeError(f"parameter {k} is a {_kind(x)}, not a Value")
+            raise TypeError(f"parameter {k} is a {type(x).__name__}, not a Value")
         if x.rule is not None or x in inputs:
             raise ValueError(f"parameter {x.label or k} is no leaf of its own but {x!r}")
 
 
-def _ids(names: Iterable[str], arrays: Iterable[Any], tape: Tape) -> dict[str, Ids]:
+def _ids(arrays: dict[str, Any], tape: Tape) -> dict[str, Ids]:
     """By name, the ids of an input, in its shape."""
-    ids, at = {}, tape.parameters
-    for name, x in zip(names, arrays):
-        stop = at + len(list(flat(x)))
-        ids[name] = np.arange(at, stop).reshape(shape(x) or ())
-        at = stop
-    return ids
+    ids = iter(range(tape.parameters, tape.leaves))
+    return {
+        name: np.array(_mapped(lambda _: next(ids), x), dtype=np.int64)
+        for name, x in arrays.items()
+    }
+
+
+def _mapped(fn: Callable[[Any], Any], nest: Any) -> Any:
+    """A nest of lists with `fn` of each element in its place."""
+    return [_mapped(fn, part) for part in nest] if isinstance(nest, list) else fn(nest)
 
 
 # --- what would be frozen in ---------------------------------------------------------------------
@@ -204,29 +203,32 @@ BRANCHES = {
 
 
 @contextmanager
-def _refusing_branches() -> Iterator[None]:
+def _tracing() -> Iterator[list[Value]]:
     """Within it, bool(), float(), comparisons and the .data of Values are refused.
 
-    The .data only to lines outside of this package, which computes with it.
+    The .data only to lines outside of this package, which computes with it. It gives the leaves
+    that are made meanwhile.
     """
-    before = {name: vars(Value)[name] for name in (*BRANCHES, "data")}
-    for name, sign in BRANCHES.items():
-        setattr(Value, name, _refusal(sign))
-    slot, refuse = before["data"], _refusal(".data")
+    born: list[Value] = []
+    make, slot, refuse = Value.__init__, vars(Value)["data"], _refusal(".data")
 
-    def data(self: Value) -> float:
+    def remember(self: Value, data: Any, label: str = "") -> None:
+        make(self, data, label)
+        born.append(self)
+
+    def data(self: Value) -> Any:
         if not sys._getframe(1).f_code.co_filename.startswith(PACKAGE):
             refuse(self)
-        number: float = slot.__get__(self)
-        return number
+        return slot.__get__(self)
 
-    outer, Value.recorded = Value.recorded, True
-    # mypy: a slot is no property; this one is put back below.
-    Value.data = property(data, slot.__set__)  # type: ignore[assignment,misc]
+    watched = {"recorded": True, "__init__": remember, "data": property(data, slot.__set__)}
+    watched |= {name: _refusal(sign) for name, sign in BRANCHES.items()}
+    before = {name: vars(Value)[name] for name in watched}
     try:
-        yield
+        for name, method in watched.items():
+            setattr(Value, name, method)
+        yield born
     finally:
-        Value.recorded = outer
         for name, method in before.items():
             setattr(Value, name, method)
 
@@ -242,24 +244,6 @@ def _refusal(sign: str) -> Callable[..., Any]:
     return refuse
 
 
-@contextmanager
-def _births() -> Iterator[list[Value]]:
-    """The leaves that are made within it."""
-    born: list[Value] = []
-    before = Value.__init__
-
-    def remember(self: Value, data: Any, label: str = "") -> None:
-        before(self, data, label)
-        born.append(self)
-
-    # mypy: a method is not for assignment; this one is put back below.
-    Value.__init__ = remember  # type: ignore[method-assign]
-    try:
-        yield born
-    finally:
-        Value.__init__ = before  # type: ignore[method-assign]
-
-
 def _check_that_it_repeats(
     tape: Tape, fn: Callable[..., Any], arguments: list[Any], form: Any
 ) -> None:
@@ -269,16 +253,14 @@ def _check_that_it_repeats(
     try:
         for p in parameters:
             p.data = _moved(p.data)
-        with _refusing_branches(), record_lines():
-            inputs, returned = _traced(fn, _moved_nest(arguments))
+        with _tracing(), record_lines():
+            inputs, returned = _traced(fn, _mapped(_moved, arguments))
         again = Tape(list(flat(returned)), parameters, inputs)
     finally:
         for p, x in zip(parameters, before):
             p.data = x
-    for i, rule in enumerate(tape.rules[tape.leaves :], tape.leaves):
-        if i >= len(again.values):
-            break
-        if again.rules[i] is not rule or not _same_operands(tape, again, i):
+    for i in range(tape.leaves, min(len(tape.values), len(again.values))):
+        if again.rules[i] is not tape.rules[i] or not _same_operands(tape, again, i):
             node = again.values[i]
             where = f"{node.line[0]}:{node.line[1]}" if node.line else "fn"
             raise FrozenBranch(
@@ -303,10 +285,6 @@ def _same_operands(tape: Tape, again: Tape, i: int) -> bool:
     return one == other
 
 
-def _moved_nest(x: Any) -> Any:
-    return [_moved_nest(part) for part in x] if isinstance(x, list) else _moved(x)
-
-
 def _moved(x: Any) -> float:
     """Another number, on the other side of 0."""
     return float(x) * -1.6875 - 0.3125
@@ -322,7 +300,3 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _kind(x: Any) -> str:
-    return type(x).__name__

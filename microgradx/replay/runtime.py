@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,50 +10,23 @@ import numpy as np
 ROOT_HALF, ROOT_TAU = math.sqrt(0.5), math.sqrt(2.0 * math.pi)
 
 
-def erfc(x: Any, out: Any = None) -> Any:
+def erfc(x: Any, out: Any) -> None:
     """1 - erf(x), elementwise, into `out`; NumPy has none."""
-    x = np.asarray(x)
-    result = np.fromiter(map(math.erfc, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
-    return _into(out, result)
+    out[...] = np.fromiter(map(math.erfc, x.ravel().tolist()), float, x.size).reshape(x.shape)
 
 
 # Far out, `floats` has digits of what follows that arrays do without, for speed.
 
 
-def normal_cdf(x: Any, out: Any = None) -> Any:
+def normal_cdf(x: Any, out: Any) -> None:
     """Φ(x), elementwise, into `out`."""
-    return _into(out, 0.5 * erfc(-ROOT_HALF * np.asarray(x)))
+    erfc(-ROOT_HALF * x, out)
+    out *= 0.5
 
 
-def normal_pdf(x: Any, out: Any = None) -> Any:
+def normal_pdf(x: Any, out: Any) -> None:
     """φ(x), elementwise, into `out`."""
-    return _into(out, np.exp(-0.5 * np.square(x)) / ROOT_TAU)
-
-
-def exp_difference(x: Any, y: Any) -> Any:
-    """eˣ⁻ʸ, elementwise."""
-    return np.exp(x - y)
-
-
-def sum_and_log(parts: Any) -> tuple[Any, Any]:
-    """The sum of a list of arrays, and its logarithm, elementwise."""
-    total = sum(parts)
-    return total, np.log(total)
-
-
-def _into(out: Any, result: Any) -> Any:
-    if out is None:
-        return result
-    out[...] = result
-    return out
-
-
-# NumPy, and what it lacks.
-ARRAYS = SimpleNamespace(**vars(np))
-vars(ARRAYS).update(
-    erfc=erfc, normal_cdf=normal_cdf, normal_pdf=normal_pdf, exp_difference=exp_difference,
-    sum_and_log=sum_and_log,
-)  # fmt: skip
+    out[...] = np.exp(-0.5 * np.square(x)) / ROOT_TAU
 
 
 def pull(pool: Any, plan: Any, out: Any) -> None:

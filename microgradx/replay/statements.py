@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable
 from textwrap import fill
 
 from microgradx.replay.symbols import Symbol
@@ -17,13 +16,12 @@ NUMPY_CALLS = {
     "power", "square", "take", "copyto",
 }  # fmt: skip
 OUR_CALLS = {"erfc", "normal_cdf", "normal_pdf", "pull"}
-NUMBERS = {0.0: "zero", 1.0: "one", 2.0: "two", 0.5: "half", -1.0: "minus_one"}
+NUMBERS = {"0.0": "zero", "1.0": "one", "2.0": "two", "0.5": "half", "-1.0": "minus_one"}
 TAKEN = {
     *NUMPY_CALLS, *OUR_CALLS, *NUMBERS.values(), "np", "inf", "nan", "prepare", "forward",
     "backward",
     "n", "p", "g", "v", "e", "constants", "dtype", "share", "shares", "bool",
 }  # fmt: skip
-KEYWORD = {"maximum", "minimum"}  # these are slow with a number, and with `out` by its position
 
 
 def variable(name: str, others: set[str]) -> str:
@@ -43,73 +41,53 @@ def variable(name: str, others: set[str]) -> str:
     return name
 
 
-def module(
-    called: set[str], buffers: list[str], functions: dict[str, list[str]], loss: str | None
-) -> str:
+def module(buffers: list[str], functions: dict[str, list[str]]) -> str:
     """The whole source, to be run once for each size of batch; n, p, g, constants, dtype are there.
 
-    called:    the ops that are called
     buffers:   the lines that make the arrays
-    functions: by name, the lines of each; those of `forward` end in the mean loss, if there is one
+    functions: by name, the lines of each
     """
-    imported = sorted(called & NUMPY_CALLS | {"copyto"})
+    body = list(buffers)
+    for name, lines in functions.items():
+        body += ["", "", f"def {name}():", *["    " + line for line in lines or ["pass"]]]
+    called = set(re.findall(r"\w+(?=\()", "\n".join(body)))
     ours = sorted(called & OUR_CALLS)
-    lines = [
+    imported = fill(
+        ", ".join([*sorted(called & NUMPY_CALLS | {"copyto"}), "inf", "nan"]),
+        98, initial_indent="from numpy import (", subsequent_indent="    ",
+    )  # fmt: skip
+    head = [
         "# A batch of n samples, a column each. p: the parameters; g: their gradient.",
         "# What a call computes goes into its last argument.",
         "import numpy as np",
+        imported + ")",
+        "",
     ]
-    lines += fill(
-        ", ".join([*imported, "inf", "nan"]), 98, initial_indent="from numpy import (",
-        subsequent_indent="    ",
-    ).splitlines()  # fmt: skip
-    lines[-1:] = [lines[-1] + ")", ""]
-    lines += [f"from microgradx.replay.runtime import {', '.join(ours)}", ""] if ours else []
-    lines += buffers
-    for name, body in functions.items():
-        lines += ["", "", f"def {name}():", *["    " + line for line in body or ["pass"]]]
-        if name == "forward" and loss:
-            lines += [f"    return {loss}"]
-    return "\n".join([*lines, ""])
+    if ours:
+        head += [f"from microgradx.replay.runtime import {', '.join(ours)}", ""]
+    return "\n".join([*head, *body, ""])
 
 
-def _reduced(x: Symbol, array: str, target: str) -> str:
-    op, axis = x.extra
-    return f"np.{op}.reduce({array}, axis={axis}, out={target})"
-
-
-STATEMENTS: dict[str, Callable[[Symbol, list[str], str], str]] = {
-    "copy": lambda x, args, target: f"copyto({target}, {args[0]})",
-    "float": lambda x, args, target: f"{target}[...] = {args[0]}",
-    "where": lambda x, args, target: f"{target}[...] = where({', '.join(args)})",
-    "dot": lambda x, args, target: f"{args[0]}.dot({args[1]}, {target})",
-    "reduce": lambda x, args, target: _reduced(x, args[0], target),
-    "take": lambda x, args, target: (
-        f'take({args[0]}, {x.extra}, axis=0, out={target}, mode="clip")'
-    ),
-    "pull": lambda x, args, target: f"pull({', '.join(x.extra)}, {target})",
+# By op, the call that leaves the result in `out`; of the others it is the last argument.
+STATEMENTS = {
+    "copy": "copyto({out}, {0})",
+    "float": "{out}[...] = {0}",
+    "where": "{out}[...] = where({0}, {1}, {2})",
+    "dot": "{0}.dot({1}, {out})",
+    "reduce": "np.{extra[0]}.reduce({0}, axis={extra[1]}, out={out})",
+    "take": 'take({0}, {extra}, axis=0, out={out}, mode="clip")',
+    "pull": "pull({extra[0]}, {extra[1]}, {out})",
+    "maximum": "maximum({0}, {1}, out={out})",  # slow with `out` by its position
+    "minimum": "minimum({0}, {1}, out={out})",
 }
 
 
 def statement(x: Symbol, args: list[str], target: str) -> str:
     """The call that leaves x in `target`, from the texts of its arguments."""
     if x.op in STATEMENTS:
-        return STATEMENTS[x.op](x, args, target)
+        return STATEMENTS[x.op].format(*args, out=target, extra=x.extra)
     name = x.op if x.op in NUMPY_CALLS or x.op in OUR_CALLS else f"np.{x.op}"
-    out = f"out={target}" if x.op in KEYWORD else target
-    return f"{name}({', '.join(args)}, {out})"
-
-
-def expression(x: Symbol, args: list[str]) -> str:
-    """A call that makes a new array."""
-    texts = ", ".join(args)
-    if x.op == "copy":
-        return f"np.full({shape_text(x.shape)}, {texts}, dtype)"
-    if x.op == "float":
-        return f"np.asarray({texts}, dtype)"
-    if x.op == "reduce":
-        return f"np.{x.extra[0]}.reduce({texts}, axis={x.extra[1]})"
-    return f"{x.op if x.op in OUR_CALLS else f'np.{x.op}'}({texts})"
+    return f"{name}({', '.join([*args, target])})"
 
 
 def inside(shape: Shape) -> str:
@@ -120,11 +98,6 @@ def inside(shape: Shape) -> str:
 def shape_text(shape: Shape) -> str:
     """A shape as a tuple."""
     return f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
-
-
-def zeros(shape: Shape, truth: bool = False) -> str:
-    """The call that makes a buffer, of numbers or of truths."""
-    return f"np.zeros({shape_text(shape)}, {'bool' if truth else 'dtype'})"
 
 
 def comment(line: str, text: str) -> str:

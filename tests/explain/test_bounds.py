@@ -16,9 +16,8 @@ from microgradx._base import floats
 from microgradx.engine import Value, apply, order, rule, sweep
 from microgradx.explain.bounds import Bounds, Interval, _forward, _history, _run
 from microgradx.ops import dot, logsumexp, maximum, minimum
-from microgradx.replay.runtime import ARRAYS
 from microgradx.rules import TABLE
-from tests.operands import arity, grouped
+from tests.operands import ARRAYS, arity, grouped
 from tests.test_accuracy import flat, in_fifty_digits, random_operands, special_operands
 
 # Arrays do without digits of the normal distribution that floats have, and bounds rely on.

@@ -22,7 +22,7 @@ def test_every_array_holds_the_numbers_of_a_samples_nodes(name):
         nodes = replay._tape.play(np.concatenate([np.ravel(x[sample]) for x in net.batch]))
         assert nodes[replay._tape.outputs[0]].data == replay.scalar(sample).data
         for array in arrays:
-            numbers = replay._latest.arrays[array.name]
+            numbers = vars(replay._latest)[array.name]
             numbers = numbers[..., sample] if numbers.ndim > array.ids.ndim else numbers
             for i, number in zip(array.ids.ravel().tolist(), numbers.ravel().tolist()):
                 if i < len(nodes):

@@ -4,6 +4,7 @@ import copy
 import gc
 import linecache
 
+import numpy as np
 import pytest
 
 import microgradx as mx
@@ -60,6 +61,12 @@ def test_where_in_either_precision(dtype):
 def test_a_number_beyond_float32_is_said_to_be_so():
     with pytest.raises(ValueError, match="beyond float32; record with dtype=float"):
         record(lambda x: (w * x).exp().log(), 100.0, dtype="float32")
+
+
+@pytest.mark.filterwarnings("error")
+def test_constants_that_are_not_finite_warn_nobody():
+    replay = record(lambda x: w * x + mx.sum([Value(-1.0 - k).log() for k in range(9)]), 1.0)
+    assert np.isnan(replay.forward([1.0, 2.0])).all()
 
 
 def test_a_replay_is_not_copied():
