@@ -12,13 +12,13 @@ import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, whole
 from microgradx.engine import Value
+from microgradx.nn.losses import Loss, Metric, loss_of
 from microgradx.nn.module import Module
 from microgradx.optim import Adam
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import pair
 from microgradx.train.history import Epoch, History, Progress, ctrl_c
 from microgradx.train.metrics import Measurements, positions
-from microgradx.train.objectives import Metric, Objective, objective
 
 if TYPE_CHECKING:
     import os
@@ -47,7 +47,7 @@ def fit(
 
     X, y:       one entry a sample, of one shape each; y in the shape of the model's output, for
                 "cross_entropy" also one class, counted from 0
-    loss:       a name in `objectives.OBJECTIVES`, or a callable of (prediction, target) for one
+    loss:       a name in `nn.losses.LOSSES`, or a callable of (prediction, target) for one
                 sample that returns a Value; both are Values, or lists of them
     optimizer:  an `optim.SGD` or `Adam` of parameters of the model, or another object that has
                 `parameters`, `state` and `move` as they do; None is `Adam` of all parameters.
@@ -67,7 +67,7 @@ def fit(
     loss of nan or inf ends nothing: the history shows it. Bad arguments are a TypeError or
     ValueError before anything has changed. A terminal's stderr shows the progress.
     """
-    epochs, chosen, rng = whole("epochs", epochs), objective(loss), np.random.default_rng(seed)
+    epochs, chosen, rng = whole("epochs", epochs), loss_of(loss), np.random.default_rng(seed)
     optimizer = _optimizer(optimizer, model)
     X, y = pair("X", X, "y", y)
     size = len(X) if batch_size is None else whole("batch_size", batch_size)
@@ -185,7 +185,7 @@ class _Steps:
 
 
 def _recorded(
-    model: Any, loss: Objective, x: Array, y: Array, parameters: list[Value], outputs: bool
+    model: Any, loss: Loss, x: Array, y: Array, parameters: list[Value], outputs: bool
 ) -> tuple[Replay, Replay]:
     """The loss of a sample; with `outputs` another replay too, with every output beside it."""
 
@@ -234,9 +234,7 @@ def _optimizer(optimizer: Any, model: Any) -> Any:
     return optimizer
 
 
-def _held_out(
-    validation: Any, X: Array, y: Array, loss: Objective, width: int
-) -> tuple[Array, Array]:
+def _held_out(validation: Any, X: Array, y: Array, loss: Loss, width: int) -> tuple[Array, Array]:
     if not isinstance(validation, (tuple, list)) or len(validation) != 2:
         raise TypeError(f"validation is a pair (X, y), got a {type(validation).__name__}")
     names = "the validation X", "the validation y"

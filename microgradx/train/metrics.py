@@ -9,10 +9,10 @@ import numpy as np
 
 from microgradx._base.text import element
 from microgradx.engine import Value
+from microgradx.nn.losses import Metric
 from microgradx.nn.module import Module
 from microgradx.replay import Replay
 from microgradx.replay.batch import outputs
-from microgradx.train.objectives import Metric
 
 if TYPE_CHECKING:
     from microgradx.replay.batch import Array

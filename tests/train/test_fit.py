@@ -17,12 +17,12 @@ from microgradx import nn
 from microgradx._base.arguments import flat
 from microgradx.engine import Value
 from microgradx.nn import MLP
+from microgradx.nn.losses import LOSSES
 from microgradx.ops import sum as total
 from microgradx.optim import SGD, Adam
 from microgradx.train import history as showing
 from microgradx.train.history import Epoch, History
 from microgradx.train.loop import fit
-from microgradx.train.objectives import OBJECTIVES
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(10, 2))
@@ -89,7 +89,7 @@ def same_training(model, optimizer, twin, twin_optimizer):
 
 
 @pytest.mark.parametrize("kind, options", OPTIMIZERS)
-@pytest.mark.parametrize("loss", OBJECTIVES)
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("batch_size", [4, 10, 1])
 def test_fit_is_the_training_by_hand(kind, options, loss, batch_size):
     model, twin = model_of(loss), model_of(loss)
@@ -98,7 +98,7 @@ def test_fit_is_the_training_by_hand(kind, options, loss, batch_size):
     history = fit(
         model, X, y, loss=loss, optimizer=optimizer, epochs=3, batch_size=batch_size, seed=7
     )
-    steps = steps_by_hand(twin, by_hand, y, OBJECTIVES[loss].function, batch_size)
+    steps = steps_by_hand(twin, by_hand, y, LOSSES[loss].function, batch_size)
     same(history.loss, [run(steps, an_epoch) for _ in range(3)])
     same_training(model, optimizer, twin, by_hand)
     assert {type(p.data) for p in model.parameters()} == {float}
@@ -211,13 +211,13 @@ def test_samples_may_be_single_numbers():
 # --- what is measured ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", OBJECTIVES)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_validation_and_metrics_are_those_by_hand_after_each_epoch(loss):
     y, model, measured = TARGETS[loss], model_of(loss), []
 
     def by_hand(epoch):
         predictions = [model(x) for x in X[:3]]
-        value = OBJECTIVES[loss].function(predictions, y[:3]).data
+        value = LOSSES[loss].function(predictions, y[:3]).data
         if loss == "mse":
             right = None
         elif loss == "cross_entropy":
