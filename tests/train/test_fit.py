@@ -232,6 +232,31 @@ def test_validation_and_metrics_are_those_by_hand_after_each_epoch(loss):
     assert [epoch.metrics for epoch in history] == [metrics for _, metrics in measured]
 
 
+@pytest.mark.parametrize("metrics", [None, {}, {"zero": lambda p, t: 0.0}])
+def test_measuring_a_validation_set_changes_no_step_whatever_the_size_of_a_batch(metrics):
+    for batch_size in (None, 4):
+        arguments = {"loss": "mse", "epochs": 4, "batch_size": batch_size, "seed": 1}
+        model, twin = model_of(), model_of()
+        history = fit(model, X, TARGETS["mse"], **arguments, metrics=metrics,
+                      validation=(X[:3], TARGETS["mse"][:3] - 5.0))  # fmt: skip
+        assert history.loss == fit(twin, X, TARGETS["mse"], **arguments).loss
+        assert numbers(model) == numbers(twin)
+
+
+def test_a_model_may_return_a_list_of_one():
+    class Single(nn.Module):
+        def __init__(self):
+            self.inner = MLP(2, [1], seed=1)
+
+        def __call__(self, x):
+            return [self.inner(x)]
+
+    model, twin = Single(), Single()
+    history = fit(model, X, SIDE[:, None], loss="hinge", epochs=2, seed=1)
+    assert history.loss == fit(twin.inner, X, SIDE, loss="hinge", epochs=2, seed=1).loss
+    assert numbers(model) == numbers(twin)
+
+
 def test_without_a_validation_set_metrics_are_of_the_training_samples():
     model = model_of()
     history = fit(model, X, SIDE, loss="hinge", epochs=2)
