@@ -40,7 +40,6 @@ class Neuron(Module):
         nin, nout = whole("nin", nin), whole("nout", nout)
         activation, rng = _activation(activation), _generator(seed)
         draw = chosen("init", init, INITIALISERS)
-        self._called("")
         self.weight = tuple([Value(draw(nin, nout, rng)) for _ in range(nin)])
         self.bias = Value(0.0)
         self.activation = activation
@@ -52,19 +51,12 @@ class Neuron(Module):
 
     def activate(self, z: Value) -> Value:
         """The output, given the pre-activation z; both nodes get their labels."""
-        if self.activation is None:
-            z.label = self._path
-            return z
-        z.label = self._z
-        y = self.activation(z)
+        z.label = join(self._path, "z")
+        y = z if self.activation is None else self.activation(z)
         if not isinstance(y, Value):
             raise TypeError(f"the activation of {title(self)} must return a Value, got {y!r}")
         y.label = self._path
         return y
-
-    def _called(self, path: str) -> None:
-        super()._called(path)
-        self._z = join(path, "z")
 
 
 class Layer(Module):
