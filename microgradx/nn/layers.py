@@ -74,7 +74,7 @@ class Layer(Module):
         seed: Seed = None,
     ) -> None:
         self.nin, nout = whole("nin", nin), whole("nout", nout)
-        activation, rng = _activation(activation), _generator(seed)
+        rng = _generator(seed)
         self.neurons = [Neuron(nin, activation, init, rng, nout) for _ in range(nout)]
         label_parts(self, "")
 

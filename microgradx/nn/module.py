@@ -43,12 +43,12 @@ class Module:
 
     def parameters(self) -> list[Value]:
         """Every parameter once, in the order of `named_parameters`."""
-        return list(dict.fromkeys(p for _, tensor in _tensors(self) for p in flat(tensor)))
+        return list(dict.fromkeys(p for _, tensor in tensors(self) for p in flat(tensor)))
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """(name, parameter), each once; a module's own come before those of its parts."""
         names: dict[Value, str] = {}
-        for path, tensor in _tensors(self):
+        for path, tensor in tensors(self):
             for name, parameter in _elements(tensor, path):
                 names.setdefault(parameter, name)
         return zip(names.values(), names)
@@ -208,7 +208,7 @@ def _parts_of(x: Any) -> Iterable[tuple[Any, Any]]:
     return x.items() if isinstance(x, dict) else enumerate(x)
 
 
-def _tensors(module: Module) -> Iterator[tuple[str, Any]]:
+def tensors(module: Module) -> Iterator[tuple[str, Any]]:
     """(path, tensor) for each tensor of parameters, as a state dict lists them."""
     return (found for found in _walk(module, "") if not isinstance(found[1], Module))
 

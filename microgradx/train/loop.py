@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, whole
-from microgradx._base.text import element
 from microgradx.engine import Value
 from microgradx.nn.losses import Loss, Metric, loss_of
-from microgradx.nn.module import Module
+from microgradx.nn.module import Module, tensors
 from microgradx.optim import Adam
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import outputs, pair
@@ -134,10 +133,10 @@ class _Trainer:
         place = {p: k for k, p in enumerate(self.replay.parameters)}
         self.of_outputs = [place[p] for p in self.with_outputs.parameters]
         self.of_optimizer = [place[p] for p in optimizer.parameters]
-        self.tensors: dict[str, list[int]] = {}
-        for name, p in model.named_parameters():
-            if p in place:
-                self.tensors.setdefault(element(name)[0], []).append(place[p])
+        by_tensor = {
+            name: [place[p] for p in flat(tensor) if p in place] for name, tensor in tensors(model)
+        }
+        self.tensors = {name: places for name, places in by_tensor.items() if places}
         self.state = {
             name: _pieces(np.array(numbers)[np.argsort(self.of_optimizer)])
             for name, numbers in optimizer.state.items()

@@ -287,6 +287,14 @@ def test_gradients_are_decades_of_the_last_batch_by_tensor():
     assert list(history.gradients) == list(model.state_dict())
 
 
+def test_a_tensor_that_has_two_names_has_its_gradient_under_both():
+    model = MLP(1, [1, 1], seed=1)
+    model.layers[1] = model.layers[0]
+    gradients = fit(model, X[:, 0], SIDE, loss="hinge", epochs=1)[0].gradients
+    assert list(gradients) == list(model.state_dict())
+    assert gradients["layers.0.weight"] == gradients["layers.1.weight"]
+
+
 @pytest.mark.parametrize("scale, decade", [(1e-200, -200), (0.0, -math.inf), (1e200, 200)])
 def test_gradients_too_small_or_large_to_square_have_their_decade(scale, decade):
     model = MLP(1, [1], init=lambda *_: 1.0)
