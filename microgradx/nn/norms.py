@@ -111,9 +111,11 @@ class BatchNorm(Module):
         count = self.num_batches_tracked + 1
         share = 1.0 / count if self.momentum is None else self.momentum
         unbiased = [var.data * n / (n - 1) for var in variances]
-        mean = _between(self.running_mean, [mean.data for mean in means], share)
-        var = _between(self.running_var, unbiased, share)
-        self.running_mean, self.running_var, self.num_batches_tracked = mean, var, count
+        vars(self).update(
+            running_mean=_between(self.running_mean, [mean.data for mean in means], share),
+            running_var=_between(self.running_var, unbiased, share),
+            num_batches_tracked=count,
+        )
 
 
 class LayerNorm(Module):
