@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
 
@@ -43,6 +43,16 @@ def within(what: str, x: Any, below: float = math.inf) -> float:
         bound = "finite" if below == math.inf else f"below {below:g}"
         raise ValueError(f"{what} must be at least 0 and {bound}, got {found!r}")
     return found
+
+
+def chosen(what: str, choice: Any, known: Mapping[str, Any]) -> Any:
+    """A callable as it is, a name as what it names; another choice is an error that lists all."""
+    if callable(choice):
+        return choice
+    if isinstance(choice, str) and choice in known:
+        return known[choice]
+    kind = ValueError if isinstance(choice, str) else TypeError
+    raise kind(f"{what} {choice!r} is not known; use {', '.join(known)}, or a callable")
 
 
 def _is_numpy_number(x: Any) -> bool:

@@ -7,12 +7,17 @@ one, whatever their numbers are.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from microgradx._base.arguments import flat, nested, number, shape, show_shape
+from microgradx._base.arguments import chosen, flat, nested, number, shape, show_shape
 from microgradx.engine import Value
 from microgradx.ops import dot, logsumexp, mean, sum
+
+if TYPE_CHECKING:
+    from microgradx.replay.batch import Array
+
+Metric = Callable[["Array", "Array"], float]  # of predictions and targets
 
 
 def mse_loss(predictions: Any, targets: Any) -> Value:
@@ -71,12 +76,11 @@ def _squared_error(prediction: Value, target: Any) -> Value:
 
 
 def _hinge(score: Value, target: Any) -> Value:
-    sign = target if isinstance(target, Value) else _sign(target)
-    return (1.0 + -sign * score).relu()
+    return (1.0 + -SIGNS.checked(target) * score).relu()
 
 
 def _binary_cross_entropy(z: Value, target: Any) -> Value:
-    t = target if isinstance(target, Value) else _probability("binary cross-entropy", target)
+    t = PROBABILITIES.checked(target)
     if t == 1.0:  # never of a Value: == asks whether it is the same object
         return (-z).softplus()
     if t == 0.0:
@@ -102,7 +106,7 @@ def _surprise(logits: list[Value], target: Any) -> Value:
 
 def _expected_surprise(logits: list[Value], targets: list[Any]) -> Value:
     """-Σ tᵢ ln softmax(logits)ᵢ"""
-    ts = [t if isinstance(t, Value) else _probability("cross-entropy", t) for t in targets]
+    ts = [CLASS_PROBABILITIES.checked(t) for t in targets]
     total = sum(ts)
     above = _less(logits, 0)
     wanted = [(t, z) for t, z in zip(ts, above) if isinstance(t, Value) or t]  # 0 · inf is nan
@@ -115,20 +119,6 @@ def _less(logits: list[Value], k: int) -> list[Any]:
     minus = -logits[k]
     alone = len(logits) == 1  # a graph has to lead back to it
     return [0.0 if j == k and not alone else z + minus for j, z in enumerate(logits)]
-
-
-def _sign(target: Any) -> float:
-    sign = number(target)
-    if sign not in (-1.0, 1.0):
-        raise ValueError(f"hinge_loss takes targets -1 and 1, got {target!r}; for 0 and 1: 2t - 1")
-    return sign
-
-
-def _probability(loss: str, target: Any) -> float:
-    t = number(target)
-    if not 0.0 <= t <= 1.0:
-        raise ValueError(f"a target of {loss} lies in [0, 1], got {target!r}")
-    return t
 
 
 def _mean_of(loss: Callable[[Value, Any], Value], predictions: Any, targets: Any) -> Value:
@@ -150,3 +140,96 @@ def _check_values(predictions: Any) -> None:
         if not isinstance(prediction, Value):
             kind = type(prediction).__name__
             raise TypeError(f"predictions are Values, as a model returns them; got a {kind}")
+
+
+# --- what the targets may be ---------------------------------------------------------------------
+
+
+class Targets(NamedTuple):
+    """The numbers that may be targets, and the words for a number that may not."""
+
+    allow: Callable[[Any], Any]  # of a number, or of every one in an array
+    rule: str
+    remedy: str = ""
+
+    def checked(self, target: Any) -> Value | float:
+        """A number as a float; a Value as it is, whatever its number."""
+        if isinstance(target, Value):
+            return target
+        x = number(target)
+        if not self.allow(x):
+            raise ValueError(f"{self.rule}, got {target!r}{self.remedy}")
+        return x
+
+    def of_array(self, name: str, y: Array, outputs: int) -> Array:
+        """The array y; a ValueError names the place of a number that may not be there."""
+        wrong = ~self.allow(y)
+        if wrong.any():
+            place = [int(index[0]) for index in wrong.nonzero()]
+            raise ValueError(f"{name}{place} is {y[tuple(place)]:g}, but {self.rule}{self.remedy}")
+        return y
+
+
+def _is_probability(t: Any) -> Any:
+    return (t >= 0.0) & (t <= 1.0)
+
+
+SIGNS = Targets(
+    lambda t: (t == -1.0) | (t == 1.0), "hinge takes targets -1 and 1", "; for 0 and 1: 2y - 1"
+)
+PROBABILITIES = Targets(
+    _is_probability, "a probability lies in [0, 1]", "; for -1 and 1: (y + 1) / 2"
+)
+CLASS_PROBABILITIES = Targets(_is_probability, "a probability of cross-entropy lies in [0, 1]")
+
+
+# --- the losses of `fit` by name -----------------------------------------------------------------
+
+
+class Loss(NamedTuple):
+    """A loss of (prediction, target), with its targets as an array of floats, and its metrics."""
+
+    function: Callable[[Any, Any], Value]
+    targets: Callable[[str, Array, int], Array] = lambda name, y, outputs: y
+    metrics: Mapping[str, Metric] = {}
+
+
+def _one_hot(name: str, y: Array, outputs: int) -> Array:
+    """Classes as rows of probabilities; rows as they are."""
+    if y.ndim > 1:
+        return CLASS_PROBABILITIES.of_array(name, y, outputs)
+    if outputs == 1:
+        raise ValueError("cross_entropy of one output is 0; use binary_cross_entropy, or more")
+    classes = Targets(
+        lambda y: (y % 1 == 0) & (y >= 0) & (y < outputs),
+        f"a class is a whole number from 0 to {outputs - 1}",
+    )
+    rows: Array = classes.of_array(name, y, outputs)[:, None] == range(outputs)
+    return rows.astype(float)
+
+
+def accuracy_by_sign(predictions: Array, targets: Array) -> float:
+    """The share of scores on the side of 0 that their target, ±1, or 0 and 1, is on."""
+    return float(((predictions > 0.0) == (targets > 0.5)).mean())
+
+
+def accuracy_by_class(predictions: Array, targets: Array) -> float:
+    """The share of rows whose largest score is that of the most probable class."""
+    return float((predictions.argmax(1) == targets.argmax(1)).mean())
+
+
+BY_SIGN, BY_CLASS = {"accuracy": accuracy_by_sign}, {"accuracy": accuracy_by_class}
+LOSSES = {
+    "mse": Loss(mse_loss),
+    "hinge": Loss(hinge_loss, SIGNS.of_array, BY_SIGN),
+    "binary_cross_entropy": Loss(binary_cross_entropy_with_logits, PROBABILITIES.of_array, BY_SIGN),
+    "cross_entropy": Loss(cross_entropy, _one_hot, BY_CLASS),
+}
+
+
+def loss_of(choice: Any) -> Loss:
+    """The loss of a name or a callable; another name is a ValueError."""
+    loss = chosen("loss", choice, LOSSES)
+    if isinstance(loss, Loss):
+        return loss
+    return next((known for known in LOSSES.values() if known.function is loss), Loss(loss))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from microgradx._base.arguments import flat, nested, number, shape, show_shape
@@ -42,16 +43,15 @@ class Module:
 
     def parameters(self) -> list[Value]:
         """Every parameter once, in the order of `named_parameters`."""
-        return list(dict.fromkeys(p for _, tensor in _tensors(self) for p in flat(tensor)))
+        return list(dict.fromkeys(p for _, tensor in tensors(self) for p in flat(tensor)))
 
     def named_parameters(self) -> Iterator[tuple[str, Value]]:
         """(name, parameter), each once; a module's own come before those of its parts."""
-        seen: set[Value] = set()
-        for path, tensor in _tensors(self):
+        names: dict[Value, str] = {}
+        for path, tensor in tensors(self):
             for name, parameter in _elements(tensor, path):
-                if parameter not in seen:
-                    seen.add(parameter)
-                    yield name, parameter
+                names.setdefault(parameter, name)
+        return zip(names.values(), names)
 
     def zero_grad(self) -> None:
         """Set the grad of every parameter to 0."""
@@ -174,13 +174,10 @@ def _is_tensor(x: Any) -> bool:
     return all(isinstance(p, Value) and p.rule is None for p in flat(x))
 
 
-def _elements(tensor: Any, path: str, *index: int) -> Iterator[tuple[str, Value]]:
+def _elements(tensor: Any, path: str) -> Iterator[tuple[str, Value]]:
     """(name, parameter) for each element: the path, then its indices in brackets."""
-    if isinstance(tensor, Value):
-        yield f"{path}[{','.join(map(str, index))}]" if index else path, tensor
-    else:
-        for i, part in enumerate(tensor):
-            yield from _elements(part, path, *index, i)
+    for index, parameter in zip(product(*map(range, shape(tensor) or ())), flat(tensor)):
+        yield f"{path}[{','.join(map(str, index))}]" if index else path, parameter
 
 
 def join(path: str, name: Any) -> str:
@@ -195,17 +192,14 @@ def _walk(x: Any, path: str, above: tuple[Any, ...] = ()) -> Iterator[tuple[str,
     """
     if _is_tensor(x):
         yield path, x
-        return
-    if not isinstance(x, (Module, dict, list, tuple)) or any(x is owner for owner in above):
-        return
-    parts = [(join(path, name), part) for name, part in _parts_of(x)]
-    tensors = [(name, part) for name, part in parts if _is_tensor(part)]
-    yield from tensors
-    if isinstance(x, Module):
-        yield path, x
-    for name, part in parts:
-        if not _is_tensor(part):
-            yield from _walk(part, name, (*above, x))
+    elif isinstance(x, (Module, dict, list, tuple)) and not any(x is owner for owner in above):
+        parts = [(join(path, name), part, _is_tensor(part)) for name, part in _parts_of(x)]
+        yield from [(name, part) for name, part, is_tensor in parts if is_tensor]
+        if isinstance(x, Module):
+            yield path, x
+        for name, part, is_tensor in parts:
+            if not is_tensor:
+                yield from _walk(part, name, (*above, x))
 
 
 def _parts_of(x: Any) -> Iterable[tuple[Any, Any]]:
@@ -214,7 +208,7 @@ def _parts_of(x: Any) -> Iterable[tuple[Any, Any]]:
     return x.items() if isinstance(x, dict) else enumerate(x)
 
 
-def _tensors(module: Module) -> Iterator[tuple[str, Any]]:
+def tensors(module: Module) -> Iterator[tuple[str, Any]]:
     """(path, tensor) for each tensor of parameters, as a state dict lists them."""
     return (found for found in _walk(module, "") if not isinstance(found[1], Module))
 

@@ -6,14 +6,13 @@ Everything here is made of the engine's ops, as in `nn`; formulas and names are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from microgradx import ops as rows
+from microgradx import ops
 from microgradx._base import floats
 from microgradx._base.arguments import flat, nested, number, shape, show_shape, whole, within
 from microgradx.engine import Value
 from microgradx.nn.module import Module, join, sample_row, title
-from microgradx.ops import dot
 
 
 class BatchNorm(Module):
@@ -52,7 +51,11 @@ class BatchNorm(Module):
     ) -> None:
         self.num_features = whole("num_features", num_features)
         self.eps = within("eps", eps)
-        self.momentum = None if momentum is None else _momentum(momentum)
+        self.momentum = None if momentum is None else number(momentum)
+        if not 0.0 <= (self.momentum or 0.0) <= 1.0:
+            raise ValueError(
+                f"momentum lies in [0, 1], or is None for an average, got {self.momentum!r}"
+            )
         self.weight = _parameters(self.num_features, 1.0, affine)
         self.bias = _parameters(self.num_features, 0.0, affine)
         self.running_mean = [0.0] * self.num_features
@@ -75,11 +78,15 @@ class BatchNorm(Module):
                 "the rows of a batch together, or call model.eval() first to run one sample"
             )
         batch = [sample_row(samples, self.num_features, self)] if single else self._rows(samples)
-        columns = list(zip(*batch))
-        found = self._over_batch(columns) if self.training else self._by_running(columns)
-        ys = [_scaled(self, row) for row in zip(*[column for column, _, _ in found])]
+        columns: Iterable[Sequence[Any]] = zip(*batch)
+        if self.training:
+            over_batch = [_standardised(self, xs, f"[{j}]") for j, xs in enumerate(columns)]
+            columns, means, variances = zip(*over_batch)
+        else:
+            columns = self._by_running(columns)
+        ys = [_scaled(self, row) for row in zip(*columns)]
         if self.training and not any(x.recorded for x in flat(batch) if isinstance(x, Value)):
-            self._observe(found, len(batch))
+            self._observe(means, variances, len(batch))
         return ys[0] if single else ys
 
     def _rows(self, samples: list[Any]) -> list[tuple[Any, ...]]:
@@ -92,30 +99,21 @@ class BatchNorm(Module):
                 raise type(error)(f"sample {i} of the batch: {error}") from None
         return batch
 
-    def _over_batch(self, columns: Iterable[Sequence[Any]]) -> list[Standardised]:
-        found = [_standardised(column, self.eps) for column in columns]
-        for j, (_, mean, var) in enumerate(found):
-            mean.label, var.label = join(self._path, f"mean[{j}]"), join(self._path, f"var[{j}]")
-        return found
+    def _by_running(self, columns: Iterable[Sequence[Any]]) -> list[list[Value]]:
+        running = zip(columns, self.running_mean, self.running_var, strict=True)
+        return [  # ops.sum makes a Value of numbers too
+            [ops.sum([x, -mean]) / floats.sqrt(var + self.eps) for x in xs]
+            for xs, mean, var in running
+        ]
 
-    def _by_running(self, columns: Iterable[Sequence[Any]]) -> list[Standardised]:
-        found = []
-        running = self.running_mean, self.running_var
-        for column, mean, var in zip(columns, *running, strict=True):
-            root = floats.sqrt(var + self.eps)
-            centred = [rows.sum([x, -mean]) for x in column]  # a Value for a number too
-            found.append(Standardised([x / root for x in centred], mean, var))
-        return found
-
-    def _observe(self, found: list[Standardised], n: int) -> None:
+    def _observe(self, means: Sequence[Value], variances: Sequence[Value], n: int) -> None:
         """Move the running statistics, all at once, by those of a batch of n."""
         count = self.num_batches_tracked + 1
         share = 1.0 / count if self.momentum is None else self.momentum
-        means = [mean.data for _, mean, _ in found]
-        variances = [var.data * n / (n - 1) for _, _, var in found]  # unbiased
+        unbiased = [var.data * n / (n - 1) for var in variances]
         vars(self).update(
-            running_mean=_between(self.running_mean, means, share),
-            running_var=_between(self.running_var, variances, share),
+            running_mean=_between(self.running_mean, [mean.data for mean in means], share),
+            running_var=_between(self.running_var, unbiased, share),
             num_batches_tracked=count,
         )
 
@@ -146,9 +144,7 @@ class LayerNorm(Module):
     def __call__(self, xs: Any) -> list[Value]:
         """For one sample, a list of Values; another width is a ValueError."""
         row = sample_row(xs, self.normalized_shape, self)
-        standardised, mean, var = _standardised(row, self.eps)
-        mean.label, var.label = join(self._path, "mean"), join(self._path, "var")
-        return _scaled(self, standardised)
+        return _scaled(self, _standardised(self, row)[0])
 
 
 class Residual(Module):
@@ -197,21 +193,17 @@ class Residual(Module):
 # --- what they share ----------------------------------------------------------------------------
 
 
-class Standardised(NamedTuple):
-    """Numbers minus their mean, over the root of their variance + eps; Values or floats."""
-
-    xs: Sequence[Any]
-    mean: Any
-    var: Any
-
-
-def _standardised(xs: Sequence[Any], eps: float) -> Standardised:
-    mean = rows.mean(xs)
+def _standardised(
+    norm: BatchNorm | LayerNorm, xs: Sequence[Any], index: str = ""
+) -> tuple[list[Value], Value, Value]:
+    """Numbers minus their mean, over the root of their variance + eps; the mean; the variance."""
+    mean = ops.mean(xs)
     minus = -mean
     centred = [x + minus for x in xs]
-    var = dot(centred, centred) / len(centred)
-    root = (var + eps).sqrt()
-    return Standardised([x / root for x in centred], mean, var)
+    var = ops.dot(centred, centred) / len(centred)
+    mean.label, var.label = (join(norm._path, f"{name}{index}") for name in ("mean", "var"))
+    root = (var + norm.eps).sqrt()
+    return [x / root for x in centred], mean, var
 
 
 def _parameters(width: int, start: float, wanted: bool) -> list[Value] | None:
@@ -240,10 +232,3 @@ def _labelled(module: Module, ys: Sequence[Value], end: str = "") -> list[Value]
 
 def _between(old: list[float], new: list[float], share: float) -> list[float]:
     return [(1.0 - share) * a + share * b for a, b in zip(old, new, strict=True)]
-
-
-def _momentum(momentum: Any) -> float:
-    found = number(momentum)
-    if not 0.0 <= found <= 1.0:
-        raise ValueError(f"momentum lies in [0, 1], or is None for an average, got {found!r}")
-    return found

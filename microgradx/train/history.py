@@ -99,30 +99,23 @@ def _by_name(epochs: list[dict[str, float]]) -> dict[str, list[float]]:
 class Progress:
     """A line on a terminal's stderr, written over ten times a second at most; nothing elsewhere."""
 
-    def __init__(self, epochs: int, samples: int) -> None:
+    def __init__(self, history: History, epochs: int, samples: int) -> None:
         self.stream = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
         self.due = 0.0 if self.stream else math.inf
-        self.epochs, self.samples, self.epoch = epochs, samples, 1
-        self.shown, self.latest = "", ""
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        if self.latest:
-            self.show(self.latest)
-        if self.stream and self.shown:
-            self.stream.write("\n")
+        self.history, self.epochs, self.samples, self.shown = history, epochs, samples, ""
 
     def within(self, seen: int, mean: float) -> None:
-        share = f"{seen / self.samples:.0%}"
-        self.show(f"epoch {self.epoch} of {self.epochs}, {share}: loss {mean:.4g}")
+        epoch = f"epoch {len(self.history) + 1} of {self.epochs}"
+        self.show(f"{epoch}, {seen / self.samples:.0%}: loss {mean:.4g}")
 
-    def ended(self, epoch: Epoch) -> None:
-        self.latest = f"epoch {self.epoch} of {self.epochs}: {epoch}"
-        self.epoch += 1
-        if self.due < perf_counter():
-            self.show(self.latest)
+    def ended(self) -> None:
+        self.show(f"epoch {len(self.history)} of {self.epochs}: {self.history[-1]}")
+
+    def close(self) -> None:
+        if self.history:
+            self.ended()
+        if self.stream and self.shown:
+            self.stream.write("\n")
 
     def show(self, text: str) -> None:
         """Write `text` over what is there; a line as long as the terminal is wide would wrap."""

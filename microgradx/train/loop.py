@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from time import perf_counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,18 +13,19 @@ import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, whole
 from microgradx.engine import Value
-from microgradx.nn.module import Module
+from microgradx.nn.losses import Loss, Metric, loss_of
+from microgradx.nn.module import Module, tensors
 from microgradx.optim import Adam
 from microgradx.replay import Replay, record
-from microgradx.replay.batch import pair
+from microgradx.replay.batch import outputs, pair
 from microgradx.train.history import Epoch, History, Progress, ctrl_c
-from microgradx.train.metrics import Measurements, positions
-from microgradx.train.objectives import Metric, Objective, objective
 
 if TYPE_CHECKING:
     import os
 
     from microgradx.replay.batch import Array
+
+    Samples = tuple[Array, Array]  # and their targets
 
 PIECE = 8192  # parameters moved at a time, for the cache: 48,000 take 1.5 ms a step, not 3.6
 
@@ -47,7 +49,7 @@ def fit(
 
     X, y:       one entry a sample, of one shape each; y in the shape of the model's output, for
                 "cross_entropy" also one class, counted from 0
-    loss:       a name in `objectives.OBJECTIVES`, or a callable of (prediction, target) for one
+    loss:       a name in `nn.losses.LOSSES`, or a callable of (prediction, target) for one
                 sample that returns a Value; both are Values, or lists of them
     optimizer:  an `optim.SGD` or `Adam` of parameters of the model, or another object that has
                 `parameters`, `state` and `move` as they do; None is `Adam` of all parameters.
@@ -67,71 +69,81 @@ def fit(
     loss of nan or inf ends nothing: the history shows it. Bad arguments are a TypeError or
     ValueError before anything has changed. A terminal's stderr shows the progress.
     """
-    epochs, chosen, rng = whole("epochs", epochs), objective(loss), np.random.default_rng(seed)
+    epochs, chosen, rng = whole("epochs", epochs), loss_of(loss), np.random.default_rng(seed)
     optimizer = _optimizer(optimizer, model)
     X, y = pair("X", X, "y", y)
     size = len(X) if batch_size is None else whole("batch_size", batch_size)
-    prediction = nested(model(X[0].tolist()))
-    width = len(prediction) if isinstance(prediction, list) else 1
-    if width == 1 and y.ndim == 2 and y.shape[1] == 1:
+    form = shape(nested(model(X[0].tolist()))) or ()
+    if not form and y.shape[1:] == (1,):
         raise ValueError(f"y has the shape {y.shape}, but the model has one output; use y.ravel()")
+    width = form[0] if form else 1
     y = chosen.targets("y", y, width)
     held_out = None if validation is None else _held_out(validation, X, y, chosen, width)
     metrics = chosen.metrics if metrics is None else _metrics(metrics)
-    replay, with_outputs = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
-    steps = _Steps(replay, with_outputs, optimizer, (X, y), size, rng)
-    measure = Measurements(replay, with_outputs, model, metrics, shape(prediction) or ())
+    replays = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
+    trainer = _Trainer(model, replays, optimizer, (X, y), size, rng)
     if checkpoint is not None:
         model.save(checkpoint)
     history = History()
-    with ctrl_c() as pressed, Progress(epochs, len(X)) as progress:
+    with ctrl_c() as pressed, closing(Progress(history, epochs, len(X))) as progress:
         try:
             while len(history) < epochs and not pressed:
                 start = perf_counter()
-                seen, mean = steps.epoch(pressed, progress)
+                seen, mean = trainer.epoch(pressed, progress)
                 if not seen:
                     break
                 seconds, interrupted = perf_counter() - start, seen < len(X)
-                measured = measure.measured((X, y), held_out)
-                history.append(Epoch(mean, *measured, measure.gradients(), seconds, interrupted))
-                progress.ended(history[-1])
-                if checkpoint is not None or on_epoch is not None:
-                    steps.put_back()
+                measured = trainer.measured(held_out, metrics, form)
+                history.append(Epoch(mean, *measured, trainer.gradients(), seconds, interrupted))
+                if progress.due < perf_counter():
+                    progress.ended()
+                if checkpoint is None and on_epoch is None:
+                    continue
+                trainer.put_back()
                 if checkpoint is not None:
                     model.save(checkpoint)
                 if on_epoch is not None:
                     progress.show("")
                     if on_epoch(history[-1]):
                         break
-                    steps.take_over()
+                trainer.take_over()
         finally:
-            steps.put_back()
+            trainer.put_back()
     history.interrupted = bool(pressed)
     return history
 
 
-class _Steps:
-    """The optimiser's steps on the flat arrays of a replay."""
+class _Trainer:
+    """The flat arrays of the replays: the steps of the optimiser on them, and measurements.
+
+    replays: of the loss that is trained, and last, for metrics, of the loss and every output
+    """
 
     def __init__(
         self,
-        replay: Replay,
-        with_outputs: Replay,
+        model: Module,
+        replays: list[Replay],
         optimizer: Any,
-        train: tuple[Array, Array],
+        train: Samples,
         size: int,
         rng: Any,
     ) -> None:
-        self.replay, self.with_outputs, self.optimizer = replay, with_outputs, optimizer
+        self.replay, self.with_outputs, self.optimizer = replays[0], replays[-1], optimizer
         self.train, self.rng = train, rng
-        self.positions = positions(replay.parameters, optimizer.parameters)
+        place = {p: k for k, p in enumerate(self.replay.parameters)}
+        self.of_outputs = [place[p] for p in self.with_outputs.parameters]
+        self.of_optimizer = [place[p] for p in optimizer.parameters]
+        by_tensor = {
+            name: [place[p] for p in flat(tensor) if p in place] for name, tensor in tensors(model)
+        }
+        self.tensors = {name: places for name, places in by_tensor.items() if places}
         self.state = {
-            name: _pieces(np.array(numbers)[self.positions])
+            name: _pieces(np.array(numbers)[np.argsort(self.of_optimizer)])
             for name, numbers in optimizer.state.items()
         }
         self.parameters = [
             SimpleNamespace(data=data, grad=grad)
-            for data, grad in zip(_pieces(replay.data), _pieces(replay.gradient))
+            for data, grad in zip(_pieces(self.replay.data), _pieces(self.replay.gradient))
         ]
         shuffles = size < len(train[0])
         self.shuffled = tuple(np.empty_like(x) if shuffles else x for x in train)
@@ -139,22 +151,19 @@ class _Steps:
             tuple(samples[start : start + size] for samples in self.shuffled)
             for start in range(0, len(train[0]), size)
         ]
-        if not shuffles:
-            replay.load(*train)
         self.moved = False  # since `put_back`
 
     def epoch(self, pressed: list[int], progress: Progress) -> tuple[int, float]:
         """Take every batch once, or those before Ctrl-C: the samples seen, and their mean loss."""
-        several, seen, total, self.moved = len(self.batches) > 1, 0, 0.0, True
-        if several:
+        seen, total, self.moved = 0, 0.0, True
+        if len(self.batches) > 1:
             order = self.rng.permutation(len(self.train[0]))
             for samples, copy in zip(self.train, self.shuffled):
                 samples.take(order, 0, copy, "clip")  # in other modes it would take a buffer
         try:
             with np.errstate(all="ignore"):
                 for x, y in self.batches:
-                    if several:
-                        self.replay.load(x, y)
+                    self.replay.load(x, y)
                     mean, n = self.replay.run(), len(x)
                     self.optimizer.move(np, self.parameters, self.state)
                     seen, total = seen + n, total + mean * n
@@ -168,14 +177,10 @@ class _Steps:
 
     def put_back(self) -> None:
         """Give the parameters their numbers, and the optimiser its state, if they moved."""
-        if not self.moved:
-            return
-        self.replay.store()
-        self.with_outputs.refresh()
-        for name, pieces in self.state.items():
-            numbers = np.array(self.optimizer.state[name])
-            numbers[self.positions] = np.concatenate(pieces)
-            self.optimizer.state[name] = numbers.tolist()
+        if self.moved:
+            self.replay.store()
+            for name, pieces in self.state.items():
+                self.optimizer.state[name] = np.concatenate(pieces)[self.of_optimizer].tolist()
         self.moved = False
 
     def take_over(self) -> None:
@@ -183,10 +188,35 @@ class _Steps:
         self.replay.refresh()
         self.with_outputs.refresh()
 
+    def measured(
+        self, held_out: Samples | None, metrics: Mapping[str, Metric], form: tuple[int, ...]
+    ) -> tuple[float | None, dict[str, float]]:
+        """The mean loss of what is held out, and the metrics of it, or else of the rest.
+
+        form: the shape of the outputs of a sample
+        """
+        if not (held_out or metrics):
+            return None, {}
+        X, y = held_out or self.train
+        self.with_outputs.data = self.replay.data[self.of_outputs]
+        results = outputs(self.with_outputs, X, y).reshape(len(X), -1)
+        loss = float(results[:, 0].mean()) if held_out else None
+        predictions = results[:, 1:].reshape(len(X), *form) if metrics else results
+        return loss, {name: float(metric(predictions, y)) for name, metric in metrics.items()}
+
+    def gradients(self) -> dict[str, float]:
+        """log10 of the root mean square of each tensor's gradient; -inf where it is 0."""
+        sizes = np.abs(self.replay.gradient)
+        with np.errstate(all="ignore"):  # hypot, because squares underflow
+            return {
+                name: float(np.log10(np.hypot.reduce(sizes[places]) / np.sqrt(len(places))))
+                for name, places in self.tensors.items()
+            }
+
 
 def _recorded(
-    model: Any, loss: Objective, x: Array, y: Array, parameters: list[Value], outputs: bool
-) -> tuple[Replay, Replay]:
+    model: Any, loss: Loss, x: Array, y: Array, parameters: list[Value], outputs: bool
+) -> list[Replay]:
     """The loss of a sample; with `outputs` another replay too, with every output beside it."""
 
     def loss_and_outputs(x: Any, target: Any) -> list[Value]:
@@ -199,11 +229,8 @@ def _recorded(
     def loss_alone(x: Any, target: Any) -> Value:
         return loss_and_outputs(x, target)[0]
 
-    example = x.tolist(), y.tolist()
-    replay = record(loss_alone, *example, parameters=parameters)
-    if not outputs:
-        return replay, replay
-    return replay, record(loss_and_outputs, *example, parameters=parameters)
+    functions = [loss_alone, loss_and_outputs] if outputs else [loss_alone]
+    return [record(f, x.tolist(), y.tolist(), parameters=parameters) for f in functions]
 
 
 # --- arguments ----------------------------------------------------------------------------------
@@ -234,9 +261,7 @@ def _optimizer(optimizer: Any, model: Any) -> Any:
     return optimizer
 
 
-def _held_out(
-    validation: Any, X: Array, y: Array, loss: Objective, width: int
-) -> tuple[Array, Array]:
+def _held_out(validation: Any, X: Array, y: Array, loss: Loss, width: int) -> tuple[Array, Array]:
     if not isinstance(validation, (tuple, list)) or len(validation) != 2:
         raise TypeError(f"validation is a pair (X, y), got a {type(validation).__name__}")
     names = "the validation X", "the validation y"

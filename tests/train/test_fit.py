@@ -17,12 +17,12 @@ from microgradx import nn
 from microgradx._base.arguments import flat
 from microgradx.engine import Value
 from microgradx.nn import MLP
+from microgradx.nn.losses import LOSSES
 from microgradx.ops import sum as total
 from microgradx.optim import SGD, Adam
 from microgradx.train import history as showing
 from microgradx.train.history import Epoch, History
 from microgradx.train.loop import fit
-from microgradx.train.objectives import OBJECTIVES
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(10, 2))
@@ -89,7 +89,7 @@ def same_training(model, optimizer, twin, twin_optimizer):
 
 
 @pytest.mark.parametrize("kind, options", OPTIMIZERS)
-@pytest.mark.parametrize("loss", OBJECTIVES)
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("batch_size", [4, 10, 1])
 def test_fit_is_the_training_by_hand(kind, options, loss, batch_size):
     model, twin = model_of(loss), model_of(loss)
@@ -98,7 +98,7 @@ def test_fit_is_the_training_by_hand(kind, options, loss, batch_size):
     history = fit(
         model, X, y, loss=loss, optimizer=optimizer, epochs=3, batch_size=batch_size, seed=7
     )
-    steps = steps_by_hand(twin, by_hand, y, OBJECTIVES[loss].function, batch_size)
+    steps = steps_by_hand(twin, by_hand, y, LOSSES[loss].function, batch_size)
     same(history.loss, [run(steps, an_epoch) for _ in range(3)])
     same_training(model, optimizer, twin, by_hand)
     assert {type(p.data) for p in model.parameters()} == {float}
@@ -211,13 +211,13 @@ def test_samples_may_be_single_numbers():
 # --- what is measured ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", OBJECTIVES)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_validation_and_metrics_are_those_by_hand_after_each_epoch(loss):
     y, model, measured = TARGETS[loss], model_of(loss), []
 
     def by_hand(epoch):
         predictions = [model(x) for x in X[:3]]
-        value = OBJECTIVES[loss].function(predictions, y[:3]).data
+        value = LOSSES[loss].function(predictions, y[:3]).data
         if loss == "mse":
             right = None
         elif loss == "cross_entropy":
@@ -230,6 +230,31 @@ def test_validation_and_metrics_are_those_by_hand_after_each_epoch(loss):
                   on_epoch=by_hand)  # fmt: skip
     same(history.validation_loss, [value for value, _ in measured])
     assert [epoch.metrics for epoch in history] == [metrics for _, metrics in measured]
+
+
+@pytest.mark.parametrize("metrics", [None, {}, {"zero": lambda p, t: 0.0}])
+def test_measuring_a_validation_set_changes_no_step_whatever_the_size_of_a_batch(metrics):
+    for batch_size in (None, 4):
+        arguments = {"loss": "mse", "epochs": 4, "batch_size": batch_size, "seed": 1}
+        model, twin = model_of(), model_of()
+        history = fit(model, X, TARGETS["mse"], **arguments, metrics=metrics,
+                      validation=(X[:3], TARGETS["mse"][:3] - 5.0))  # fmt: skip
+        assert history.loss == fit(twin, X, TARGETS["mse"], **arguments).loss
+        assert numbers(model) == numbers(twin)
+
+
+def test_a_model_may_return_a_list_of_one():
+    class Single(nn.Module):
+        def __init__(self):
+            self.inner = MLP(2, [1], seed=1)
+
+        def __call__(self, x):
+            return [self.inner(x)]
+
+    model, twin = Single(), Single()
+    history = fit(model, X, SIDE[:, None], loss="hinge", epochs=2, seed=1)
+    assert history.loss == fit(twin.inner, X, SIDE, loss="hinge", epochs=2, seed=1).loss
+    assert numbers(model) == numbers(twin)
 
 
 def test_without_a_validation_set_metrics_are_of_the_training_samples():
@@ -260,6 +285,14 @@ def test_gradients_are_decades_of_the_last_batch_by_tensor():
     expected = {name: math.log10(math.hypot(*g) / math.sqrt(len(g))) for name, g in tensors.items()}
     assert history[1].gradients == pytest.approx(expected, abs=1e-12)
     assert list(history.gradients) == list(model.state_dict())
+
+
+def test_a_tensor_that_has_two_names_has_its_gradient_under_both():
+    model = MLP(1, [1, 1], seed=1)
+    model.layers[1] = model.layers[0]
+    gradients = fit(model, X[:, 0], SIDE, loss="hinge", epochs=1)[0].gradients
+    assert list(gradients) == list(model.state_dict())
+    assert gradients["layers.0.weight"] == gradients["layers.1.weight"]
 
 
 @pytest.mark.parametrize("scale, decade", [(1e-200, -200), (0.0, -math.inf), (1e200, 200)])
