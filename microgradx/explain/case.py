@@ -7,10 +7,9 @@ from functools import cached_property
 from math import isfinite
 from typing import NamedTuple
 
-from microgradx._base.text import place
 from microgradx.engine import Value
-from microgradx.explain.extended import Extended, plus, times
-from microgradx.explain.paths import LN10, NodeFlow, Paths
+from microgradx.explain.extended import Extended
+from microgradx.explain.paths import LN10, NodeFlow, Paths, layers
 from microgradx.explain.tangents import Tangents
 
 
@@ -99,13 +98,12 @@ def reference(paths: Paths, index: int, tangents: Callable[[], Tangents]) -> Ref
         return Reference(0.0)
     samples = len({paths.nodes[i].label for i in layer}) < len(layer)
     if samples:
-        layer = [i for i in layer if i < index and tangents().size(i).mantissa] or layer
+        layer = [i for i in layer if i < index and tangents().size(i)] or layer
     sums: dict[str, Extended] = {}
     for i in layer:
-        m, e = paths.wide(i)
         label = paths.nodes[i].label
-        sums[label] = plus(sums.get(label, Extended(0.0, 0)), Extended(abs(m), e))
-    decades = sorted(total.decades for total in sums.values() if total.mantissa)
+        sums[label] = sums.get(label, Extended(0.0, 0)) + abs(paths.wide(i))
+    decades = sorted(total.decades for total in sums.values() if total)
     if not decades:
         return Reference(0.0)
     losses = sorted(paths.budget[i].get("loss", 0.0) / LN10 for i in layer)
@@ -114,9 +112,9 @@ def reference(paths: Paths, index: int, tangents: Callable[[], Tangents]) -> Ref
 
 def output_layer(nodes: list[Value]) -> list[int]:
     """Which of `nodes`, in the order of the sweep, are the layer closest to the output."""
-    layers = [(i, place(x.label)[0]) for i, x in enumerate(nodes) if x.rule and x.label]
-    last = next((layer for _, layer in layers if layer), "")
-    return [i for i, layer in layers if layer == last] if last else []
+    by_node = layers(nodes)
+    last = next(filter(None, by_node), "")
+    return [i for i, layer in enumerate(by_node) if layer and layer == last]
 
 
 # --- the remark on .grad -------------------------------------------------------------------------
@@ -140,7 +138,7 @@ def remark(case: Case) -> Remark | None:
     if not any(x.grad for x in case.paths.nodes if x.rule or x is case.output):
         return Remark("no backward()", "There was no backward(), or every grad was zeroed since")
     seed, grad, flow = case.output.grad if case.output.rule else 1.0, case.node.grad, case.flow
-    expected = flow.g * seed if abs(flow.g) >= TINY else float(times(seed, *flow.wide))
+    expected = flow.g * seed if abs(flow.g) >= TINY else float(seed * flow.wide)
     if _same(grad, expected, flow.error * abs(seed)):
         return None
     k = _multiple(grad, expected)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from microgradx._base.arguments import flat
 from microgradx._base.text import made_at, name_of
 from microgradx.engine import Edge, Value, data_of
-from microgradx.explain.extended import Extended, show, times
+from microgradx.explain.extended import Extended, show
 from microgradx.explain.paths import Paths, partner
 
 MANY = 100  # places, or kinds of places, up to which each is explained
@@ -202,7 +202,7 @@ def opposition(edges: list[Edge], paths: Paths) -> str:
     """The contributions of the branches; those of one kind and sign in several samples together."""
     groups: dict[object, list[tuple[Edge, Extended]]] = {}
     for edge in edges:
-        brings = times(edge.partial, *paths.wide(paths.index[edge.node]))
+        brings = edge.partial * paths.wide(paths.index[edge.node])
         groups.setdefault((labels(edge), brings.mantissa > 0), []).append((edge, brings))
     parts = []
     for (edge, brings), *others in groups.values():

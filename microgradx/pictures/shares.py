@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from microgradx._base.text import name_of
 from microgradx.engine import Edge
 from microgradx.explain.explanation import Explanation
-from microgradx.explain.extended import product, show, times
+from microgradx.explain.extended import show
 from microgradx.pictures.style import AWAY, EVEN, STRONGER, STRONGEST, WEAKER
 
 LINES = [  # for the legend
@@ -37,7 +37,7 @@ class Shares:
         """φ, from 0 to 1: how much of all paths goes along this edge."""
         if self.tangents is None or edge not in self.between or not self.tangents.mass.mantissa:
             return 0.0
-        return self.tangents.share(self.between[edge])
+        return self.tangents.shares[self.between[edge]]
 
     def opposes(self, edge: Edge) -> bool:
         """Whether what comes through this edge has the other sign than the gradient."""
@@ -45,7 +45,7 @@ class Shares:
             return False
         end = self.paths.wide(self.paths.index[edge.node])
         to = self.tangents.to(self.paths.index[edge.input])
-        through = times(edge.partial, *product(to, end)).mantissa
+        through = (edge.partial * to * end).mantissa
         return through < 0 < self.tangents.g.mantissa or self.tangents.g.mantissa < 0 < through
 
     def line(self, edges: Iterable[Edge]) -> dict[str, str]:

@@ -23,7 +23,6 @@ from microgradx._base.files import write_whole
 from microgradx._base.text import count, made_at, name_of, short
 from microgradx.engine import Edge, Value
 from microgradx.explain.explanation import Flow
-from microgradx.explain.extended import times
 from microgradx.pictures.diagram import Arrow, Box, Diagram
 from microgradx.pictures.render import render
 from microgradx.pictures.sheet import FOLD_ABOVE, Sheet, checked, decade, own_label
@@ -335,7 +334,7 @@ class _Story:
         facts = {"maths": derivative(edge), "partial": number(edge.partial)}
         facts.update(adjoint=number(moment.adjoint), contribution=number(moment.contribution))
         above = self.products[self.flow.paths.index[edge.node]]
-        facts["product"] = reach(times(edge.partial, *above))
+        facts["product"] = reach(edge.partial * above)
         if edge.input not in self.whole:
             return {**facts, "total": number(self.timeline.grads[edge.input])}
         final = self.timeline.moments[self.timeline.final[edge.input]] is moment

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from microgradx.engine import Edge, Value
 from microgradx.explain.explanation import Flow
-from microgradx.explain.extended import Extended, times
+from microgradx.explain.extended import Extended
 from microgradx.explain.paths import Paths
 from microgradx.step.moments import Moment, Timeline
 from microgradx.step.words import called, clean
@@ -55,7 +55,7 @@ def path_products(paths: Paths) -> list[Extended]:
     """For each node, in order, the product of the local derivatives on its strongest path."""
     found = [Extended(1.0, 0)]
     for e in paths.strongest_edge[1:]:
-        found.append(times(paths.partials[e], *found[paths.heads[e]]))
+        found.append(paths.partials[e] * found[paths.heads[e]])
     return found
 
 
@@ -216,7 +216,7 @@ class Stepper:
         """The strongest path from the output through `edge`: its last five edges, its product."""
         paths = self.flow.paths
         found, i = [edge], paths.index[edge.node]
-        value = times(edge.partial, *self.products[i])
+        value = edge.partial * self.products[i]
         while paths.strongest_edge[i] >= 0 and len(found) < 5:
             found.append(paths.edge(paths.strongest_edge[i]))
             i = paths.heads[paths.strongest_edge[i]]
