@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from math import isfinite
 from typing import NamedTuple
@@ -54,10 +53,29 @@ class Case:
 
     @cached_property
     def reference(self) -> Reference:
-        """The yardstick for small and large."""
+        """The yardstick for small and large: the decades of the output layer it leads to.
+
+        It is their median. Where the graph holds several samples they are added up over these,
+        because a weight's gradient adds up the samples too. For a node of that layer or of the
+        loss, and where no node is labelled as part of a layer, it is 0.
+        """
         if self.limits.reference is not None:
             return Reference(self.limits.reference)
-        return reference(self.paths, self.paths.index[self.node], lambda: self.tangents)
+        paths, index = self.paths, self.paths.index[self.node]
+        layer = output_layer(paths.nodes)
+        if self.node in paths.loss or index in layer:
+            return Reference(0.0)
+        if len({paths.nodes[i].label for i in layer}) < len(layer):  # there are several samples
+            layer = [i for i in layer if i < index and self.tangents.size(i)] or layer
+        sums: dict[str, Extended] = {}
+        for i in layer:
+            label = paths.nodes[i].label
+            sums[label] = sums.get(label, Extended(0.0, 0)) + abs(paths.wide(i))
+        decades = sorted(total.decades for total in sums.values() if total)
+        if not decades:
+            return Reference(0.0)
+        losses = sorted(paths.budget[i].get("loss", 0.0) / LN10 for i in layer)
+        return Reference(decades[len(decades) // 2], losses[len(losses) // 2], "the output layer's")
 
     @cached_property
     def beyond(self) -> float:
@@ -81,33 +99,6 @@ class Reference(NamedTuple):
 
     def __str__(self) -> str:
         return self.whose or ("1" if not self.decades else f"10^{self.decades:g}")
-
-
-def reference(paths: Paths, index: int, tangents: Callable[[], Tangents]) -> Reference:
-    """The decades of the gradients at the output layer that the node of this index leads to.
-
-    It is their median. Where the graph holds several samples they are added up over these, because
-    a weight's gradient adds up the samples too. For a node of that layer or of the loss, and where
-    no node is labelled as part of a layer, it is 0.
-
-    tangents: gives the sums from the node onwards, needed only where there are several samples
-    """
-    layer = output_layer(paths.nodes)
-    node = paths.nodes[index]
-    if node in paths.loss or index in layer:
-        return Reference(0.0)
-    samples = len({paths.nodes[i].label for i in layer}) < len(layer)
-    if samples:
-        layer = [i for i in layer if i < index and tangents().size(i)] or layer
-    sums: dict[str, Extended] = {}
-    for i in layer:
-        label = paths.nodes[i].label
-        sums[label] = sums.get(label, Extended(0.0, 0)) + abs(paths.wide(i))
-    decades = sorted(total.decades for total in sums.values() if total)
-    if not decades:
-        return Reference(0.0)
-    losses = sorted(paths.budget[i].get("loss", 0.0) / LN10 for i in layer)
-    return Reference(decades[len(decades) // 2], losses[len(losses) // 2], "the output layer's")
 
 
 def output_layer(nodes: list[Value]) -> list[int]:

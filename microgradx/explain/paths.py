@@ -133,7 +133,7 @@ class Paths:
             wide=wide,
             mass=mass,
             kappa=max(1.0, abs(mass / wide)) if whole else inf,
-            entropy=self.entropy[i],
+            entropy=self.entropy(i),
             budget=self._decades(i) if whole else {},
             gates=self.gates[i],
             strongest=None if strongest_edge < 0 else self.edge(strongest_edge),
@@ -143,13 +143,18 @@ class Paths:
 
     def _decades(self, i: int) -> dict[str, float]:
         """The decades of g by kind of factor, with fan-out and cancellation."""
-        terms = {kind: x / LN10 for kind, x in self.budget[i].items()}
-        if self.entropy[i]:
-            terms["fan-out"] = self.entropy[i] / LN10
+        terms = {kind: x / LN10 for kind, x in self.budget[i].items() if kind != "fan-out"}
+        if self.entropy(i):
+            terms["fan-out"] = self.entropy(i) / LN10
         lost = self.wide(i).decades - self.mass(i).decades
         if lost < 0:
             terms["cancellation"] = lost
         return terms
+
+    def entropy(self, i: int) -> float:
+        """H in nats, of the paths from node i; 0 of one path, but for rounding."""
+        entropy = self.budget[i].get("fan-out", 0.0)
+        return 0.0 if entropy < 1e-13 else entropy
 
     def strongest(self, node: Value) -> list[int]:
         """The strongest path from a node to the output, edge by edge."""
@@ -193,8 +198,7 @@ class Paths:
             closed = gates[j] if d else gates[j] + 1
             so_far = strength[j] + ln if d else -inf
             if so_far > strength[i] or closed < gates[i]:
-                gates[i], strongest[i] = closed, e
-                strength[i] = so_far
+                gates[i], strongest[i], strength[i] = closed, e, so_far
         return gates, strongest
 
     @cached_property
@@ -215,17 +219,11 @@ class Paths:
         ]
 
     @cached_property
-    def entropy(self) -> list[float]:
-        """H in nats, of the paths from each node: Σ q (H_v - ln q)."""
-        entropy = [0.0] * len(self.nodes)
-        for i, j, q in zip(self.tails, self.heads, self.shares):
-            if q:
-                entropy[i] += q * (entropy[j] - log(q))
-        return [h if h >= 1e-13 else 0.0 for h in entropy]
-
-    @cached_property
     def budget(self) -> list[Budget]:
-        """For each node, the mean ln|d| over its paths by kind of factor, where there is any."""
+        """For each node, the mean ln|d| over its paths by kind of factor, where there is any.
+
+        Beside these stands the mean -ln q as the kind "fan-out", which is the paths' entropy H.
+        """
         budgets: list[Budget] = [defaultdict(float) for _ in self.nodes]
         tails, shares, lns = self.tails, self.shares, self._lns
         for j, node in enumerate(self.nodes):
@@ -238,6 +236,8 @@ class Paths:
                     continue
                 for each, x in behind:
                     budget[each] += q * x
+                if q != 1.0:
+                    budget["fan-out"] -= q * log(q)
                 if ln and ceiling:
                     budget["sigmoid ceiling"] += q * ceiling
                 if ln:
