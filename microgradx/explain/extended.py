@@ -38,25 +38,25 @@ class Extended(NamedTuple):
         return Extended(abs(self.mantissa), self.exponent)
 
     def __mul__(self, other: Any) -> Extended:
-        m, e = other if isinstance(other, Extended) else (other, 0)
-        product = self.mantissa * m
+        (m, e), (n, f) = self, other if isinstance(other, Extended) else (other, 0)
+        product = m * n
         if SMALL < abs(product) < LARGE:
-            return Extended(product, self.exponent + e)
-        (a, i), (b, j) = frexp(self.mantissa), frexp(m)
-        return Extended(a * b, self.exponent + e + i + j)
+            return Extended(product, e + f)
+        (a, i), (b, j) = frexp(m), frexp(n)
+        return Extended(a * b, e + f + i + j)
 
     def __add__(self, other: Any) -> Extended:
-        other = extended(other)
-        if not self.mantissa or not other.mantissa:
-            return self if self.mantissa else other
-        low, high = (self, other) if self.exponent <= other.exponent else (other, self)
-        shifted = ldexp(low.mantissa, low.exponent - high.exponent)
-        return Extended(high.mantissa + shifted, high.exponent)
+        (m, e), (n, f) = self, extended(other)
+        if not m or not n:
+            return self if m else extended(other)
+        if e < f:
+            return Extended(ldexp(m, e - f) + n, f)
+        return Extended(m + ldexp(n, f - e), e)
 
     def __truediv__(self, other: Any) -> float:
-        divisor = extended(other)
-        (m, e), (n, f) = frexp(self.mantissa), frexp(divisor.mantissa)
-        return float(Extended(m / n, e + self.exponent - f - divisor.exponent))
+        (m, e), (n, f) = self, extended(other)
+        (a, i), (b, j) = frexp(m), frexp(n)
+        return float(Extended(a / b, e - f + i - j))
 
     def __rtruediv__(self, other: float) -> float:
         return extended(other) / self

@@ -215,7 +215,7 @@ class Paths:
         """q = |d| A_v / A_u of every edge u → v: the share of the paths from u that go along it."""
         masses, edges = self.masses, zip(self.tails, self.heads, self.partials)
         return [
-            float(abs(d) * masses[j] / masses[i]) if d and masses[j] else 0.0 for i, j, d in edges
+            float(masses[j] * abs(d) / masses[i]) if d and masses[j] else 0.0 for i, j, d in edges
         ]
 
     @cached_property
@@ -365,7 +365,7 @@ def summed(
     sums = [0 * one] * n
     sums[start] = one
     for u, v, d in zip(sources, targets, factors):
-        sums[v] += d * sums[u]
+        sums[v] += sums[u] * d
     return sums
 
 
