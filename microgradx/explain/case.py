@@ -83,6 +83,31 @@ class Case:
         decades = self.reached.decades - self.reference.decades
         return decades if self.node is not self.output else 0.0
 
+    @cached_property
+    def remark(self) -> Remark | None:
+        """Why the node's .grad is not what the latest backward() should have left; None if it is.
+
+        None too where no path leads to the output.
+        """
+        flow, grad, output = self.flow, self.node.grad, self.output
+        if flow is None:
+            return None
+        if not any(x.grad for x in self.paths.nodes if x.rule or x is output):
+            return Remark(
+                "no backward()", "There was no backward(), or every grad was zeroed since"
+            )
+        seed = output.grad if output.rule else 1.0
+        expected = flow.g * seed if abs(flow.g) >= TINY else float(seed * flow.wide)
+        if _same(grad, expected, flow.error * abs(seed)):
+            return None
+        k = _multiple(grad, expected)
+        if k:
+            sentence = f".grad is {grad:.3g}, as it is after {k} backwards without zero_grad()"
+            return Remark(f"{k} × the gradient", sentence)
+        if not grad:
+            return Remark("zeroed", ".grad is 0: it was zeroed after the last backward()")
+        return Remark("not this gradient", f".grad is {grad:.3g}, which is not this gradient")
+
 
 # --- the yardstick for small and large -----------------------------------------------------------
 
@@ -120,25 +145,6 @@ class Remark(NamedTuple):
 
     cause: str
     sentence: str
-
-
-def remark(case: Case) -> Remark | None:
-    """Whether the node's .grad is not what the latest backward() should have left there."""
-    if case.flow is None:
-        return None
-    if not any(x.grad for x in case.paths.nodes if x.rule or x is case.output):
-        return Remark("no backward()", "There was no backward(), or every grad was zeroed since")
-    seed, grad, flow = case.output.grad if case.output.rule else 1.0, case.node.grad, case.flow
-    expected = flow.g * seed if abs(flow.g) >= TINY else float(seed * flow.wide)
-    if _same(grad, expected, flow.error * abs(seed)):
-        return None
-    k = _multiple(grad, expected)
-    if k:
-        sentence = f".grad is {grad:.3g}, as it is after {k} backwards without zero_grad()"
-        return Remark(f"{k} × the gradient", sentence)
-    if not grad:
-        return Remark("zeroed", ".grad is 0: it was zeroed after the last backward()")
-    return Remark("not this gradient", f".grad is {grad:.3g}, which is not this gradient")
 
 
 def _same(grad: float, expected: float, error: float) -> bool:

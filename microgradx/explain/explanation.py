@@ -15,7 +15,7 @@ from typing import Any
 from microgradx._base.arguments import number
 from microgradx._base.text import name_of
 from microgradx.engine import Edge, Value
-from microgradx.explain.case import Case, Limits, Remark, remark
+from microgradx.explain.case import Case, Limits
 from microgradx.explain.extended import Extended
 from microgradx.explain.paths import NodeFlow, Paths
 from microgradx.explain.report import sentences
@@ -58,11 +58,6 @@ class Explanation(Case):
         return self.flow.budget if self.flow else {}
 
     # The following may be long, and are worked out when asked for.
-
-    @cached_property
-    def remark(self) -> Remark | None:
-        """Why the node's .grad is not this gradient; None if it is, or if there is no path."""
-        return remark(self)
 
     @cached_property
     def path(self) -> list[tuple[Edge, Extended]]:

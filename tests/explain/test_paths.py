@@ -202,6 +202,25 @@ def test_wide_arithmetic():
     assert float(Extended(1.0, -5000)) == 0.0 and Extended(0.0, 0).decades == -math.inf
 
 
+def test_floats_and_extended_numbers_say_the_same():
+    """One factor of 1e-200 beside a graph makes all its sums extended ones, and changes none."""
+    extended = 0
+    for output, paths in filter(None, map(few_paths, range(150))):
+        one, other = Paths(output), Paths(output + Value(1.0) * 1e-200)
+        extended += isinstance(one.wides[0], float) and isinstance(other.wides[0], Extended)
+        for node in paths:
+            i, j = one.index[node], other.index[node]
+            assert float(other.wide(j)) == float(one.wide(i)) == one.g[i]
+            assert float(other.mass(j)) == float(one.mass(i))
+            assert other.entropy(j) == pytest.approx(one.entropy(i), abs=1e-13)
+            if i and one.mass(i):
+                here, there = Tangents(one, node), Tangents(other, node)
+                shares = [there.shares[e] for e in there.edges if other.tails[e] == j]
+                expected = [here.shares[e] for e in here.edges if one.tails[e] == i]
+                assert sorted(shares) == pytest.approx(sorted(expected), rel=1e-13)
+    assert extended > 100
+
+
 @pytest.mark.slow
 def test_a_million_nodes():
     x, y = chain(0.9999999, 1_000_000)
