@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from math import isfinite
 from typing import NamedTuple
 
-from microgradx._base.text import place
 from microgradx.engine import Value
-from microgradx.explain.extended import Extended, plus, times
-from microgradx.explain.paths import LN10, NodeFlow, Paths
+from microgradx.explain.extended import Extended
+from microgradx.explain.paths import LN10, NodeFlow, Paths, layers
 from microgradx.explain.tangents import Tangents
 
 
@@ -55,16 +53,60 @@ class Case:
 
     @cached_property
     def reference(self) -> Reference:
-        """The yardstick for small and large."""
+        """The yardstick for small and large: the decades of the output layer it leads to.
+
+        It is their median. Where the graph holds several samples they are added up over these,
+        because a weight's gradient adds up the samples too. For a node of that layer or of the
+        loss, and where no node is labelled as part of a layer, it is 0.
+        """
         if self.limits.reference is not None:
             return Reference(self.limits.reference)
-        return reference(self.paths, self.paths.index[self.node], lambda: self.tangents)
+        paths, index = self.paths, self.paths.index[self.node]
+        layer = output_layer(paths.nodes)
+        if self.node in paths.loss or index in layer:
+            return Reference(0.0)
+        if len({paths.nodes[i].label for i in layer}) < len(layer):  # there are several samples
+            layer = [i for i in layer if i < index and self.tangents.size(i)] or layer
+        sums: dict[str, Extended] = {}
+        for i in layer:
+            label = paths.nodes[i].label
+            sums[label] = sums.get(label, Extended(0.0, 0)) + abs(paths.wide(i))
+        decades = sorted(total.decades for total in sums.values() if total)
+        if not decades:
+            return Reference(0.0)
+        losses = sorted(paths.budget[i].get("loss", 0.0) / LN10 for i in layer)
+        return Reference(decades[len(decades) // 2], losses[len(losses) // 2], "the output layer's")
 
     @cached_property
     def beyond(self) -> float:
         """By how many decades the gradient lies above the reference; the output's own, by none."""
         decades = self.reached.decades - self.reference.decades
         return decades if self.node is not self.output else 0.0
+
+    @cached_property
+    def remark(self) -> Remark | None:
+        """Why the node's .grad is not what the latest backward() should have left; None if it is.
+
+        None too where no path leads to the output.
+        """
+        flow, grad, output = self.flow, self.node.grad, self.output
+        if flow is None:
+            return None
+        if not any(x.grad for x in self.paths.nodes if x.rule or x is output):
+            return Remark(
+                "no backward()", "There was no backward(), or every grad was zeroed since"
+            )
+        seed = output.grad if output.rule else 1.0
+        expected = flow.g * seed if abs(flow.g) >= TINY else float(seed * flow.wide)
+        if _same(grad, expected, flow.error * abs(seed)):
+            return None
+        k = _multiple(grad, expected)
+        if k:
+            sentence = f".grad is {grad:.3g}, as it is after {k} backwards without zero_grad()"
+            return Remark(f"{k} × the gradient", sentence)
+        if not grad:
+            return Remark("zeroed", ".grad is 0: it was zeroed after the last backward()")
+        return Remark("not this gradient", f".grad is {grad:.3g}, which is not this gradient")
 
 
 # --- the yardstick for small and large -----------------------------------------------------------
@@ -84,39 +126,11 @@ class Reference(NamedTuple):
         return self.whose or ("1" if not self.decades else f"10^{self.decades:g}")
 
 
-def reference(paths: Paths, index: int, tangents: Callable[[], Tangents]) -> Reference:
-    """The decades of the gradients at the output layer that the node of this index leads to.
-
-    It is their median. Where the graph holds several samples they are added up over these, because
-    a weight's gradient adds up the samples too. For a node of that layer or of the loss, and where
-    no node is labelled as part of a layer, it is 0.
-
-    tangents: gives the sums from the node onwards, needed only where there are several samples
-    """
-    layer = output_layer(paths.nodes)
-    node = paths.nodes[index]
-    if node in paths.loss or index in layer:
-        return Reference(0.0)
-    samples = len({paths.nodes[i].label for i in layer}) < len(layer)
-    if samples:
-        layer = [i for i in layer if i < index and tangents().size(i).mantissa] or layer
-    sums: dict[str, Extended] = {}
-    for i in layer:
-        m, e = paths.wide(i)
-        label = paths.nodes[i].label
-        sums[label] = plus(sums.get(label, Extended(0.0, 0)), Extended(abs(m), e))
-    decades = sorted(total.decades for total in sums.values() if total.mantissa)
-    if not decades:
-        return Reference(0.0)
-    losses = sorted(paths.budget[i].get("loss", 0.0) / LN10 for i in layer)
-    return Reference(decades[len(decades) // 2], losses[len(losses) // 2], "the output layer's")
-
-
 def output_layer(nodes: list[Value]) -> list[int]:
     """Which of `nodes`, in the order of the sweep, are the layer closest to the output."""
-    layers = [(i, place(x.label)[0]) for i, x in enumerate(nodes) if x.rule and x.label]
-    last = next((layer for _, layer in layers if layer), "")
-    return [i for i, layer in layers if layer == last] if last else []
+    by_node = layers(nodes)
+    last = next(filter(None, by_node), "")
+    return [i for i, layer in enumerate(by_node) if layer and layer == last]
 
 
 # --- the remark on .grad -------------------------------------------------------------------------
@@ -131,25 +145,6 @@ class Remark(NamedTuple):
 
     cause: str
     sentence: str
-
-
-def remark(case: Case) -> Remark | None:
-    """Whether the node's .grad is not what the latest backward() should have left there."""
-    if case.flow is None:
-        return None
-    if not any(x.grad for x in case.paths.nodes if x.rule or x is case.output):
-        return Remark("no backward()", "There was no backward(), or every grad was zeroed since")
-    seed, grad, flow = case.output.grad if case.output.rule else 1.0, case.node.grad, case.flow
-    expected = flow.g * seed if abs(flow.g) >= TINY else float(times(seed, *flow.wide))
-    if _same(grad, expected, flow.error * abs(seed)):
-        return None
-    k = _multiple(grad, expected)
-    if k:
-        sentence = f".grad is {grad:.3g}, as it is after {k} backwards without zero_grad()"
-        return Remark(f"{k} × the gradient", sentence)
-    if not grad:
-        return Remark("zeroed", ".grad is 0: it was zeroed after the last backward()")
-    return Remark("not this gradient", f".grad is {grad:.3g}, which is not this gradient")
 
 
 def _same(grad: float, expected: float, error: float) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from microgradx._base.arguments import flat
 from microgradx._base.text import made_at, name_of
 from microgradx.engine import Edge, Value, data_of
-from microgradx.explain.extended import Extended, show, times
+from microgradx.explain.extended import show
 from microgradx.explain.paths import Paths, partner
 
 MANY = 100  # places, or kinds of places, up to which each is explained
@@ -180,13 +180,18 @@ def labels(edge: Edge) -> object:
     return labels if all(labels) else edge
 
 
+def groups(keyed: Iterable[tuple[object, T]]) -> list[list[T]]:
+    """The items of each key."""
+    by_key: dict[object, list[T]] = {}
+    for key, item in keyed:
+        by_key.setdefault(key, []).append(item)
+    return list(by_key.values())
+
+
 def grouped(keyed: Iterable[tuple[object, T]], words: Callable[[T], list[str]]) -> list[str]:
     """The sentences on the first of each key, and how many more there are of it."""
-    groups: dict[object, list[T]] = {}
-    for key, item in keyed:
-        groups.setdefault(key, []).append(item)
     steps: dict[str, None] = {}
-    for first, *others in list(groups.values())[:MANY]:
+    for first, *others in groups(keyed)[:MANY]:
         *before, last = words(first)
         more = f", and {len(others)} more like it" if others else ""
         steps.update(dict.fromkeys([*before, last + more]))
@@ -200,12 +205,10 @@ def ranked(causes: list[str]) -> list[str]:
 
 def opposition(edges: list[Edge], paths: Paths) -> str:
     """The contributions of the branches; those of one kind and sign in several samples together."""
-    groups: dict[object, list[tuple[Edge, Extended]]] = {}
-    for edge in edges:
-        brings = times(edge.partial, *paths.wide(paths.index[edge.node]))
-        groups.setdefault((labels(edge), brings.mantissa > 0), []).append((edge, brings))
+    pairs = [(edge, edge.partial * paths.wide(paths.index[edge.node])) for edge in edges]
+    keyed = [((labels(edge), brings.mantissa > 0), (edge, brings)) for edge, brings in pairs]
     parts = []
-    for (edge, brings), *others in groups.values():
+    for (edge, brings), *others in groups(keyed):
         more = f" and {len(others)} more so" if others else ""
         parts.append(f"{name_of(edge.node)}{made_at(edge.node)} brings {show(brings)}{more}")
     more = f", and {len(parts) - 4} others" if len(parts) > 4 else ""

@@ -15,8 +15,8 @@ from typing import Any
 from microgradx._base.arguments import number
 from microgradx._base.text import name_of
 from microgradx.engine import Edge, Value
-from microgradx.explain.case import Case, Limits, Remark, remark
-from microgradx.explain.extended import Extended, times
+from microgradx.explain.case import Case, Limits
+from microgradx.explain.extended import Extended
 from microgradx.explain.paths import NodeFlow, Paths
 from microgradx.explain.report import sentences
 from microgradx.explain.tangents import Repair
@@ -60,18 +60,13 @@ class Explanation(Case):
     # The following may be long, and are worked out when asked for.
 
     @cached_property
-    def remark(self) -> Remark | None:
-        """Why the node's .grad is not this gradient; None if it is, or if there is no path."""
-        return remark(self)
-
-    @cached_property
     def path(self) -> list[tuple[Edge, Extended]]:
         """The strongest path, as (edge, product so far from the output)."""
         steps: list[tuple[Edge, Extended]] = []
         so_far = Extended(1.0, 0)
         numbers = self.paths.strongest(self.node) if self.flow else []
         for edge in map(self.paths.edge, reversed(numbers)):
-            so_far = times(edge.partial, *so_far)
+            so_far = edge.partial * so_far
             steps.append((edge, so_far))
         return steps
 
@@ -86,29 +81,30 @@ class Explanation(Case):
 
         The largest comes first; of one that is too large, that which is nearest to the reference.
         """
+        return [Repair(self.paths.edge(e), wide) for e, wide in self._repairs]
+
+    @cached_property
+    def _repairs(self) -> list[tuple[int, Extended]]:
+        """The same by the numbers of the edges."""
         if self.flow is None or not self.finite:
             return []
-        return sorted(self.tangents.repairs(), key=self._rank)
-
-    def _rank(self, repair: Repair) -> float:
-        """The less, the better."""
-        decades = repair.wide.decades
-        return abs(decades - self.reference.decades) if self._row.repairs == "down" else -decades
+        if self._row.repairs != "down":
+            return sorted(self.tangents.repairs(), key=lambda repair: -repair[1].decades)
+        aim = self.reference.decades
+        return sorted(self.tangents.repairs(), key=lambda repair: abs(repair[1].decades - aim))
 
     def _best(self) -> Repair | None:
         """The best repair of a factor that is too weak, or too strong, before the loss if any is.
 
         None if it does not move the gradient by half a decade the right way.
         """
-        down = self._row.repairs == "down"
-        repairs = self.repairs if self._row.repairs else []
-        wrong = [each for each in repairs if (abs(each.edge.partial) > 1) == down]
-        before = [each for each in wrong if each.edge.node not in self.paths.loss]
-        best = next(iter(before or wrong), None)
-        if best is None or not best.wide.mantissa:
-            return None
-        moved = best.wide.decades - self.reached.decades
-        return best if (-moved if down else moved) > 0.5 else None
+        paths, down = self.paths, self._row.repairs == "down"
+        repairs = self._repairs if self._row.repairs else []
+        wrong = [each for each in repairs if (abs(paths.partials[each[0]]) > 1) == down]
+        before = (each for each in wrong if paths.nodes[paths.heads[each[0]]] not in paths.loss)
+        e, wide = next(before, wrong[0] if wrong else (-1, Extended(0.0, 0)))
+        moved = wide.decades - self.reached.decades if wide else 0.0
+        return Repair(paths.edge(e), wide) if (-moved if down else moved) > 0.5 else None
 
     # --- shown ----------------------------------------------------------------------------------
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from math import floor, isfinite
-from typing import NamedTuple
+from math import floor, frexp, isfinite, ldexp
+from typing import Any, NamedTuple
 
 LOG2 = math.log10(2.0)
 SMALL, LARGE = 1e-100, 1e100  # mantissas stay between, so that products of three are safe
 
 
 class Extended(NamedTuple):
-    """mantissa · 2^exponent, a number that neither underflows nor overflows."""
+    """mantissa · 2^exponent, a number that neither underflows nor overflows.
+
+    It multiplies, adds and divides with its like and with floats; the quotient is a float.
+    """
 
     mantissa: float
     exponent: int
@@ -24,47 +27,56 @@ class Extended(NamedTuple):
 
     def __float__(self) -> float:
         try:
-            return math.ldexp(self.mantissa, self.exponent)
+            return ldexp(self.mantissa, self.exponent)
         except OverflowError:
             return math.copysign(math.inf, self.mantissa)
 
+    def __bool__(self) -> bool:
+        return self.mantissa != 0
 
-def times(x: float, m: float, e: int) -> Extended:
-    """x · (m · 2^e)"""
-    product = x * m
-    if SMALL < abs(product) < LARGE or not (x and m):
-        return Extended(product, e)
-    if not (math.isfinite(x) and math.isfinite(m)):
-        return Extended(product, e)
-    (a, i), (b, j) = math.frexp(x), math.frexp(m)
-    return Extended(a * b, e + i + j)
+    def __abs__(self) -> Extended:
+        return Extended(abs(self.mantissa), self.exponent)
+
+    def __mul__(self, other: Any) -> Extended:
+        (m, e), (n, f) = self, other if isinstance(other, Extended) else (other, 0)
+        product = m * n
+        if SMALL < abs(product) < LARGE:
+            return Extended(product, e + f)
+        (a, i), (b, j) = frexp(m), frexp(n)
+        return Extended(a * b, e + f + i + j)
+
+    def __add__(self, other: Any) -> Extended:
+        (m, e), (n, f) = self, extended(other)
+        if not m or not n:
+            return self if m else extended(other)
+        if e < f:
+            return Extended(ldexp(m, e - f) + n, f)
+        return Extended(m + ldexp(n, f - e), e)
+
+    def __truediv__(self, other: Any) -> float:
+        (m, e), (n, f) = self, extended(other)
+        (a, i), (b, j) = frexp(m), frexp(n)
+        return float(Extended(a / b, e - f + i - j))
+
+    def __rtruediv__(self, other: float) -> float:
+        return extended(other) / self
+
+    def __rmul__(self, other: float) -> Extended:  # type: ignore[override]
+        return self * other
+
+    def __radd__(self, other: float) -> Extended:
+        return self + other
 
 
-def plus(a: Extended, b: Extended) -> Extended:
-    """a + b, at the larger exponent of the two."""
-    if not a.mantissa or not b.mantissa:
-        return b if not a.mantissa else a
-    low, high = (a, b) if a.exponent <= b.exponent else (b, a)
-    shifted = math.ldexp(low.mantissa, low.exponent - high.exponent)
-    return Extended(high.mantissa + shifted, high.exponent)
-
-
-def product(a: Extended, b: Extended) -> Extended:
-    """a · b"""
-    m, e = times(a.mantissa, *b)
-    return Extended(m, e + a.exponent)
-
-
-def quotient(a: Extended, b: Extended) -> Extended:
-    """|a| / |b|, b not 0"""
-    (m, e), (n, f) = math.frexp(a.mantissa), math.frexp(b.mantissa)
-    return Extended(abs(m / n), e + a.exponent - f - b.exponent)
+def extended(x: Any) -> Extended:
+    """A number as an extended one."""
+    return x if isinstance(x, Extended) else Extended(x, 0)
 
 
 def show(number: Extended) -> str:
     """Three digits of a number, whatever its size."""
     x = float(number)
-    if (x and isfinite(x)) or not (number.mantissa and isfinite(number.mantissa)):
+    if (x and isfinite(x)) or not (number and isfinite(number.mantissa)):
         return f"{x + 0.0:.3g}"  # no -0
     decade = floor(number.decades)
     return f"{'-' if number.mantissa < 0 else ''}{10 ** (number.decades - decade):.2f}e{decade}"

@@ -1,4 +1,4 @@
-"""Sums over all paths from every node to the output, in one pass and without underflow.
+"""Sums over all paths from every node to the output, one function a sum and without underflow.
 
 A path from a node to the output is worth the product of its local derivatives d. The sum of these
 products is the gradient, g = Σ Π d; the sum of their sizes is the path mass, A = Σ Π |d|. The
@@ -8,14 +8,16 @@ entropy and over which each kind of factor has a mean.
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import compress
 from math import inf, isfinite, log
 from typing import Any, NamedTuple
 
 from microgradx._base.text import names_parameter, place
 from microgradx.engine import Edge, Value, order, positions
-from microgradx.explain.extended import LARGE, SMALL, Extended, plus, quotient, times
+from microgradx.explain.extended import LARGE, SMALL, Extended, extended
 
 # The kinds of factor, to be blamed or thanked.
 KINDS = (
@@ -25,12 +27,9 @@ KINDS = (
 OTHER_FACTORS = {
     "saturating": "saturation", "gate": "gates", "singular": "singular op", "linear": "constants",
 }  # fmt: skip
-LN2, LN10 = log(2.0), log(10.0)
+LN10 = log(10.0)
 
-Budget = dict[str, float]  # ln by kind of factor
-Factor = tuple[str, float]  # its kind, and the ln of its ceiling where that is below 1, else 0
-PLAIN: dict[str, Factor] = {kind: (kind, 0.0) for kind in KINDS}
-WEIGHT, INPUT, NUMBER = PLAIN["weights"], PLAIN["inputs"], PLAIN["constants"]
+Budget = defaultdict[str, float]  # ln by kind of factor
 
 
 class NodeFlow(NamedTuple):
@@ -72,15 +71,12 @@ class Paths:
     nodes, index: the nodes in the order of the sweep, and where each stands in it
     tails, heads, partials: of every edge its two ends and its d; those of node j, in the order of
              its arguments, are first[j] up to first[j + 1]. edge(e) is edge e as an `Edge`
-    g:       the gradient as the sweep's float;  wide(i), wide_m and wide_e: as m · 2^e
-    mass(i), mass_m and mass_e: A as m · 2^e
-    entropy: H in nats;  budget: the mean ln|d| by kind of factor, where there is any
+    g:       the gradient as the sweep's float
+    wides, masses: g and A, which neither underflow nor overflow: floats, or `Extended` numbers
+             where those would not do. wide(i) and mass(i) are `Extended` in any case
     gates:   how many zero factors there are on the path with the fewest
     strongest_edge: the node's edge on its strongest path; in a dead end, on that with the fewest
              gates; -1 for the output
-    choke_point: the nearest node that every path goes through (immediate post-dominator), -1 for
-             none
-    roundings: how many roundings at most have gone into g
 
     parameters: the leaves whose factors are weights; None: those that are labelled as such
     """
@@ -90,40 +86,33 @@ class Paths:
         self.index = {node: i for i, node in enumerate(self.nodes)}
         self.parameters = None if parameters is None else set(parameters)
         self.loss = loss_part(self.nodes)
-        n = len(self.nodes)
         self._latest: tuple[int, Sequence[int]] = -1, ()
         self.tails: list[int] = []
         self.heads: list[int] = []
         self.partials: list[float] = []
-        self.first = [0] * (n + 1)
-        self.g = [0.0] * n
-        self.wide_m, self.wide_e = [0.0] * n, [0] * n  # g, and below A, as m · 2^e
-        self.mass_m, self.mass_e = [0.0] * n, [0] * n
-        self.entropy = [0.0] * n
-        self.budget: list[Budget] = [{} for _ in range(n)]
-        self._mixed = bytearray(n)  # where entropy and budget are sums still, not means
-        self.gates = [n + 1] * n
-        self.strongest_edge = [-1] * n
-        self.choke_point = [-1] * n
-        self.roundings = [0] * n
-        self._strength = [-inf] * n  # ln of the strongest path
-        self._depth, self._skip = [0] * n, [0] * n
-        self._whats = [PLAIN[self.what(x)] for x in self.nodes] + [NUMBER]
-        self.g[0] = self.wide_m[0] = self.mass_m[0] = 1.0
-        self.gates[0], self._strength[0] = 0, 0.0
+        self.first = [0]
+        index_of = self.index.__getitem__
         for j, node in enumerate(self.nodes):
-            if j:
-                self._settle(j)
-            self._hand_on(j, node)
-            self.first[j + 1] = len(self.tails)
+            inputs = node.inputs
+            self.tails += map(index_of, inputs)
+            self.heads += [j] * len(inputs)
+            self.partials += node.partials
+            self.first.append(len(self.tails))
+        sizes = [*map(abs, self.partials)]
+        self._lns = [log(size) if size else 0.0 for size in sizes]
+        self._moderate = _in_range(sizes)
+        self.g, self.wides = self.sums_from(0, self.heads, self.tails, self.partials)
+        live: list[Any] = [compress(of, sizes) for of in (self.heads, self.tails, sizes)]
+        _, self.masses = self.sums_from(0, *live)
+        self.gates, self.strongest_edge = self._strongest()
 
     def wide(self, i: int) -> Extended:
         """The gradient of node i, which neither underflows nor overflows."""
-        return Extended(self.wide_m[i], self.wide_e[i])
+        return extended(self.wides[i])
 
     def mass(self, i: int) -> Extended:
         """The path mass of node i."""
-        return Extended(self.mass_m[i], self.mass_e[i])
+        return extended(self.masses[i])
 
     def edge(self, e: int) -> Edge:
         """Edge e as the rest of the house knows it."""
@@ -138,13 +127,13 @@ class Paths:
         i = self.index[node]
         wide, mass = self.wide(i), self.mass(i)
         choke_point, strongest_edge = self.choke_point[i], self.strongest_edge[i]
-        whole = wide.mantissa != 0 and isfinite(wide.mantissa) and isfinite(mass.mantissa)
+        whole = bool(wide) and isfinite(wide.mantissa) and isfinite(mass.mantissa)
         return NodeFlow(
             g=self.g[i],
             wide=wide,
             mass=mass,
-            kappa=max(1.0, float(quotient(mass, wide))) if whole else inf,
-            entropy=self.entropy[i],
+            kappa=max(1.0, abs(mass / wide)) if whole else inf,
+            entropy=self.entropy(i),
             budget=self._decades(i) if whole else {},
             gates=self.gates[i],
             strongest=None if strongest_edge < 0 else self.edge(strongest_edge),
@@ -154,13 +143,18 @@ class Paths:
 
     def _decades(self, i: int) -> dict[str, float]:
         """The decades of g by kind of factor, with fan-out and cancellation."""
-        terms = {kind: x / LN10 for kind, x in self.budget[i].items()}
-        if self.entropy[i]:
-            terms["fan-out"] = self.entropy[i] / LN10
+        terms = {kind: x / LN10 for kind, x in self.budget[i].items() if kind != "fan-out"}
+        if self.entropy(i):
+            terms["fan-out"] = self.entropy(i) / LN10
         lost = self.wide(i).decades - self.mass(i).decades
         if lost < 0:
             terms["cancellation"] = lost
         return terms
+
+    def entropy(self, i: int) -> float:
+        """H in nats, of the paths from node i; 0 of one path, but for rounding."""
+        entropy = self.budget[i].get("fan-out", 0.0)
+        return 0.0 if entropy < 1e-13 else entropy
 
     def strongest(self, node: Value) -> list[int]:
         """The strongest path from a node to the output, edge by edge."""
@@ -178,188 +172,136 @@ class Paths:
             yield self.nodes[i]
             i = self.choke_point[i]
 
-    def before_the_loss(self, edges: Iterable[int]) -> list[int]:
-        """Those of these edges that lie before the loss."""
-        return [e for e in edges if self.nodes[self.heads[e]] not in self.loss]
+    # --- one function a sum: from each node, in order, to its inputs ------------------------------
 
-    def kind(self, edge: Edge) -> str:
-        """The kind of an edge's factor, one with a ceiling apart."""
-        return self._factor(edge)[0]
+    def sums_from(
+        self, start: int, sources: Iterable[int], targets: Iterable[int], factors: Iterable[float]
+    ) -> tuple[list[float], list[Any]]:
+        """Σ Π d over all paths of such edges from `start` to each node: floats, and without limits.
 
-    def factors(self, edge: Edge) -> Budget:
-        """The parts of an edge's factor: ln by kind, adding up to ln|d|; d is not 0."""
-        factor = self._factor(edge)
-        ln = log(abs(edge.partial))
-        return _with({}, factor, ln) if ln else {}
+        The second list is the first where no factor and no sum comes near the ends of the floats,
+        else it is of `Extended` numbers.
+        """
+        edges, n = ([*sources], [*targets], [*factors]), len(self.nodes)
+        floats = summed(*edges, n, start, 1.0)
+        if self._moderate and _in_range(floats):
+            return floats, floats
+        return floats, summed(*edges, n, start, Extended(1.0, 0))
 
-    # --- the pass -----------------------------------------------------------------------------
+    def _strongest(self) -> tuple[list[int], list[int]]:
+        """`gates` and `strongest_edge`: the fewest zero factors, then the largest Π|d|."""
+        n = len(self.nodes)
+        gates, strongest = [0] + [n] * (n - 1), [-1] * n
+        strength = [0.0] + [-inf] * (n - 1)  # ln of the strongest path, -inf where each holds a 0
+        edges = zip(self.tails, self.heads, self.partials, self._lns)
+        for e, (i, j, d, ln) in enumerate(edges):
+            closed = gates[j] if d else gates[j] + 1
+            so_far = strength[j] + ln if d else -inf
+            if so_far > strength[i] or closed < gates[i]:
+                gates[i], strongest[i], strength[i] = closed, e, so_far
+        return gates, strongest
 
-    def _settle(self, j: int) -> None:
-        """All consumers of node j have been passed: its sums become means."""
-        m = self.mass_m[j]
-        if self._mixed[j]:
-            # Σ p (H - ln p) with p = share / m, kept as Σ share · (H - ln share)
-            self.entropy[j] = self.entropy[j] / m + log(m)
-            self.budget[j] = {kind: x / m for kind, x in self.budget[j].items()}
-            if self.entropy[j] < 1e-13:
-                self.entropy[j] = 0.0  # one path, but for rounding
-        size = abs(self.wide_m[j])
-        if not (SMALL < m < LARGE and (size > SMALL or not size)):
-            self._rescale(j)
-        choke_point = self.choke_point[j]
-        depth, skip = self._depth, self._skip
-        depth[j] = depth[choke_point] + 1
-        over = skip[choke_point]  # a far ancestor of each finds any in log n (Myers 1983)
-        even = depth[choke_point] - depth[over] == depth[over] - depth[skip[over]]
-        skip[j] = skip[over] if even else choke_point
+    @cached_property
+    def roundings(self) -> list[int]:
+        """How many roundings at most have gone into g."""
+        roundings = [0] * len(self.nodes)
+        for i, j in zip(self.tails, self.heads):
+            so_far, more = roundings[i], roundings[j]
+            roundings[i] = (so_far if so_far > more else more) + 1
+        return roundings
 
-    def _rescale(self, j: int) -> None:
-        """Bring the mantissas back to between 1/2 and 1."""
-        for mantissas, exponents in ((self.wide_m, self.wide_e), (self.mass_m, self.mass_e)):
-            if mantissas[j] and math.isfinite(mantissas[j]):
-                mantissas[j], shift = math.frexp(mantissas[j])
-                exponents[j] += shift
+    @cached_property
+    def shares(self) -> list[float]:
+        """q = |d| A_v / A_u of every edge u → v: the share of the paths from u that go along it."""
+        masses, edges = self.masses, zip(self.tails, self.heads, self.partials)
+        return [
+            float(masses[j] * abs(d) / masses[i]) if d and masses[j] else 0.0 for i, j, d in edges
+        ]
 
-    def _hand_on(self, j: int, node: Value) -> None:
-        """Add what goes through node j to the sums of its inputs. Nothing runs more often."""
-        inputs = node.inputs
-        if not inputs:
-            return
-        index, heads, tails, partials = self.index, self.heads, self.tails, self.partials
-        choke_point, strongest_edge = self.choke_point, self.strongest_edge
-        gates, roundings, strength = self.gates, self.roundings, self._strength
-        g, wide_m, wide_e, mass_m, mass_e = (
-            self.g, self.wide_m, self.wide_e, self.mass_m, self.mass_e
-        )  # fmt: skip
-        adjoint, adjoint_m, adjoint_e = g[j], wide_m[j], wide_e[j]
-        mass, exponent = mass_m[j], mass_e[j]
-        above = (j, choke_point[j], choke_point[choke_point[j]]) if j else (0,)
-        so_far, open_gates, rounded = strength[j], gates[j], roundings[j] + 1
-        for u, d, factor in zip(inputs, node.partials, self._factors(node, len(inputs))):
-            i, e = index[u], len(tails)
-            tails.append(i)
-            heads.append(j)
-            partials.append(d)
-            g[i] += d * adjoint
-            part = d * adjoint_m
-            closed = open_gates if d else open_gates + 1
-            first = choke_point[i] < 0  # the first edge out of u, and often the only one
-            if first:
-                choke_point[i] = j
-                strongest_edge[i] = e
-                roundings[i] = rounded
-                gates[i] = closed
-                wide_m[i], wide_e[i] = part, adjoint_e
-                if not SMALL < abs(part) < LARGE:
-                    wide_m[i], wide_e[i] = times(d, adjoint_m, adjoint_e)
-            else:
-                if choke_point[i] not in above:  # which all paths of both go through
-                    choke_point[i] = self._common(choke_point[i], j)
-                roundings[i] = rounded if rounded > roundings[i] else roundings[i] + 1
-                if closed < gates[i]:
-                    gates[i] = closed
-                    if strength[i] == -inf:
-                        strongest_edge[i] = e
-                if adjoint_e == wide_e[i] and SMALL < abs(part) < LARGE:
-                    wide_m[i] += part
-                elif d and adjoint_m:
-                    wide_m[i], wide_e[i] = plus(self.wide(i), times(d, adjoint_m, adjoint_e))
-            if not (d and mass):
+    @cached_property
+    def budget(self) -> list[Budget]:
+        """For each node, the mean ln|d| over its paths by kind of factor, where there is any.
+
+        Beside these stands the mean -ln q as the kind "fan-out", which is the paths' entropy H.
+        """
+        budgets: list[Budget] = [defaultdict(float) for _ in self.nodes]
+        tails, shares, lns = self.tails, self.shares, self._lns
+        for j, node in enumerate(self.nodes):
+            if not self.masses[j]:
                 continue
-            size = abs(d)
-            ln = log(size) if size != 1.0 else 0.0
-            if so_far + ln > strength[i]:
-                strength[i] = so_far + ln
-                strongest_edge[i] = e
-            if mass_m[i]:
-                self._mix(i, j, size, factor, ln)
-                continue
-            share = mass_m[i] = size * mass
-            mass_e[i] = exponent
-            if not SMALL < share < LARGE:
-                mass_m[i], mass_e[i] = times(size, mass, exponent)
-            self.entropy[i] = self.entropy[j]
-            self.budget[i] = _with(self.budget[j], factor, ln) if ln else self.budget[j]
+            behind, ceiling = [*budgets[j].items()], self._ceiling(node)
+            for e, kind in enumerate(self._kinds(node), self.first[j]):
+                q, ln, budget = shares[e], lns[e], budgets[tails[e]]
+                if not q:
+                    continue
+                for each, x in behind:
+                    budget[each] += q * x
+                if q != 1.0:
+                    budget["fan-out"] -= q * log(q)
+                if ln and ceiling:
+                    budget["sigmoid ceiling"] += q * ceiling
+                if ln:
+                    budget[kind] += q * (ln - ceiling)
+        return budgets
 
-    def _mix(self, i: int, j: int, size: float, factor: Factor, ln: float) -> None:
-        """Add the paths through one more edge, of this size, to the mass, entropy and budget."""
-        m, e, mass = size * self.mass_m[j], self.mass_e[j], self.mass_m[i]
-        if not SMALL < m < LARGE:
-            m, e = times(size, self.mass_m[j], e)
-        budget = self.budget[i]
-        if not self._mixed[i]:
-            self._mixed[i] = 1
-            self.entropy[i] = mass * (self.entropy[i] - log(mass))
-            self.budget[i] = budget = {kind: mass * x for kind, x in budget.items()}
-        if e > self.mass_e[i]:
-            higher = e - self.mass_e[i]
-            shrink = math.ldexp(1.0, -higher)
-            self.entropy[i] = shrink * (self.entropy[i] + higher * LN2 * mass)
-            self.budget[i] = budget = {kind: shrink * x for kind, x in budget.items()}
-            self.mass_m[i] *= shrink
-            self.mass_e[i] = e
-        elif e < self.mass_e[i]:
-            m = math.ldexp(m, e - self.mass_e[i])
-            if not m:
-                return  # beside the others it is nothing
-        self.mass_m[i] += m
-        self.entropy[i] += m * (self.entropy[j] - log(m))
-        for kind, x in self.budget[j].items():
-            budget[kind] = budget.get(kind, 0.0) + m * x
-        if ln:
-            for kind, x in _parts(factor, ln):
-                budget[kind] = budget.get(kind, 0.0) + m * x
-
-    def _common(self, a: int, b: int) -> int:
-        """The nearest node that every path from either goes through."""
-        choke_point, depth, skip = self.choke_point, self._depth, self._skip
-        low, high = depth[a], depth[b]
-        while low > high:
-            over = skip[a]
-            a = over if depth[over] >= high else choke_point[a]
-            low = depth[a]
-        while high > low:
-            over = skip[b]
-            b = over if depth[over] >= low else choke_point[b]
-            high = depth[b]
-        while a != b:
-            if choke_point[a] == choke_point[b]:
-                return choke_point[a]
-            a, b = (skip[a], skip[b]) if skip[a] != skip[b] else (choke_point[a], choke_point[b])
-        return a
+    @cached_property
+    def choke_point(self) -> list[int]:
+        """The nearest node that every path goes through (immediate post-dominator); -1 for none."""
+        n = len(self.nodes)
+        choke_point, depth, skip = [-1] * n, [0] * n, [0] * n
+        for j in range(n):
+            if j:
+                up = choke_point[j]
+                depth[j], over = depth[up] + 1, skip[up]
+                # a far ancestor of each finds any in log n (Myers 1983)
+                even = depth[up] - depth[over] == depth[over] - depth[skip[over]]
+                skip[j] = skip[over] if even else up
+            above = (j, choke_point[j], choke_point[choke_point[j]]) if j else (0,)
+            for i in self.tails[self.first[j] : self.first[j + 1]]:
+                if choke_point[i] < 0:
+                    choke_point[i] = j
+                elif choke_point[i] not in above:  # which all paths of both go through
+                    choke_point[i] = _common(choke_point[i], j, choke_point, depth, skip)
+        return choke_point
 
     # --- kinds of factor ------------------------------------------------------------------------
 
-    def _factor(self, edge: Edge) -> Factor:
-        edges = edge.node.edges
-        return self._factors(edge.node, len(edges))[edges.index(edge)]
+    def kind(self, edge: Edge) -> str:
+        """The kind of an edge's factor, one with a ceiling apart."""
+        return self._kinds(edge.node)[edge.node.edges.index(edge)]
 
-    def _factors(self, node: Value, count: int) -> list[Factor]:
-        """For each of the node's inputs, so many, what kind of factor its partial is."""
+    def _ceiling(self, node: Value) -> float:
+        """ln of the ceiling of a saturating op before the loss, where it is below 1; else 0."""
+        rule = node.rule
+        if rule is None or rule.kind != "saturating" or node in self.loss:
+            return 0.0
+        return log(min(rule.ceiling, 1.0))
+
+    def _kinds(self, node: Value) -> list[str]:
+        """For each of the node's inputs, what kind of factor its partial is."""
         rule: Any = node.rule
-        if node in self.loss:
-            return [PLAIN["loss"]] * count
-        if rule.kind != "product":
-            peak = rule.kind == "saturating" and rule.ceiling < 1.0
-            factor = ("saturation", log(rule.ceiling)) if peak else PLAIN[OTHER_FACTORS[rule.kind]]
-            return [factor] * count
-        get, whats = self.index.get, self._whats
+        if rule is None:
+            return []
+        if node in self.loss or rule.kind != "product":
+            kind = "loss" if node in self.loss else OTHER_FACTORS[rule.kind]
+            return [kind] * len(node.inputs)
         first, second, *rest = node.operands
         if not rule.lists:
-            if count == 2 and not rest:
-                return [whats[get(second, -1)], whats[get(first, -1)]]
             first, second = (first,), (second,)
-        one = [whats[get(x, -1)] for x in first]
-        other = [whats[get(x, -1)] for x in second]
-        of, factors = one + other, other + one  # each is multiplied with its partner
-        if NUMBER in factors:  # which is an input, if it is a weight's
-            pairs = zip(of, factors)
-            factors = [INPUT if y is NUMBER and x is WEIGHT else y for x, y in pairs]
-        factors += [NUMBER] * len(rest)
-        if len(factors) == count:
-            return factors
-        flat = (*first, *second, *rest)
-        return [factor for x, factor in zip(flat, factors) if isinstance(x, Value)]
+        what = self._whats.get
+        of = [what(x, "constants") for x in (*first, *second)]
+        kinds = of[len(first) :] + of[: len(first)]  # each is multiplied with its partner
+        if "constants" in kinds:  # which are inputs, if they are a weight's
+            pairs = zip(of, kinds)
+            kinds = ["inputs" if (x, y) == ("weights", "constants") else y for x, y in pairs]
+        kinds += ["constants"] * len(rest)
+        read = (*first, *second, *rest)
+        return [kind for x, kind in zip(read, kinds) if isinstance(x, Value)]
+
+    @cached_property
+    def _whats(self) -> dict[Value, str]:
+        """The kind of each node as a factor."""
+        return {x: self.what(x) for x in self.nodes}
 
     def what(self, factor: Any) -> str:
         """The kind of the other operand of a product."""
@@ -381,12 +323,18 @@ def partner(node: Value, position: int) -> Any:
     return both[position] if position < len(both) else None
 
 
+def layers(nodes: list[Value]) -> list[str]:
+    """For each node the layer that its label names; "" for a leaf, and where there is none."""
+    named = {label: place(label)[0] for label in {x.label for x in nodes if x.rule}}
+    return [named[x.label] if x.rule else "" for x in nodes]
+
+
 def loss_part(nodes: list[Value]) -> set[Value]:
     """The nodes between the output and the layers: those that no layer comes after.
 
     None where no node is labelled as part of a layer.
     """
-    placed = {node for node in nodes if node.rule is not None and place(node.label)[0]}
+    placed = {node for node, layer in zip(nodes, layers(nodes)) if layer}
     if not placed or nodes[0] in placed:
         return set()
     behind: set[Value] = set()
@@ -396,12 +344,32 @@ def loss_part(nodes: list[Value]) -> set[Value]:
     return {x for x in nodes if x.rule is not None and x not in placed and x not in behind}
 
 
-def _parts(factor: Factor, ln: float) -> list[tuple[str, float]]:
-    """ln|d| by kind: what lies in the ceiling, and what lies below it."""
-    kind, peak = factor
-    return [("sigmoid ceiling", peak), (kind, ln - peak)] if peak else [(kind, ln)]
+def _common(a: int, b: int, choke_point: list[int], depth: list[int], skip: list[int]) -> int:
+    """The nearest node that every path from either goes through."""
+    if depth[a] < depth[b]:
+        a, b = b, a
+    while depth[a] > depth[b]:
+        a = skip[a] if depth[skip[a]] >= depth[b] else choke_point[a]
+    while a != b:
+        if choke_point[a] == choke_point[b]:
+            return choke_point[a]
+        a, b = (skip[a], skip[b]) if skip[a] != skip[b] else (choke_point[a], choke_point[b])
+    return a
 
 
-def _with(budget: Budget, factor: Factor, ln: float) -> Budget:
-    """The budget of the paths that go through one more factor."""
-    return {**budget, **{kind: budget.get(kind, 0.0) + x for kind, x in _parts(factor, ln)}}
+def summed(
+    sources: Iterable[int], targets: Iterable[int], factors: Iterable[Any], n: int, start: int,
+    one: Any,
+) -> list[Any]:  # fmt: skip
+    """Σ Π d over all paths from `start` to each of n nodes, in the numbers that `one` is of."""
+    sums = [0 * one] * n
+    sums[start] = one
+    for u, v, d in zip(sources, targets, factors):
+        sums[v] += sums[u] * d
+    return sums
+
+
+def _in_range(numbers: Iterable[float]) -> bool:
+    """Whether all but the zeros are so far from the ends of the floats that products are too."""
+    sizes = [*filter(None, map(abs, numbers))]
+    return not sizes or (SMALL < min(sizes) and max(sizes) < LARGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from math import isfinite
 
@@ -105,12 +106,12 @@ def _listed(edges: list[Edge]) -> str:
 
     Edges that are called the same, as those of several samples are, count as one.
     """
-    groups: dict[str, int] = {}
-    for e in edges:
-        text = f"{clip(name_of(e.input), 32)} ×{e.partial:.3g}→ {clip(name_of(e.node), 32)}"
-        groups[text + made_at(e.node)] = groups.get(text + made_at(e.node), 0) + 1
-    shown = [
-        text + (f" and {n - 1} more so" if n > 1 else "") for text, n in list(groups.items())[:3]
-    ]
-    more = f" and {len(groups) - 3} more" if len(groups) > 3 else ""
+    texts = Counter(
+        f"{clip(name_of(e.input), 32)} ×{e.partial:.3g}→ {clip(name_of(e.node), 32)}"
+        f"{made_at(e.node)}"
+        for e in edges
+    )
+    alike = list(texts.items())[:3]
+    shown = [text + (f" and {n - 1} more so" if n > 1 else "") for text, n in alike]
+    more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
     return ", ".join(shown) + more

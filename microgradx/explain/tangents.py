@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from math import fsum, ldexp, log10
-from typing import TYPE_CHECKING, NamedTuple
+from math import fsum, log10
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microgradx.engine import Edge, Value
-from microgradx.explain.extended import LARGE, SMALL, Extended, plus, product, quotient, times
-from microgradx.explain.paths import Paths
+from microgradx.explain.extended import Extended, extended
+from microgradx.explain.paths import Paths, summed
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
 
 EXACT = 2000  # edges up to which sums that have lost digits are done again, or in fractions
-LOST = 2.0  # digits
+LOST = 1e-2  # of a sum that has lost two digits, the part that is left
 NOTHING = Extended(0.0, 0)
 
 
@@ -41,76 +41,64 @@ class Tangents:
 
     edges: all that lead on from u, up to where nothing gets through, from u to the output
     g, mass: of u, as extended numbers
-    to(i), size(i): ∂a/∂u for the node a of that index, and the same sum of sizes. An edge's share
-           of the paths through it is φ = size(a) |d| A_b / A_u
+    to(i), size(i): ∂a/∂u for the node a of that index, and the same sum of sizes
     """
 
     def __init__(self, paths: Paths, node: Value) -> None:
         self.paths = paths
-        start = self._start = paths.index[node]
-        self.g, self.mass = paths.wide(start), paths.mass(start)
-        self.edges: list[int] = []
-        self._to, self._to_e = [0.0] * (start + 1), [0] * (start + 1)  # as m · 2^e
-        self._size, self._size_e = [0.0] * (start + 1), [0] * (start + 1)
-        self._to[start] = self._size[start] = 1.0
-        self._sum_from(start)
+        self._start = paths.index[node]
+        self.g, self.mass = paths.wide(self._start), paths.mass(self._start)
+        self.edges = self._leading_on()
+        live = [e for e in self.edges if paths.partials[e]]
+        tails, heads = [paths.tails[e] for e in live], [paths.heads[e] for e in live]
+        factors = [paths.partials[e] for e in live]
+        _, self._to = paths.sums_from(self._start, tails, heads, factors)
+        _, self._size = paths.sums_from(self._start, tails, heads, map(abs, factors))
 
-    def _sum_from(self, start: int) -> None:
-        """Sum what comes to each node from its inputs, inputs first. Nothing runs more often."""
-        paths, edges = self.paths, self.edges
-        size, size_e, to, to_e = self._size, self._size_e, self._to, self._to_e
-        tails, partials, first = paths.tails, paths.partials, paths.first
-        for j in range(start - 1, -1, -1):
-            for e in range(first[j], first[j + 1]):
-                i = tails[e]
-                if i > start or not size[i]:
-                    continue
-                edges.append(e)
-                d = partials[e]
-                if not d:
-                    continue
-                if not size[j]:  # the first to arrive, and often the only one
-                    size_e[j], to_e[j] = size_e[i], to_e[i]
-                moved, part = abs(size[i] * d), to[i] * d
-                alike = size_e[i] == size_e[j] and to_e[i] == to_e[j]
-                if alike and SMALL < moved < LARGE and SMALL < abs(part):
-                    size[j] += moved
-                    to[j] += part
-                else:
-                    size[j], size_e[j] = plus(self.size(j), times(abs(d), size[i], size_e[i]))
-                    to[j], to_e[j] = plus(self.to(j), times(d, to[i], to_e[i]))
+    def _leading_on(self) -> list[int]:
+        """The numbers of the edges that lead on, those nearer to the node first."""
+        tails, partials, first = self.paths.tails, self.paths.partials, self.paths.first
+        edges: list[int] = []
+        reached = {self._start}
+        for j in range(self._start - 1, -1, -1):
+            inputs = tails[first[j] : first[j + 1]]
+            if not reached.isdisjoint(inputs):
+                behind = [e for e, i in enumerate(inputs, first[j]) if i in reached]
+                edges += behind
+                if any(partials[e] for e in behind):
+                    reached.add(j)
+        return edges
 
     def to(self, i: int) -> Extended:
         """∂a/∂u for the node a with index i."""
-        return Extended(self._to[i], self._to_e[i])
+        return extended(self._to[i])
 
     def size(self, i: int) -> Extended:
         """The same with the sizes of all paths."""
-        return Extended(self._size[i], self._size_e[i])
+        return extended(self._size[i])
 
     # --- of one edge ----------------------------------------------------------------------------
 
-    def share(self, e: int) -> float:
-        """φ: how much of the path mass from u goes along this edge, from 0 to 1."""
-        paths = self.paths
-        i, j = paths.tails[e], paths.heads[e]
-        (whole, whole_e), exponent = self.mass, paths.mass_e[j]
-        m = abs(paths.partials[e]) * paths.mass_m[j]
-        if not SMALL < m < LARGE:
-            m, exponent = times(abs(paths.partials[e]), *paths.mass(j))
-        return ldexp(self._size[i] * m / whole, self._size_e[i] + exponent - whole_e)
+    @cached_property
+    def shares(self) -> dict[int, float]:
+        """φ = size(a) |d| A_b / A_u of every edge: the share of the paths from u along it."""
+        size, masses, whole = self._size, self.paths.masses, self.paths.masses[self._start]
+        tails, heads, partials = self.paths.tails, self.paths.heads, self.paths.partials
+        return {
+            e: float(size[tails[e]] * abs(partials[e]) * masses[heads[e]] / whole)
+            for e in self.edges
+        }
 
     def repaired(self, e: int) -> Extended:
         """∂output/∂u if this edge's local derivative were 1 and every other as it is."""
         paths = self.paths
-        d, way = paths.partials[e], product(self.to(paths.tails[e]), paths.wide(paths.heads[e]))
+        d, way = paths.partials[e], self._to[paths.tails[e]] * paths.wides[paths.heads[e]]
         if e in self._bridges:
-            return way  # every path goes through it
-        opened, moved = plus(self.g, times(1.0 - d, *way)), times(d, *way)
-        lost = moved.decades - opened.decades  # digits that the sum has lost to what it takes away
-        if lost > LOST and len(self.edges) <= EXACT:
-            return self._swept_with_one_at(e)
-        return opened
+            return extended(way)  # every path goes through it
+        opened, moved = paths.wides[self._start] + (1.0 - d) * way, d * way
+        if moved and abs(opened / moved) < LOST and len(self.edges) <= EXACT:
+            return self._swept_with_one_at(e)  # what is taken away leaves too few digits
+        return extended(opened)
 
     @cached_property
     def _bridges(self) -> set[int]:
@@ -120,42 +108,40 @@ class Tangents:
         while up >= 0:
             chokes.add(up)
             up = paths.choke_point[up]
-        out: dict[int, list[int]] = {}
-        for e in self.edges:
-            if paths.tails[e] in chokes:
-                out.setdefault(paths.tails[e], []).append(e)
-        return {edges[0] for edges in out.values() if len(edges) == 1}
+        several = Counter(paths.tails[e] for e in self.edges)
+        tails = ((e, paths.tails[e]) for e in self.edges)
+        return {e for e, i in tails if i in chokes and several[i] == 1}
 
     def _swept_with_one_at(self, replaced: int) -> Extended:
         """The gradient with a local derivative of 1 on one edge, summed anew."""
-        paths = self.paths
-        to = {paths.tails[self.edges[0]]: Extended(1.0, 0)}
-        for e in self.edges:
-            i, j = paths.tails[e], paths.heads[e]
-            d = 1.0 if e == replaced else paths.partials[e]
-            part = times(d, *to.get(i, NOTHING))
-            to[j] = plus(to[j], part) if j in to else part
-        return to.get(0, NOTHING)
+        factors = [1.0 if e == replaced else self.paths.partials[e] for e in self.edges]
+        whole: Extended = self._sum_of(factors, Extended(1.0, 0))
+        return whole
+
+    def exact(self) -> Fraction:
+        """The gradient as the sum over paths is, without any rounding."""
+        from fractions import Fraction  # seldom needed, and slow to load
+
+        factors = [Fraction(self.paths.partials[e]) for e in self.edges]
+        whole: Fraction = self._sum_of(factors, Fraction(1))
+        return whole
+
+    def _sum_of(self, factors: list[Any], one: Any) -> Any:
+        """The gradient with such factors on the edges, in the numbers that `one` is of."""
+        tails, heads = self.paths.tails, self.paths.heads
+        ends = [tails[e] for e in self.edges], [heads[e] for e in self.edges]
+        return summed(*ends, factors, self._start + 1, self._start, one)[0]
 
     # --- of all ---------------------------------------------------------------------------------
 
     def credits(self) -> list[tuple[float, int]]:
         """φ · log₁₀|d| of every edge whose factor is neither 0 nor ±1, with the edge."""
-        paths, size, size_e, credits = self.paths, self._size, self._size_e, []
-        tails, heads, partials = paths.tails, paths.heads, paths.partials
-        mass_m, mass_e = paths.mass_m, paths.mass_e
-        whole, whole_e = self.mass
-        for e in self.edges:
-            d = abs(partials[e])
-            if d and d != 1.0:
-                i, j = tails[e], heads[e]
-                m = d * mass_m[j]
-                if SMALL < m < LARGE:  # twin of share
-                    share = ldexp(size[i] * m / whole, size_e[i] + mass_e[j] - whole_e)
-                else:
-                    share = self.share(e)
-                credits.append((share * log10(d), e))
-        return credits
+        partials = self.paths.partials
+        return [
+            (share * log10(abs(partials[e])), e)
+            for e, share in self.shares.items()
+            if partials[e] and abs(partials[e]) != 1.0
+        ]
 
     def cut(self) -> list[Edge]:
         """The zero edges at which paths from the node end."""
@@ -166,20 +152,20 @@ class Tangents:
 
         skip_loss: whether edges of the loss do not count
         """
+        paths = self.paths
         credits = [(abs(credit), e) for credit, e in self.credits() if (credit < 0) == (sign < 0)]
         if skip_loss:
-            before = set(self.paths.before_the_loss(e for _, e in credits))
-            credits = [(credit, e) for credit, e in credits if e in before]
+            credits = [x for x in credits if paths.nodes[paths.heads[x[1]]] not in paths.loss]
         total = fsum([credit for credit, _ in credits])
         halves = sorted((x for x in credits if x[0] >= total / 2), reverse=True)
         effective = total**2 / fsum([x * x for x, _ in credits]) if credits else 0.0
-        return [self.paths.edge(e) for _, e in halves], effective
+        return [paths.edge(e) for _, e in halves], effective
 
-    def repairs(self) -> list[Repair]:
-        """The repairs of all edges with a factor other than ±1; of the cut, where there is one."""
-        edge, partials = self.paths.edge, self.paths.partials
-        edges = [e for e in self.edges if self.mass.mantissa or not partials[e]]
-        return [Repair(edge(e), self.repaired(e)) for e in edges if abs(partials[e]) != 1]
+    def repairs(self) -> list[tuple[int, Extended]]:
+        """The edges with a factor other than ±1, or of the cut where there is one, repaired."""
+        partials = self.paths.partials
+        edges = [e for e in self.edges if self.mass or not partials[e]]
+        return [(e, self.repaired(e)) for e in edges if abs(partials[e]) != 1]
 
     def opposed(self) -> tuple[list[Edge], float]:
         """The edges out of the node where most of the path mass cancels, and how much of it does.
@@ -193,32 +179,15 @@ class Tangents:
         for e in self.edges:
             if several[paths.tails[e]] == 1:
                 continue  # nothing there to cancel with
-            part = times(paths.partials[e], *paths.wide(paths.heads[e]))
-            if part.mantissa:
+            part = paths.partials[e] * paths.wide(paths.heads[e])
+            if part:
                 branches.setdefault(paths.tails[e], []).append((part, e))
-        lost = {i: self._cancelled(i, parts) for i, parts in branches.items()}
+        lost = {i: self._cancelled(i, [x for x, _ in parts]) for i, parts in branches.items()}
         worst = max(lost, key=lambda i: lost[i].decades)
-        whole = NOTHING
-        for each in lost.values():
-            whole = plus(whole, each)
-        share = float(quotient(lost[worst], whole)) if whole.mantissa else 1.0
+        whole = sum(lost.values(), NOTHING)
         edges = sorted(branches[worst], key=lambda branch: -branch[0].decades)
-        return [paths.edge(e) for _, e in edges], share
+        return [paths.edge(e) for _, e in edges], lost[worst] / whole if whole else 1.0
 
-    def _cancelled(self, i: int, parts: list[tuple[Extended, int]]) -> Extended:
-        whole = left = NOTHING
-        for (m, exponent), _ in parts:
-            whole, left = plus(whole, Extended(abs(m), exponent)), plus(left, Extended(m, exponent))
-        lost = plus(whole, Extended(-abs(left.mantissa), left.exponent))
-        return product(self.size(i), lost) if lost.mantissa > 0 else NOTHING
-
-    def exact(self) -> Fraction:
-        """The gradient as the sum over paths is, without any rounding."""
-        from fractions import Fraction  # seldom needed, and slow to load
-
-        paths = self.paths
-        to = {paths.heads[e]: Fraction(0) for e in self.edges}
-        to[paths.tails[self.edges[0]]] = Fraction(1)
-        for e in self.edges:
-            to[paths.heads[e]] += to[paths.tails[e]] * Fraction(paths.partials[e])
-        return to.get(0, Fraction(0))
+    def _cancelled(self, i: int, parts: list[Extended]) -> Extended:
+        lost = sum(map(abs, parts), NOTHING) + -1.0 * abs(sum(parts, NOTHING))
+        return self.size(i) * lost if lost.mantissa > 0 else NOTHING

@@ -18,7 +18,7 @@ from microgradx._base.arguments import flat
 from microgradx._base.text import Place, clip, common_place, count, name_of, place, short
 from microgradx.engine import Edge, Value
 from microgradx.explain.explanation import Explanation
-from microgradx.explain.extended import product, show, times
+from microgradx.explain.extended import show
 from microgradx.explain.paths import Paths
 from microgradx.explain.tangents import Tangents
 from microgradx.pictures import style
@@ -283,9 +283,9 @@ class Shares:
     def _measure(self, paths: Paths, tangents: Tangents) -> None:
         for e in tangents.edges:
             edge = paths.edge(e)
-            self.share[edge] = tangents.share(e) if tangents.mass.mantissa else 0.0
-            way = product(tangents.to(paths.tails[e]), paths.wide(paths.heads[e]))
-            if times(edge.partial, *way).mantissa * tangents.g.mantissa < 0:
+            self.share[edge] = tangents.shares[e] if tangents.mass.mantissa else 0.0
+            through = edge.partial * tangents.to(paths.tails[e]) * paths.wide(paths.heads[e])
+            if through.mantissa * tangents.g.mantissa < 0:
                 self.opposing.add(edge)
 
     def line(self, edges: list[Edge]) -> dict[str, str]:

@@ -24,7 +24,6 @@ from microgradx._base.files import write_whole
 from microgradx._base.text import count, made_at, name_of, short
 from microgradx.engine import Value, data_of
 from microgradx.explain.explanation import Flow
-from microgradx.explain.extended import times
 from microgradx.pictures.diagram import FOLD_ABOVE, Arrow, Box, Diagram
 from microgradx.pictures.render import Picture
 from microgradx.pictures.sheet import Sheet, nan_first
@@ -294,7 +293,7 @@ class _Story:
         facts = {"maths": derivative(edge), "partial": number(edge.partial)}
         facts.update(adjoint=number(moment.adjoint), contribution=number(moment.contribution))
         above = self.products[self.flow.paths.index[edge.node]]
-        facts["product"] = reach(times(edge.partial, *above))
+        facts["product"] = reach(edge.partial * above)
         if edge.input not in self.whole:
             return {**facts, "total": number(self.timeline.grads[edge.input])}
         final = self.timeline.final(edge.input) == self.timeline.along[edge]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from microgradx._base.text import clean
 from microgradx.engine import Edge, Value
 from microgradx.explain.explanation import Flow
-from microgradx.explain.extended import Extended, times
+from microgradx.explain.extended import Extended
 from microgradx.explain.paths import Paths
 from microgradx.step.moments import Moment, Timeline
 from microgradx.step.words import called
@@ -56,7 +56,7 @@ def path_products(paths: Paths) -> list[Extended]:
     """For each node, in order, the product of the local derivatives on its strongest path."""
     products = [Extended(1.0, 0)]
     for e in paths.strongest_edge[1:]:
-        products.append(times(paths.partials[e], *products[paths.heads[e]]))
+        products.append(paths.partials[e] * products[paths.heads[e]])
     return products
 
 
@@ -203,5 +203,5 @@ class Stepper:
         while onward and len(path) < 5:
             path.append(onward)
             onward = self.flow[onward.node].strongest
-        value = times(edge.partial, *self.products[self.flow.paths.index[edge.node]])
+        value = edge.partial * self.products[self.flow.paths.index[edge.node]]
         return path[::-1], value

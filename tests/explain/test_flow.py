@@ -204,7 +204,7 @@ def test_cut_shares_and_repairs_are_what_the_paths_say(seed):
                 through = [way for way in ways if edge in way]
                 if mass:
                     share = sum(abs(product(way)) for way in through) / mass
-                    assert alike(tangents.share(e), share, 1)
+                    assert alike(tangents.shares[e], share, 1)
                 rest = [[other for other in way if other != edge] for way in through]
                 others = sum(map(product, rest))
                 scale = sum(abs(product(way)) for way in [*rest, *ways])

@@ -9,7 +9,7 @@ import pytest
 import microgradx as mx
 from microgradx import Value, dot, maximum
 from microgradx.engine import order
-from microgradx.explain.extended import Extended, plus, times
+from microgradx.explain.extended import Extended
 from microgradx.explain.paths import KINDS, Paths, loss_part, partner
 from microgradx.explain.tangents import Tangents
 
@@ -83,17 +83,27 @@ def test_sums_equal_the_enumeration(seed):
     assert checked > 1000
 
 
+def factors(sums, edge):
+    """The parts of an edge's factor: ln by kind, adding up to ln|d|."""
+    ln, kind, rule = math.log(abs(edge.partial)), sums.kind(edge), edge.node.rule
+    if ln and kind == "saturation" and rule.ceiling < 1:
+        peak = math.log(rule.ceiling)
+        return {"sigmoid ceiling": peak, kind: ln - peak}
+    return {kind: ln} if ln else {}
+
+
 def check_distribution(sums, i, ways, terms, mass):
     """Entropy, mean logarithms and the strongest path, by their definitions."""
     weights = [float(abs(term) / mass) for term in terms]
     entropy = -sum(w * math.log(w) for w in weights if w)
-    assert sums.entropy[i] == pytest.approx(entropy, abs=1e-12)
+    assert sums.entropy(i) == pytest.approx(entropy, abs=1e-12)
     mean = dict.fromkeys(KINDS, 0.0)
+    budget = {kind: x for kind, x in sums.budget[i].items() if kind != "fan-out"}
     for way, weight in zip(ways, weights):
         for edge in way if weight else []:
-            for k, x in sums.factors(edge).items():
+            for k, x in factors(sums, edge).items():
                 mean[k] += weight * x
-    assert {**dict.fromkeys(KINDS, 0.0), **sums.budget[i]} == pytest.approx(mean, abs=1e-12)
+    assert {**dict.fromkeys(KINDS, 0.0), **budget} == pytest.approx(mean, abs=1e-12)
     strongest = max(map(abs, terms))
     if sums.strongest_edge[i] >= 0:
         behind = [way for way in ways if way[0] == sums.edge(sums.strongest_edge[i])]
@@ -108,7 +118,7 @@ def test_the_budget_identity(seed):
         for i in range(len(sums.nodes)):
             g, mass = sums.wide(i), sums.mass(i)
             if g.mantissa and mass.decades - g.decades < 6:
-                total = (sum(sums.budget[i].values()) + sums.entropy[i]) / math.log(10)
+                total = sum(sums.budget[i].values()) / math.log(10)  # H is its fan-out
                 assert total - mass.decades == pytest.approx(0.0, abs=1e-12)
 
 
@@ -130,7 +140,7 @@ def test_shares_of_a_node_add_up_to_one():
         for i, node in enumerate(sums.nodes):
             if i and sums.mass(i).mantissa:
                 tangents = Tangents(sums, node)
-                shares = [tangents.share(e) for e in tangents.edges if sums.tails[e] == i]
+                shares = [tangents.shares[e] for e in tangents.edges if sums.tails[e] == i]
                 assert sum(shares) == pytest.approx(1.0, abs=1e-12)
 
 
@@ -169,7 +179,7 @@ def test_wide_sums_across_all_scales():
     sums = Paths(tiny + huge - huge * 0.5)
     i = sums.index[x]
     assert sums.wide(i).decades == pytest.approx(600 + math.log10(0.5), rel=1e-14)
-    assert sums.entropy[i] == pytest.approx(
+    assert sums.entropy(i) == pytest.approx(
         -(2 / 3) * math.log(2 / 3) - (1 / 3) * math.log(1 / 3), abs=1e-12
     )
 
@@ -180,16 +190,35 @@ def test_wide_arithmetic():
         a, b = (Extended(rng.uniform(-2, 2), rng.randrange(-3000, 3000)) for _ in range(2))
         exact = Fraction(a.mantissa) * Fraction(2) ** a.exponent
         exact += Fraction(b.mantissa) * Fraction(2) ** b.exponent
-        total = plus(a, b)
+        total = a + b
         found = Fraction(total.mantissa) * Fraction(2) ** total.exponent
         assert abs(found - exact) <= abs(exact) * Fraction(2) ** -50 or abs(exact) < abs(found) * 4
         x = rng.choice([1e-320, 1e-200, -3.0, 1e305])
-        grown = times(x, *a)
+        grown = x * a
         found = Fraction(grown.mantissa) * Fraction(2) ** grown.exponent
         exact = Fraction(x) * Fraction(a.mantissa) * Fraction(2) ** a.exponent
         assert abs(found - exact) <= abs(exact) * Fraction(2) ** -51
     assert float(Extended(1.0, 5000)) == math.inf and float(Extended(-1.0, 5000)) == -math.inf
     assert float(Extended(1.0, -5000)) == 0.0 and Extended(0.0, 0).decades == -math.inf
+
+
+def test_floats_and_extended_numbers_say_the_same():
+    """One factor of 1e-200 beside a graph makes all its sums extended ones, and changes none."""
+    extended = 0
+    for output, paths in filter(None, map(few_paths, range(150))):
+        one, other = Paths(output), Paths(output + Value(1.0) * 1e-200)
+        extended += isinstance(one.wides[0], float) and isinstance(other.wides[0], Extended)
+        for node in paths:
+            i, j = one.index[node], other.index[node]
+            assert float(other.wide(j)) == float(one.wide(i)) == one.g[i]
+            assert float(other.mass(j)) == float(one.mass(i))
+            assert other.entropy(j) == pytest.approx(one.entropy(i), abs=1e-13)
+            if i and one.mass(i):
+                here, there = Tangents(one, node), Tangents(other, node)
+                shares = [there.shares[e] for e in there.edges if other.tails[e] == j]
+                expected = [here.shares[e] for e in here.edges if one.tails[e] == i]
+                assert sorted(shares) == pytest.approx(sorted(expected), rel=1e-13)
+    assert extended > 100
 
 
 @pytest.mark.slow
@@ -244,7 +273,7 @@ def check_tangents(start, output, repairs=True):
         edge = sums.edge(e)
         mass = exact_mass(sums, sums.heads[e])
         share = size[edge.input] * abs(Fraction(edge.partial)) * mass / size[output]
-        assert abs(Fraction(tangents.share(e)) - share) < Fraction(10) ** -12
+        assert abs(Fraction(tangents.shares[e]) - share) < Fraction(10) ** -12
         if repairs:
             g, whole = opened(start, output, edges, edge)
             assert near(tangents.repaired(e), g, whole)
@@ -296,7 +325,7 @@ def test_paths_that_differ_by_400_decades():
     sums = Paths(y)
     tangents = Tangents(sums, x)
     by_node = {sums.edge(e).node: e for e in tangents.edges}
-    assert tangents.share(by_node[high]) == 1.0 and 0.0 <= tangents.share(by_node[low]) < 1e-300
+    assert tangents.shares[by_node[high]] == 1.0 and 0.0 <= tangents.shares[by_node[low]] < 1e-300
     assert tangents.repaired(by_node[high]).mantissa == 1.0
     assert tangents.repaired(by_node[low]).decades == pytest.approx(-150, abs=1e-12)
 
@@ -347,7 +376,7 @@ def test_kinds_of_factors():
     sums = Paths(y)
     for node in sums.nodes:
         for edge in node.edges:
-            for k, log in sums.factors(edge).items():
+            for k, log in factors(sums, edge).items():
                 kinds.setdefault((node.op, edge.position), {})[k] = log
     assert kinds["dot", 0] == {"inputs": math.log(0.5)}
     assert kinds["dot", 1] == {"weights": math.log(3.0)}
@@ -364,7 +393,7 @@ def test_a_reader_may_say_what_the_parameters_are():
     y = k * x
     for parameters, kind in ((None, "inputs"), ([k], "weights")):
         sums = Paths(y, parameters)
-        assert list(sums.factors(y.edges[1])) == [kind]
+        assert list(factors(sums, y.edges[1])) == [kind]
 
 
 def test_partners_of_a_product():
@@ -396,7 +425,7 @@ def test_credits_are_shares_times_decades():
             tangents = Tangents(sums, node)
             factors = {e: abs(sums.partials[e]) for e in tangents.edges}
             expected = [
-                (tangents.share(e) * math.log10(d), e)
+                (tangents.shares[e] * math.log10(d), e)
                 for e, d in factors.items()
                 if d not in (0, 1)
             ]

@@ -6,15 +6,13 @@ import pytest
 
 import microgradx as mx
 from microgradx import Flow, Value, why
-from microgradx.explain.case import Limits, output_layer, reference
+from microgradx.explain.case import Case, Limits, output_layer
 from microgradx.explain.paths import Paths
-from microgradx.explain.tangents import Tangents
 
 
 def beside(node, output):
     """The reference of one node."""
-    paths = Paths(output)
-    return reference(paths, paths.index[node], lambda: Tangents(paths, node))
+    return Case(Paths(output), Limits(), node).reference
 
 
 def trained_on(n, model=None):
