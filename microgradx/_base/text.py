@@ -66,23 +66,13 @@ def made_at(node: Value) -> str:
 
 
 def short(x: float) -> str:
-    """Three significant digits: 0.25, 1.5e-7."""
-    return compact(f"{x:.3g}")
-
-
-def compact(digits: str) -> str:
-    """A number whose exponent has no zeros in front and no plus."""
-    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), digits)
-
-
-def digits(x: float) -> str:
-    """Three digits in a sentence or an equation, where -0 is 0."""
-    return short(x + 0.0)
+    """Three significant digits: 0.25, 1.5e-7; -0 is 0."""
+    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{x + 0.0:.3g}")
 
 
 def term(x: float) -> str:
     """The same after a sign."""
-    return f"({digits(x)})" if digits(x).startswith("-") else digits(x)
+    return f"({short(x)})" if short(x).startswith("-") else short(x)
 
 
 def count(n: int, noun: str, plural: str = "") -> str:

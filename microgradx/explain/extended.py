@@ -6,6 +6,8 @@ import math
 from math import floor, frexp, isfinite, ldexp
 from typing import Any, NamedTuple
 
+from microgradx._base.text import short
+
 LOG2 = math.log10(2.0)
 SMALL, LARGE = 1e-100, 1e100  # mantissas stay between, so that products of three are safe
 
@@ -74,9 +76,9 @@ def extended(x: Any) -> Extended:
 
 
 def show(number: Extended) -> str:
-    """Three digits of a number, whatever its size."""
+    """Three digits of a number, also where a float would be 0 or inf."""
     x = float(number)
     if (x and isfinite(x)) or not (number and isfinite(number.mantissa)):
-        return f"{x + 0.0:.3g}"  # no -0
+        return short(x)
     decade = floor(number.decades)
     return f"{'-' if number.mantissa < 0 else ''}{10 ** (number.decades - decade):.2f}e{decade}"

@@ -24,13 +24,14 @@ from microgradx._base.files import write_whole
 from microgradx._base.text import count, made_at, name_of, short
 from microgradx.engine import Value, data_of
 from microgradx.explain.explanation import Flow
+from microgradx.explain.extended import show
 from microgradx.pictures.diagram import FOLD_ABOVE, Arrow, Box, Diagram
 from microgradx.pictures.render import Picture
 from microgradx.pictures.sheet import Sheet, nan_first
 from microgradx.pictures.style import Scale, bold, escape, font, row
 from microgradx.step.moments import Moment, Timeline
 from microgradx.step.walk import path_products
-from microgradx.step.words import bracketed, derivative, reach
+from microgradx.step.words import bracketed, derivative
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -230,7 +231,7 @@ class _Story:
             return {**facts, "apart": True}
         grad = self.timeline.grads[node]
         facts.update(grad=number(grad), shade=self.shade(grad))
-        facts["product"] = reach(self.products[self.flow.paths.index[node]])
+        facts["product"] = show(self.products[self.flow.paths.index[node]])
         via = self.flow[node].strongest
         facts["via"] = self.lines.get(via, -1) if via else -1
         return facts
@@ -293,7 +294,7 @@ class _Story:
         facts = {"maths": derivative(edge), "partial": number(edge.partial)}
         facts.update(adjoint=number(moment.adjoint), contribution=number(moment.contribution))
         above = self.products[self.flow.paths.index[edge.node]]
-        facts["product"] = reach(edge.partial * above)
+        facts["product"] = show(edge.partial * above)
         if edge.input not in self.whole:
             return {**facts, "total": number(self.timeline.grads[edge.input])}
         final = self.timeline.final(edge.input) == self.timeline.along[edge]

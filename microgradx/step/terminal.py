@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from microgradx._base.text import clean, digits, made_at, squeeze, width
+from microgradx._base.text import clean, made_at, short, squeeze, width
 from microgradx.engine import Edge
+from microgradx.explain.extended import show
 from microgradx.step import words
 from microgradx.step.walk import Line, Stepper
 from microgradx.step.words import bracketed, called, pad, wrapped
@@ -76,9 +77,9 @@ def _multiplication(stepper: Stepper, edge: Edge) -> tuple[list[tuple[str, ...]]
     moment = stepper.moment
     out, head, tail = map(bracketed, (stepper.output, edge.node, edge.input))
     cells: list[tuple[str, ...]] = [
-        (digits(moment.adjoint), "upstream", f"∂{out}/∂{head}"), ("×", "", ""),
-        (digits(edge.partial), "local", f"∂{head}/∂{tail}"), ("=", "", ""),
-        (digits(moment.contribution), "contribution", f"to ∂{out}/∂{tail}"),
+        (short(moment.adjoint), "upstream", f"∂{out}/∂{head}"), ("×", "", ""),
+        (short(edge.partial), "local", f"∂{head}/∂{tail}"), ("=", "", ""),
+        (short(moment.contribution), "contribution", f"to ∂{out}/∂{tail}"),
     ]  # fmt: skip
     total = words.addition(moment, stepper.timeline.final(edge.input) == stepper.now)
     style = "stop" if moment.stops else "sum"
@@ -88,10 +89,10 @@ def _multiplication(stepper: Stepper, edge: Edge) -> tuple[list[tuple[str, ...]]
 def _path(stepper: Stepper, edge: Edge) -> str:
     """The product so far along the strongest path, from the output down to this edge."""
     edges, value = stepper.path_through(edge)
-    links = " ".join(f"×{digits(e.partial)} {called(e.input)}" for e in edges)
+    links = " ".join(f"×{short(e.partial)} {called(e.input)}" for e in edges)
     more = "" if edges[0].node is stepper.output else " …"
     start = f"strongest path through this edge: 1 {called(stepper.output)}"
-    return f"{start}{more} {links} = {words.reach(value)}"
+    return f"{start}{more} {links} = {show(value)}"
 
 
 def _equation(cells: list[tuple[str, ...]], columns: int) -> list[Row]:
@@ -158,14 +159,14 @@ def _facts(stepper: Stepper, line: Line) -> tuple[str, ...]:
     node, edge, born = line.node, line.edge, stepper.timeline.born
     if born[node] > stepper.now:
         return ("", "–", "", "")
-    local = f"×{digits(edge.partial)}" if edge and born[edge.node] <= stepper.now else ""
+    local = f"×{short(edge.partial)}" if edge and born[edge.node] <= stepper.now else ""
     if edge and stepper.stopped_at(edge):
         local = f"STOP {local}"
     grad = stepper.grad(node)
     if grad is None:
-        return (local, digits(node.data), "–" if stepper.now >= stepper.timeline.turn else "", "")
+        return (local, short(node.data), "–" if stepper.now >= stepper.timeline.turn else "", "")
     so_far = "" if stepper.timeline.final(node) <= stepper.now else " so far"
-    return (local, digits(node.data), digits(grad), so_far)
+    return (local, short(node.data), short(grad), so_far)
 
 
 def _style(stepper: Stepper, i: int) -> str:

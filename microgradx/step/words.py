@@ -10,16 +10,14 @@ from typing import Any
 from microgradx._base.arguments import flat
 from microgradx._base.text import (
     clean,
-    compact,
     count,
-    digits,
     name_of,
+    short,
     squeeze,
     term,
     width,
 )
 from microgradx.engine import Edge, Value, data_of, operand_of
-from microgradx.explain.extended import Extended, show
 from microgradx.explain.paths import partner
 from microgradx.rules import Rule
 from microgradx.step.moments import Moment, Timeline
@@ -49,11 +47,6 @@ def wrapped(text: str, columns: int, indent: int = 2) -> list[str]:
     return [" " * indent + line.replace("\0", "") for line in lines]
 
 
-def reach(x: Extended) -> str:
-    """A product in three digits, also where a float would be 0 or inf."""
-    return compact(show(x))
-
-
 def bracketed(node: Value) -> str:
     """A name as a part of something longer: in brackets, unless it is plainly one name."""
     name = called(node)
@@ -65,22 +58,22 @@ def bracketed(node: Value) -> str:
 
 def made(node: Value) -> list[tuple[str, str]]:
     """How a value came about: numbers and signs, and the names that stand below them."""
-    end = [("=", ""), (digits(node.data), called(node))]
+    end = [("=", ""), (short(node.data), called(node))]
     if node.rule is None:
         return end[1:]
     operands = list(flat(node.operands))
     data, names = [*map(data_of, operands)], [*map(_operand, operands)]
     sign = (node.rule.label, "")
     if node.rule.operator and len(data) == 2:
-        return [(digits(data[0]), names[0]), sign, (term(data[1]), names[1]), *end]
-    numbers = [(term(x) if node.rule.operator else digits(x), y) for x, y in zip(data, names)]
+        return [(short(data[0]), names[0]), sign, (term(data[1]), names[1]), *end]
+    numbers = [(term(x) if node.rule.operator else short(x), y) for x, y in zip(data, names)]
     if len(numbers) > 5:
         numbers[4:] = [("…", f"{len(data) - 4} more")]
     return [sign if node.rule.operator else (node.op, ""), *numbers, *end]
 
 
 def _operand(x: Any) -> str:
-    return called(x) if isinstance(x, Value) else digits(x)
+    return called(x) if isinstance(x, Value) else short(x)
 
 
 def derivative(edge: Edge) -> str:
@@ -88,7 +81,7 @@ def derivative(edge: Edge) -> str:
     node, rule, which = edge.node, edge.node.rule, operand_of(edge)
     assert rule is not None
     by = f"∂/∂{_blackboard(rule, which)}"
-    written, number = (*rule.partials[which : which + 1], "")[0], digits(edge.partial)
+    written, number = (*rule.partials[which : which + 1], "")[0], short(edge.partial)
     if " if " in written:
         return f"{by} = {number} ({written})"
     equation = " = ".join(dict.fromkeys(part for part in (by, written, number) if part))
@@ -116,13 +109,13 @@ def formula(edge: Edge) -> str:
 def product(moment: Moment) -> str:
     """The multiplication of a moment: upstream × local = contribution."""
     assert moment.edge is not None
-    factors = f"{digits(moment.adjoint)} × {term(moment.edge.partial)}"
-    return f"{factors} = {digits(moment.contribution)}"
+    factors = f"{short(moment.adjoint)} × {term(moment.edge.partial)}"
+    return f"{factors} = {short(moment.contribution)}"
 
 
 def addition(moment: Moment, final: bool) -> str:
     """The sum that the contribution goes into, and whether the gradient stops."""
-    total = f"{digits(moment.before)} + {term(moment.contribution)} = {digits(moment.after)}"
+    total = f"{short(moment.before)} + {term(moment.contribution)} = {short(moment.after)}"
     text = f"{squeeze(bracketed(moment.subject), ROOM)}.grad: {total}"
     text += ", which is final" if final else ", more to come"
     return text + (". STOP: nothing gets through" if moment.stops else "")

@@ -5,7 +5,6 @@ import pytest
 from microgradx._base.text import (
     clip,
     common_place,
-    digits,
     names_parameter,
     place,
     short,
@@ -65,16 +64,16 @@ def test_names_of_others(label):
 @pytest.mark.parametrize(
     "x, expected",
     [
-        (0.25, ("0.25", "0.25", "0.25")),
-        (-1.5e-07, ("-1.5e-7", "-1.5e-7", "(-1.5e-7)")),
-        (1e100, ("1e100", "1e100", "1e100")),
-        (-0.0, ("-0", "0", "0")),
-        (float("-inf"), ("-inf", "-inf", "(-inf)")),
-        (float("nan"), ("nan", "nan", "nan")),
+        (0.25, ("0.25", "0.25")),
+        (-1.5e-07, ("-1.5e-7", "(-1.5e-7)")),
+        (1e100, ("1e100", "1e100")),
+        (-0.0, ("0", "0")),
+        (float("-inf"), ("-inf", "(-inf)")),
+        (float("nan"), ("nan", "nan")),
     ],
 )
 def test_a_number_as_it_is_in_a_sentence_and_after_a_sign(x, expected):
-    assert (short(x), digits(x), term(x)) == expected
+    assert (short(x), term(x)) == expected
 
 
 def test_a_long_text_loses_its_end_or_its_middle():

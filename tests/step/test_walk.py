@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from microgradx import Flow, Value, dot, nn, rules, step, sum, why
-from microgradx._base.text import digits, squeeze, width
+from microgradx._base.text import short, squeeze, width
 from microgradx.engine import apply, order, record_lines
 from microgradx.step.terminal import colour, screen
 from microgradx.step.walk import COMMANDS, Stepper, tree
@@ -143,7 +143,7 @@ def test_every_moment_fits_and_back_undoes_next(build):
         assert max(map(width, lines)) <= 80 and len(lines) <= 23
         (here,) = (line for line in lines if line.startswith("▶"))
         node = moment.subject
-        assert stepper.moment is moment and f" {digits(node.data)}" in here
+        assert stepper.moment is moment and f" {short(node.data)}" in here
         assert max(map(width, seen(stepper, 40, 24))) <= 40
         assert seen(stepper, 40, 24)[-1] == "n next  b back  h help  q quit"
         assert seen(stepper, 1, 1)
