@@ -14,7 +14,7 @@ import numpy as np
 from microgradx.replay.arrays import Arrays, times
 from microgradx.replay.loops import Sum, find_sums, vectorised
 from microgradx.replay.products import SumLifter
-from microgradx.replay.symbols import Symbol, expand
+from microgradx.replay.symbols import Symbol
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids, Shape
 
@@ -136,8 +136,8 @@ class OpLifter:
         operands = [self.arrays.read(block, batched) for block in blocks]
         for k, block in enumerate(blocks[:rows]):
             operands[k] = [self._element(operands[k], i) for i in range(len(block))]
-        value, partials = expand(
-            rule, self.arrays.table, rule.arranged(operands[:rows], operands[rows:])
+        value, *partials = rule.function(
+            self.arrays.table, *rule.arranged(operands[:rows], operands[rows:])
         )
         partials = [
             *[d for name, d in zip(rule.operands, partials) if name in rule.lists],

@@ -42,7 +42,7 @@ class SumLifter:
         by_size: dict[tuple[int, bool], list[int]] = {}
         for i in nodes:
             terms = self.sums[i]
-            by_size.setdefault((len(terms), bool(terms.products)), []).append(i)
+            by_size.setdefault((len(terms.a), terms.weighted), []).append(i)
         for (_, weighted), alike in by_size.items():
             a = np.array([self.sums[i].a for i in alike])
             b = np.array([self.sums[i].b for i in alike])
@@ -82,7 +82,7 @@ class SumLifter:
     def _lift_plain(self, ids: Ids, terms: Ids, places: Ids) -> None:
         """As a reduction where the terms lie evenly, else one after the other."""
         arrays = self.arrays
-        if terms.shape[1] < LONG and all(self.sums[i].chain for i in ids.tolist()):
+        if terms.shape[1] < LONG:
             self._by_order(ids, terms, np.full_like(terms, NONE), places)
             return
         turn, dims = arrays.arrange(terms)
@@ -152,7 +152,7 @@ class SumLifter:
         if 1 < len(groups) <= max(2, len(ids) // 4):
             for group in groups:
                 self._lift_weighted(ids[group], w[group], x[group], places[group])
-        elif w.shape[1] < LONG and all(self.sums[i].chain for i in ids.tolist()):
+        elif w.shape[1] < LONG:
             self._by_order(ids, w, x, places)
         else:
             self._lift_grid(ids, np.arange(len(ids)).reshape(-1, 1), None, blocks)
