@@ -46,21 +46,27 @@ class Addition(NamedTuple):
 
 def find_sums(tape: Tape) -> dict[int, Sum]:
     """By id, the nodes that are sums worth keeping together."""
-    uses = _uses(tape)
-    computed = range(tape.leaves, len(tape.values))
-    products = {i for i in computed if tape.rules[i] is rules.mul and uses[i] == 1}
+    uses, count = _uses(tape), len(tape.values)
+    zeros = {i for i, x in enumerate(tape.numbers, count) if x == 0}  # where loops start from
+    products = {i for i in range(count) if tape.rules[i] is rules.mul and uses[i] == 1}
     sums = {}
     for i, (terms, between) in _additions(tape, uses, products).items():
         stated = tape.rules[i] is rules.sum
         factors = [tape.args[j] for j in terms if j in products]
         if len(terms) - len(factors) >= (1 if stated else FEW):
             factors = []  # a sum of this and that: every product is a node of its own
-        if stated or _is_worth_it(len(terms), factors, tape):
-            sums[i] = _sum(tape, terms, products if factors else set(), stated, between)
-    for i in computed:
+        if not stated and not _is_worth_it(len(terms), factors, tape):
+            continue
+        opened = products.intersection(terms) if factors else set()
+        if opened:
+            terms = [j for j in terms if j not in zeros]
+        pairs = [tape.args[j] if j in opened else (j, NONE) for j in terms]
+        a, b = map(list, zip(*pairs))
+        sums[i] = Sum(a, b, bool(opened), stated, between + [*opened])
+    for i in range(count):
         if tape.rules[i] is rules.dot:
             weights, xs = tape.rows[i]
-            bias = [j for j in tape.args[i] if not _is_zero(j, tape)]
+            bias = [j for j in tape.args[i] if j not in zeros]
             sums[i] = Sum([*bias, *weights], [NONE] * len(bias) + [*xs], True, True, [])
     return sums
 
@@ -77,12 +83,13 @@ def _uses(tape: Tape) -> Counter[int]:
 def _additions(tape: Tape, uses: Counter[int], products: set[int]) -> dict[int, Addition]:
     """By id, the nodes that are a `sum` or a chain of +, each with all of its terms."""
     found: dict[int, Addition] = {}
+    kinds, args, add = tape.rules, tape.args, rules.add
 
     def is_open(i: int) -> bool:
         """Whether i is an addition that can go on in the one that reads it."""
         if i not in found or uses[i] > 1:
             return False
-        return tape.rules[i] is rules.add or any(j in products for j in found[i].terms)
+        return kinds[i] is add or not products.isdisjoint(found[i].terms)
 
     def factors(i: int) -> list[int]:
         return [k for j in found[i].terms if j in products for k in tape.args[j]]
@@ -92,46 +99,34 @@ def _additions(tape: Tape, uses: Counter[int], products: set[int]) -> dict[int, 
         theirs = factors(j)
         return len(theirs) > 2 and len(factors(i)) > 2 and set(theirs).isdisjoint(factors(i))
 
-    for i in range(tape.leaves, len(tape.values)):
-        if tape.rules[i] is rules.sum:
-            found[i] = Addition([*tape.rows[i][0]], [])
-        elif tape.rules[i] is rules.add:
-            a, b = tape.args[i]
+    for i in range(tape.leaves, len(kinds)):
+        if kinds[i] is add:
+            a, b = args[i]
             if is_open(b) and not is_open(a):
                 a, b = b, a  # x + (y + z) = (y + z) + x
-            mine = Addition([a], [])
             if is_open(a):  # the chain grows where it is
-                mine = found.pop(a)
-                mine.between.append(a)
-            found[i] = mine
+                found[i] = found.pop(a)
+                found[i].between.append(a)
+            else:
+                found[i] = Addition([a], [])
+            terms, between = found[i]
             if is_open(b) and is_one_neuron(i, b):
                 other = found.pop(b)
-                mine.terms.extend(other.terms)
-                mine.between.extend([*other.between, b])
+                terms += other.terms
+                between += [*other.between, b]
             else:
-                mine.terms.append(b)
+                terms.append(b)
+        elif kinds[i] is rules.sum:
+            found[i] = Addition([*tape.rows[i][0]], [])
     return found
 
 
 def _is_worth_it(count: int, factors: list[tuple[int, ...]], tape: Tape) -> bool:
     """Whether a chain of `count` terms is; `factors` are those of its products."""
-    if not factors:
-        return count >= LONG
-    fixed = [any(j < tape.parameters or tape.is_number(j) for j in pair) for pair in factors]
-    return len(factors) >= FEW or (len(factors) > 1 and all(fixed))
-
-
-def _sum(tape: Tape, terms: list[int], products: set[int], stated: bool, between: list[int]) -> Sum:
-    """The sum of `terms`, of which `products` are opened."""
-    if products:  # without the 0.0 that a loop starts from
-        terms = [j for j in terms if not _is_zero(j, tape)]
-    pairs = [tape.args[j] if j in products else (j, NONE) for j in terms]
-    a, b = map(list, zip(*pairs))
-    return Sum(a, b, bool(products), stated, between + [j for j in terms if j in products])
-
-
-def _is_zero(i: int, tape: Tape) -> bool:
-    return tape.is_number(i) and tape.number(i) == 0
+    if len(factors) < 2:
+        return count >= LONG and not factors
+    fixed = (any(j < tape.parameters or tape.is_number(j) for j in pair) for pair in factors)
+    return len(factors) >= FEW or all(fixed)
 
 
 # --- loops within a rule -----------------------------------------------------------------------
