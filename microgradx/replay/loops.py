@@ -46,13 +46,13 @@ class Addition(NamedTuple):
 
 def find_sums(tape: Tape) -> dict[int, Sum]:
     """By id, the nodes that are sums worth keeping together."""
-    uses, count = _uses(tape), len(tape.values)
+    uses, args, count = _uses(tape), tape.args, len(tape.values)
     zeros = {i for i, x in enumerate(tape.numbers, count) if x == 0}  # where loops start from
     products = {i for i in range(count) if tape.rules[i] is rules.mul and uses[i] == 1}
     sums = {}
     for i, (terms, between) in _additions(tape, uses, products).items():
         stated = tape.rules[i] is rules.sum
-        factors = [tape.args[j] for j in terms if j in products]
+        factors = [args[j] for j in terms if j in products]
         if len(terms) - len(factors) >= (1 if stated else FEW):
             factors = []  # a sum of this and that: every product is a node of its own
         if not stated and not _is_worth_it(len(terms), factors, tape):
@@ -60,13 +60,13 @@ def find_sums(tape: Tape) -> dict[int, Sum]:
         opened = products.intersection(terms) if factors else set()
         if opened:
             terms = [j for j in terms if j not in zeros]
-        pairs = [tape.args[j] if j in opened else (j, NONE) for j in terms]
+        pairs = [args[j] if j in opened else (j, NONE) for j in terms]
         a, b = map(list, zip(*pairs))
         sums[i] = Sum(a, b, bool(opened), stated, between + [*opened])
     for i in range(count):
         if tape.rules[i] is rules.dot:
             weights, xs = tape.rows[i]
-            bias = [j for j in tape.args[i] if j not in zeros]
+            bias = [j for j in args[i] if j not in zeros]
             sums[i] = Sum([*bias, *weights], [NONE] * len(bias) + [*xs], True, True, [])
     return sums
 

@@ -20,16 +20,9 @@ TRUTHS = {
 }  # fmt: skip
 
 
-def _infix(op: str, reflected: bool = False) -> Any:
-    def call(self: Symbol, other: Any) -> Any:
-        return self.table.call(op, *((other, self) if reflected else (self, other)))
-
-    return call
-
-
-def _prefix(op: str) -> Any:
-    def call(self: Symbol) -> Any:
-        return self.table.call(op, self)
+def _operator(op: str, reflected: bool = False) -> Any:
+    def call(self: Symbol, *others: Any) -> Any:
+        return self.table.call(op, *(*others, self) if reflected else (self, *others))
 
     return call
 
@@ -66,15 +59,16 @@ class Symbol:
     def __pos__(self) -> Any:
         return self
 
-    __add__, __radd__ = _infix("add"), _infix("add", reflected=True)
-    __sub__, __rsub__ = _infix("subtract"), _infix("subtract", reflected=True)
-    __mul__, __rmul__ = _infix("multiply"), _infix("multiply", reflected=True)
-    __truediv__, __rtruediv__ = _infix("divide"), _infix("divide", reflected=True)
-    __pow__, __rpow__ = _infix("power"), _infix("power", reflected=True)
-    __lt__, __le__, __gt__, __ge__ = map(_infix, ("less", "less_equal", "greater", "greater_equal"))
-    __eq__, __ne__ = _infix("equal"), _infix("not_equal")
-    __and__ = __rand__ = _infix("logical_and")
-    __neg__, __abs__, __invert__ = map(_prefix, ("negative", "abs", "logical_not"))
+    __add__, __radd__ = _operator("add"), _operator("add", reflected=True)
+    __sub__, __rsub__ = _operator("subtract"), _operator("subtract", reflected=True)
+    __mul__, __rmul__ = _operator("multiply"), _operator("multiply", reflected=True)
+    __truediv__, __rtruediv__ = _operator("divide"), _operator("divide", reflected=True)
+    __pow__, __rpow__ = _operator("power"), _operator("power", reflected=True)
+    __lt__, __le__ = _operator("less"), _operator("less_equal")
+    __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
+    __eq__, __ne__ = _operator("equal"), _operator("not_equal")
+    __and__ = __rand__ = _operator("logical_and")
+    __neg__, __abs__, __invert__ = map(_operator, ("negative", "abs", "logical_not"))
 
 
 class Symbols:

@@ -44,16 +44,18 @@ class Tape:
         self._ids: dict[Any, int] = dict(zip(self.values, range(len(self.values))))
         self.rules: list[Rule | None] = [x.rule for x in self.values]
         self.args: list[tuple[int, ...]] = [()] * self.leaves
-        self.rows: list[tuple[tuple[int, ...], ...]] = [()] * self.leaves
+        self.rows: list[tuple[tuple[int, ...], ...]] = [()] * len(self.values)
         self.numbers: list[float] = []
         self.frozen: dict[Value, float] = {}
         self._number_ids: dict[Any, int] = {}
         self._row_ids: dict[int, tuple[int, ...]] = {}
-        for node in self.values[self.leaves :]:
+        find = self._ids.get
+        for i, node in enumerate(self.values[self.leaves :], self.leaves):
             operands = node.operands
-            rows = [x for x in operands if isinstance(x, tuple)]
-            self.args.append(tuple([self.id(x) for x in operands if not isinstance(x, tuple)]))
-            self.rows.append(tuple(map(self._row, rows)))
+            singles = [(x, find(x)) for x in operands if not isinstance(x, tuple)]
+            self.args.append(tuple([self._number(x) if j is None else j for x, j in singles]))
+            if len(singles) < len(operands):
+                self.rows[i] = tuple([self._row(x) for x in operands if isinstance(x, tuple)])
         self.outputs = [self.id(output) for output in outputs]
 
     def id(self, operand: Any) -> int:
@@ -113,7 +115,8 @@ def _in_order(outputs: Sequence[Value]) -> list[Value]:
     The sweep stops at a detach; what that was cut off from is computed all the same.
     """
     nodes = order(*outputs)[::-1]
-    if not any(x.rule.silent and cut_off(x) for x in nodes if x.rule):
+    silent = {rule for rule in {x.rule for x in nodes} if rule and rule.silent}
+    if not any(cut_off(x) for x in nodes if x.rule in silent):
         return nodes
     done: dict[Value, None] = {}
     stack: list[Any] = list(reversed(outputs))
