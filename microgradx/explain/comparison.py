@@ -60,12 +60,12 @@ def compare(build: Callable[[Any], tuple[Value, Value]], choices: Iterable[Any])
     ...         y = getattr(y, activation)()
     ...     return x, y
     >>> print(compare(chain, ["sigmoid", "tanh", "relu"]))
-                        sigmoid     tanh     relu
-    gradient           3.48e-07    0.223        1
-    verdict               small  healthy  healthy
-    decades               -6.46    -0.65     0.00
-      sigmoid ceiling     -6.02
-      saturation          -0.44    -0.65
+                       sigmoid     tanh     relu
+    gradient           3.48e-7    0.223        1
+    verdict              small  healthy  healthy
+    decades              -6.46    -0.65     0.00
+      sigmoid ceiling    -6.02
+      saturation         -0.44    -0.65
     """
     explanations: dict[Any, Explanation] = {}
     for choice in choices:

@@ -37,27 +37,22 @@ def find_grid(arrays: Arrays, blocks: list[Block], stated: bool) -> Grid | None:
     stated: whether the graph itself says that they are weighted sums
     """
     block, xs = _main(blocks)
-    weights = block
-    count, terms = weights.shape
-    if (weights < arrays.tape.parameters).all():  # "in any order"
-        turn = np.argsort(weights, axis=1, kind="stable")
-        weights = np.take_along_axis(weights, turn, axis=1)
-        xs = np.take_along_axis(xs, turn, axis=1)
-    row, column = _classes(weights), _classes(np.sort(xs, axis=1))
-    shape = max(row) + 1, max(column) + 1
-    if shape[0] * shape[1] != count or len(set(zip(row, column))) != count:
+    if len(block) == 1 and block.size < FEW and not stated:
         return None
-    if count == 1 and terms < FEW and not stated:
+    weights, xs = _turned(block, xs, np.argsort(block, axis=1, kind="stable"))
+    row, column = classes(weights), classes(np.sort(xs, axis=1))
+    shape = int(row.max()) + 1, int(column.max()) + 1
+    if shape[0] * shape[1] != len(block):
         return None
-    grid = np.empty(shape, dtype=np.int64)
-    grid[row, column] = np.arange(count)
+    grid = np.full(shape, -1)
+    grid[row, column] = np.arange(len(block))
+    if (grid < 0).any():
+        return None
     w, x = weights[grid], xs[grid]  # (rows, columns, terms)
     if not (x == x[:1]).all():  # the terms stand in another order in other rows
         at = max(range(shape[1]), key=lambda s: len(np.unique(x[0, s])))
         turns = np.argsort(x[:, at], axis=1, kind="stable")
-        turns = turns[:, np.argsort(turns[0])]
-        w = np.take_along_axis(w, turns[:, None], axis=2)
-        x = np.take_along_axis(x, turns[:, None], axis=2)
+        w, x = _turned(w, x, turns[:, np.argsort(turns[0])][:, None])
         if not (x == x[:1]).all():
             return None
     w, x = w[:, 0], x[0]
@@ -71,14 +66,19 @@ def find_grid(arrays: Arrays, blocks: list[Block], stated: bool) -> Grid | None:
 def components(blocks: list[Block]) -> list[list[int]]:
     """The sums whose inputs meet the same weights, by themselves."""
     weights, xs = _main(blocks)
-    row, column = _classes(np.sort(weights, axis=1)), _classes(np.sort(xs, axis=1))
+    rows, columns = (classes(np.sort(side, axis=1)).tolist() for side in (weights, xs))
     met: dict[int, set[int]] = {}
-    for r, c in zip(row, column):
-        met.setdefault(c, set()).add(r)
+    for row, column in zip(rows, columns):
+        met.setdefault(column, set()).add(row)
     groups: dict[frozenset[int], list[int]] = {}
-    for m, c in enumerate(column):
-        groups.setdefault(frozenset(met[c]), []).append(m)
+    for k, column in enumerate(columns):
+        groups.setdefault(frozenset(met[column]), []).append(k)
     return list(groups.values())
+
+
+def classes(rows: Ids) -> Ids:
+    """By row of a matrix, a number that only equal rows have."""
+    return np.unique(rows, axis=0, return_inverse=True)[1].ravel()
 
 
 def _main(blocks: list[Block]) -> tuple[Ids, Ids]:
@@ -105,7 +105,6 @@ def _term_order(arrays: Arrays, w: Ids, x: Ids) -> Ids:
     return np.argsort(arrays.index[placed[0]], kind="stable")
 
 
-def _classes(rows: Ids) -> list[int]:
-    """By row, the number of its like, in order of appearance."""
-    known: dict[bytes, int] = {}
-    return [known.setdefault(row.tobytes(), len(known)) for row in np.ascontiguousarray(rows)]
+def _turned(w: Ids, x: Ids, turn: Ids) -> tuple[Ids, Ids]:
+    """Weights and inputs, with their terms in another order."""
+    return np.take_along_axis(w, turn, axis=-1), np.take_along_axis(x, turn, axis=-1)

@@ -6,13 +6,11 @@ of. Equal expressions are one object, and the rewritings below keep every bit of
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from microgradx._base import floats
 from microgradx.replay.views import Shape
-from microgradx.rules import Rule
 
 SHARE = "share"  # the leaf 1 / n, what a sample has in the mean loss
 COMMUTATIVE = {"add", "multiply"}
@@ -22,16 +20,9 @@ TRUTHS = {
 }  # fmt: skip
 
 
-def _infix(op: str, reflected: bool = False) -> Any:
-    def call(self: Symbol, other: Any) -> Any:
-        return self.table.call(op, *((other, self) if reflected else (self, other)))
-
-    return call
-
-
-def _prefix(op: str) -> Any:
-    def call(self: Symbol) -> Any:
-        return self.table.call(op, self)
+def _operator(op: str, reflected: bool = False) -> Any:
+    def call(self: Symbol, *others: Any) -> Any:
+        return self.table.call(op, *(*others, self) if reflected else (self, *others))
 
     return call
 
@@ -55,9 +46,7 @@ class Symbol:
     @property
     def truth(self) -> bool:
         """Whether its elements are True and False."""
-        return self.op in TRUTHS or (
-            self.op in ("view", "take") and isinstance(self.args[0], Symbol) and self.args[0].truth
-        )
+        return self.op in TRUTHS or (self.op in ("view", "take") and self.args[0].truth)
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(map(repr, self.args))}){self.shape}"
@@ -70,15 +59,16 @@ class Symbol:
     def __pos__(self) -> Any:
         return self
 
-    __add__, __radd__ = _infix("add"), _infix("add", reflected=True)
-    __sub__, __rsub__ = _infix("subtract"), _infix("subtract", reflected=True)
-    __mul__, __rmul__ = _infix("multiply"), _infix("multiply", reflected=True)
-    __truediv__, __rtruediv__ = _infix("divide"), _infix("divide", reflected=True)
-    __pow__, __rpow__ = _infix("power"), _infix("power", reflected=True)
-    __lt__, __le__, __gt__, __ge__ = map(_infix, ("less", "less_equal", "greater", "greater_equal"))
-    __eq__, __ne__ = _infix("equal"), _infix("not_equal")
-    __and__ = __rand__ = _infix("logical_and")
-    __neg__, __abs__, __invert__ = map(_prefix, ("negative", "abs", "logical_not"))
+    __add__, __radd__ = _operator("add"), _operator("add", reflected=True)
+    __sub__, __rsub__ = _operator("subtract"), _operator("subtract", reflected=True)
+    __mul__, __rmul__ = _operator("multiply"), _operator("multiply", reflected=True)
+    __truediv__, __rtruediv__ = _operator("divide"), _operator("divide", reflected=True)
+    __pow__, __rpow__ = _operator("power"), _operator("power", reflected=True)
+    __lt__, __le__ = _operator("less"), _operator("less_equal")
+    __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
+    __eq__, __ne__ = _operator("equal"), _operator("not_equal")
+    __and__ = __rand__ = _operator("logical_and")
+    __neg__, __abs__, __invert__ = map(_operator, ("negative", "abs", "logical_not"))
 
 
 class Symbols:
@@ -105,9 +95,9 @@ class Symbols:
 
     def make(self, op: str, args: tuple[Any, ...], shape: Shape, extra: Any = None) -> Symbol:
         """The one symbol of this description."""
-        names = [_identity(x) for x in args]
+        names = [identity(x) for x in args]
         if op in COMMUTATIVE:
-            names.sort(key=repr)
+            names.sort()
         key = (op, tuple(names), shape, extra)
         symbol = self.known.get(key)
         if symbol is None:
@@ -116,15 +106,15 @@ class Symbols:
 
     def call(self, op: str, *args: Any) -> Any:
         """`op` of symbols and numbers, elementwise."""
-        if not any(isinstance(x, Symbol) for x in args):
-            return _of_numbers(op, *args)
-        rewrite = REWRITE.get(op)
-        if rewrite is not None:
-            better = rewrite(self, *args)
-            if better is not None:
-                return better
-        shape = broadcast(*[x.shape for x in args if isinstance(x, Symbol)])
-        return self.make(op, args, shape)
+        symbols = [x for x in args if isinstance(x, Symbol)]
+        if not symbols:  # a rule may compute with numbers on the way
+            return getattr(floats, op)(*args)
+        better = REWRITE[op](*args) if op in REWRITE else None
+        return (
+            self.make(op, args, broadcast(*[x.shape for x in symbols]))
+            if better is None
+            else better
+        )
 
     # --- what is not elementwise -----------------------------------------------------------------
 
@@ -149,6 +139,16 @@ class Symbols:
         return self.make("reduce", (x,), x.shape[:axis] + x.shape[axis + 1 :], (op, axis))
 
 
+def identity(x: Any) -> str:
+    """A text that only equal expressions, or equal numbers, have in common."""
+    return f"symbol {id(x)}" if isinstance(x, Symbol) else repr(x)
+
+
+def is_number(x: Any, value: float) -> bool:
+    """Whether x is no symbol but this number."""
+    return not isinstance(x, Symbol) and bool(x == value)
+
+
 def broadcast(*shapes: Shape) -> Shape:
     """The shape of an elementwise result: shapes are aligned at their ends."""
     rank = max(map(len, shapes))
@@ -161,102 +161,70 @@ def broadcast(*shapes: Shape) -> Shape:
     return tuple(result)
 
 
-def expand(rule: Rule, table: Symbols, operands: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """The value and the partials of `rule` as expressions; a row's partials are a list."""
-    value, *partials = rule.function(table, *operands)
-    return value, partials
-
-
-# --- rewritings that keep every bit --------------------------------------------------------------
-
-
-def _identity(x: Any) -> Any:
-    return ("symbol", id(x)) if isinstance(x, Symbol) else repr(x)
-
-
-def _of_numbers(op: str, *args: Any) -> Any:
-    """The same of plain numbers, which a rule may compute on the way."""
-    return (NUMBERS.get(op) or getattr(floats, op))(*args)
-
-
-NUMBERS: dict[str, Callable[..., Any]] = {
-    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul,
-    "negative": operator.neg, "less": operator.lt, "less_equal": operator.le,
-    "greater": operator.gt, "greater_equal": operator.ge, "equal": operator.eq,
-    "not_equal": operator.ne, "logical_and": lambda x, y: x and y, "logical_not": operator.not_,
-}  # fmt: skip
+# --- rewritings that keep every bit; None where there is none ------------------------------------
 
 
 def _is(x: Any, op: str) -> bool:
     return isinstance(x, Symbol) and x.op == op
 
 
-def _is_number(x: Any, value: float | None = None) -> bool:
-    return not isinstance(x, Symbol) and (value is None or x == value)
-
-
-def _add(table: Symbols, x: Any, y: Any) -> Any:  # x + -y = x - y, a·x + a·x = 2·a · x
+def _add(x: Any, y: Any) -> Any:  # x + -y = x - y, a·x + a·x = 2·a · x
     if x is y:
         if _is(x, "multiply"):
             a, b = sorted(x.args, key=lambda arg: len(getattr(arg, "shape", ())))
-            return table.call("multiply", table.call("multiply", 2.0, a), b)
-        return table.call("multiply", 2.0, x)
+            return (2.0 * a) * b
+        return 2.0 * x
     if _is(y, "negative"):
-        return table.call("subtract", x, y.args[0])
-    if _is(x, "negative"):
-        return table.call("subtract", y, x.args[0])
-    return None
+        return x - y.args[0]
+    return y - x.args[0] if _is(x, "negative") else None
 
 
-def _subtract(table: Symbols, x: Any, y: Any) -> Any:  # x - -y = x + y
-    return table.call("add", x, y.args[0]) if _is(y, "negative") else None
+def _subtract(x: Any, y: Any) -> Any:  # x - -y = x + y
+    return x + y.args[0] if _is(y, "negative") else None
 
 
-def _multiply(table: Symbols, x: Any, y: Any) -> Any:  # 1 · y = y, -1 · y = -y, -x · y = -(x · y)
+def _multiply(x: Any, y: Any) -> Any:  # 1 · y = y, -1 · y = -y, -x · y = -(x · y)
     for factor, other in ((x, y), (y, x)):
-        if _is_number(factor, 1.0):
+        if is_number(factor, 1.0):
             return other
-        if _is_number(factor, -1.0):
-            return table.call("negative", other)
+        if is_number(factor, -1.0):
+            return -other
         if _is(factor, "negative"):
-            return table.call("negative", table.call("multiply", factor.args[0], other))
+            return -(factor.args[0] * other)
     # m is a mask of zeros and ones, s the share 1 / n: (m · s) · y = m · (y · s), the same to the
     # last bit, as 0 < s <= 1 lets nothing overflow; and y · s is needed elsewhere, or constant.
     for mask, other in ((x, y), (y, x)):
         if _is(mask, "multiply") and isinstance(other, Symbol) and other.op != "float":
             for m, s in (mask.args, mask.args[::-1]):
                 if _is(m, "float") and _is(s, "leaf") and s.extra == SHARE:
-                    return table.call("multiply", m, table.call("multiply", other, s))
+                    return m * (other * s)
     return None
 
 
-def _negative(table: Symbols, x: Any) -> Any:  # - -x = x
+def _negative(x: Any) -> Any:  # - -x = x
     return x.args[0] if _is(x, "negative") else None
 
 
-def _power(table: Symbols, x: Any, y: Any) -> Any:
-    if _is_number(y, 0.0):
+def _power(x: Any, y: Any) -> Any:
+    if is_number(y, 0.0):
         return 1.0
-    if _is_number(y, 1.0):
+    if is_number(y, 1.0):
         return x
-    return table.make("square", (x,), x.shape) if _is_number(y, 2.0) else None
+    return x.table.call("square", x) if is_number(y, 2.0) else None
 
 
-def _where(table: Symbols, condition: Any, x: Any, y: Any) -> Any:
+def _where(condition: Any, x: Any, y: Any) -> Any:
     if not isinstance(condition, Symbol):
         return x if condition else y
-    if _is(condition, "less_equal") and _is_number(condition.args[1], 0.0):
-        z = condition.args[0]
-        if _is_number(x, 0.0) and y is z:
-            return table.call("maximum", z, 0.0)  # 0 where z <= 0, and nan where it is nan
-        if _is_number(x, 0.0) and _is_number(y, 1.0):
-            on = table.call("not_equal", table.call("maximum", z, 0.0), 0.0)
-            return table.make("float", (on,), on.shape)
-    if _is_number(x, 0.0) and _is_number(y, 1.0):
-        condition = table.call("logical_not", condition)
-        return table.make("float", (condition,), condition.shape)
-    if _is_number(x, 1.0) and _is_number(y, 0.0):
-        return table.make("float", (condition,), condition.shape)
+    table, z = condition.table, condition.args[0]
+    gate = condition.op == "less_equal" and is_number(condition.args[1], 0.0)  # z <= 0
+    if gate and is_number(x, 0.0) and y is z:
+        return table.call("maximum", z, 0.0)  # 0 where z <= 0, and nan where it is nan
+    if is_number(x, 1.0) and is_number(y, 0.0):
+        return table.call("float", condition)
+    if is_number(x, 0.0) and is_number(y, 1.0):
+        above = table.call("maximum", z, 0.0) if gate else None
+        return table.call("float", ~condition if above is None else above != 0.0)
     return None
 
 

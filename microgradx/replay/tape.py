@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from microgradx._base.arguments import flat
@@ -32,32 +33,29 @@ class Tape:
     def __init__(
         self, outputs: Sequence[Value], parameters: Iterable[Value] | None, inputs: Iterable[Value]
     ) -> None:
-        swept = order(*outputs)
-        computed, reached = _computed(swept, outputs)
-        inputs = list(inputs)
+        nodes, inputs = _in_order(outputs), list(inputs)
         if parameters is None:  # every leaf that is no input
             known = set(inputs)
-            parameters = [x for x in reached if x.rule is None and x not in known]
+            parameters = [x for x in reversed(nodes) if x.rule is None and x not in known]
         leaves = list(dict.fromkeys(parameters))
         self.parameters = len(leaves)
-        leaves += inputs
-        self.leaves = len(leaves)
-        self.values = leaves + computed
+        self.leaves = len(leaves) + len(inputs)
+        self.values = [*leaves, *inputs, *[x for x in nodes if x.rule is not None]]
         self._ids: dict[Any, int] = dict(zip(self.values, range(len(self.values))))
-        self.rules: list[Rule | None] = [None] * self.leaves
-        self.rules += [node.rule for node in computed]
+        self.rules: list[Rule | None] = [x.rule for x in self.values]
         self.args: list[tuple[int, ...]] = [()] * self.leaves
         self.rows: list[tuple[tuple[int, ...], ...]] = [()] * len(self.values)
         self.numbers: list[float] = []
         self.frozen: dict[Value, float] = {}
         self._number_ids: dict[Any, int] = {}
         self._row_ids: dict[int, tuple[int, ...]] = {}
-        find, keep = self._ids.get, self.args.append
-        for i, node in enumerate(computed, self.leaves):
-            singles = [(x, find(x)) for x in node.operands if not isinstance(x, tuple)]
-            keep(tuple([self._number(x) if j is None else j for x, j in singles]))
-            if len(singles) < len(node.operands):
-                self.rows[i] = tuple([self._row(x) for x in node.operands if isinstance(x, tuple)])
+        find = self._ids.get
+        for i, node in enumerate(self.values[self.leaves :], self.leaves):
+            operands = node.operands
+            singles = [(x, find(x)) for x in operands if not isinstance(x, tuple)]
+            self.args.append(tuple([self._number(x) if j is None else j for x, j in singles]))
+            if len(singles) < len(operands):
+                self.rows[i] = tuple([self._row(x) for x in operands if isinstance(x, tuple)])
         self.outputs = [self.id(output) for output in outputs]
 
     def id(self, operand: Any) -> int:
@@ -78,23 +76,20 @@ class Tape:
 
     def play(self, inputs: Iterable[float]) -> list[Value]:
         """The same graph anew, by id: of the parameters as they are, and of other inputs."""
-        made = self.values[: self.parameters]
-        made += [Value(x, old.label) for x, old in zip(inputs, self.values[self.parameters :])]
-        rows: dict[tuple[int, ...], tuple[Any, ...]] = {}
+        made: list[Any] = [*self.values, *self.numbers]
+        for i, x in enumerate(inputs, self.parameters):
+            made[i] = Value(x, self.values[i].label)
 
-        def operand(i: int) -> Any:
-            return self.number(i) if self.is_number(i) else made[i]
+        @cache  # many read the same row
+        def members(row: tuple[int, ...]) -> tuple[Any, ...]:
+            return tuple([made[j] for j in row])
 
         for i in range(self.leaves, len(self.values)):
-            rule, args = self.rules[i], [operand(j) for j in self.args[i]]
+            rule, singles = self.rules[i], [made[j] for j in self.args[i]]
             assert rule is not None
-            for row in self.rows[i]:
-                if row not in rows:
-                    rows[row] = tuple([operand(j) for j in row])
-            node = apply(rule, *rule.arranged([rows[row] for row in self.rows[i]], args))
-            node.label = self.values[i].label
-            made.append(node)
-        return made
+            made[i] = apply(rule, *rule.arranged(map(members, self.rows[i]), singles))
+            made[i].label = self.values[i].label
+        return made[: len(self.values)]
 
     def _number(self, operand: Any) -> int:
         x = operand
@@ -114,16 +109,15 @@ class Tape:
         return i
 
 
-def _computed(swept: list[Value], outputs: Sequence[Value]) -> tuple[list[Value], list[Value]]:
-    """The computed nodes, each after what it reads, and all nodes.
+def _in_order(outputs: Sequence[Value]) -> list[Value]:
+    """All nodes that `outputs` were computed from, each after what it reads.
 
     The sweep stops at a detach; what that was cut off from is computed all the same.
     """
-    computed = [node for node in swept if node.rule is not None]
-    computed.reverse()
-    silent = {rule for rule in {node.rule for node in computed} if rule and rule.silent}
-    if not silent or not any(cut_off(node) for node in computed if node.rule in silent):
-        return computed, swept
+    nodes = order(*outputs)[::-1]
+    silent = {rule for rule in {x.rule for x in nodes} if rule and rule.silent}
+    if not any(cut_off(x) for x in nodes if x.rule in silent):
+        return nodes
     done: dict[Value, None] = {}
     stack: list[Any] = list(reversed(outputs))
     while stack:
@@ -133,4 +127,4 @@ def _computed(swept: list[Value], outputs: Sequence[Value]) -> tuple[list[Value]
             stack += reversed(waiting)
         else:
             done[stack.pop()] = None
-    return [node for node in done if node.rule is not None], list(done)
+    return list(done)

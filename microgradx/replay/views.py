@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import numpy as np
 
 Ids = np.ndarray[Any, np.dtype[np.int64]]
 Shape = tuple[Any, ...]  # of an array: whole numbers, and texts such as "n" and "4 * n"
+WITHOUT_GAPS = re.compile(  # some whole rows, one after the other, perhaps in another shape
+    r"(\[((\d+|None), )*(\d+|\d*:-?\d*|None|\.\.\.)(, (:|None|\.\.\.))*\])?(\.reshape\(.*\))?"
+)
 
 
 def view_text(index: Ids, dims: tuple[int, ...], inner: Shape, outer: Shape) -> str | None:
@@ -16,87 +21,79 @@ def view_text(index: Ids, dims: tuple[int, ...], inner: Shape, outer: Shape) -> 
     index: flat positions in the array, whose shape is `dims` and then `inner`; the view's is that
            of index and then `outer`
     """
-    added = len(outer) > len(inner)
-    if is_whole(index, int(np.prod(dims, dtype=int))):
-        if index.shape == dims:
-            return "" if not added or not dims else "[:, None]" if len(dims) == 1 else "[..., None]"
-        if tuple(n for n in index.shape if n > 1) != tuple(n for n in dims if n > 1):
-            return reshaped(index.shape + outer)
-    strides = _strides(index)
-    if strides is None:
+    whole = is_whole(index, math.prod(dims))
+    if whole and index.shape == dims and (not dims or len(outer) == len(inner)):
+        return ""
+    sizes = [size for size in index.shape if size > 1]
+    if whole and sizes != [size for size in dims if size > 1]:
+        return reshaped(index.shape + outer)
+    if len(dims) == 1 and len(sizes) > 1:
+        return _matrix(index, outer)
+    runs = _runs(index, dims)
+    if runs is None:
         return None
-    if len(dims) == 1 and len(strides) > 1:
-        return _matrix(index, strides, outer)
-    axes = [axis for axis, size in enumerate(index.shape) if size > 1]
-    offsets = [int(k) for k in np.unravel_index(int(index.flat[0]), dims)] if dims else []
-    units = [int(np.prod(dims[k + 1 :], dtype=int)) for k in range(len(dims))]
-    runs: dict[int, tuple[int, str]] = {}  # by dimension, the axis that runs along it, and how
-    for axis, stride in zip(axes, strides):
-        for k, unit in enumerate(units):
-            stop = offsets[k] + (index.shape[axis] - 1) * (stride // unit) + 1
-            if k not in runs and stride % unit == 0 and stride >= unit and stop <= dims[k]:
-                runs[k] = axis, _slice(offsets[k], stop, stride // unit, dims[k])
-                break
-        else:
-            return None
-    parts = [runs[k][1] if k in runs else str(offset) for k, offset in enumerate(offsets)]
-    order = [runs[k][0] for k in sorted(runs)]
     text = ""
-    if order != sorted(order):  # transposed, which only matrices are
-        text = f"[{', '.join(parts)}]" if set(parts) != {":"} else ""
-        text += ".swapaxes(0, 1)" if inner else ".T"
-        parts = [":"] * len(order)
-    full: list[str] = []
-    for size in index.shape:
-        if size == 1:
-            full.append("None")
-            continue
-        while parts[0].isdigit():
-            full.append(parts.pop(0))
-        full.append(parts.pop(0))
-    full += parts
-    if added:
-        full += ["None"]
-    while full and full[-1] == ":":
-        full.pop()
-    if full and not inner and all(part.isdigit() for part in full):
-        full += ["..."]  # one element, as an array: a number would not change with it
-    return text + (f"[{', '.join(full)}]" if full else "")
+    axes = [axis for axis, _ in runs if axis is not None]
+    if axes != sorted(axes):
+        text = _subscript([part for _, part in runs]) + _transposed(axes, inner)
+        runs = [(axis, ":") for axis in sorted(axes)]
+    parts: list[str] = []
+    done = 0  # axes of the view
+    for axis, part in runs:
+        if axis is not None:
+            parts += ["None"] * (axis - done)
+            done = axis + 1
+        parts.append(part)
+    parts += ["None"] * (index.ndim - done + len(outer) - len(inner))
+    if parts and not inner and all(part.isdigit() for part in parts):
+        parts.append("...")  # one element, as an array: a number would not change with it
+    return text + _subscript(parts)
 
 
-def _matrix(index: Ids, strides: list[int], outer: Shape) -> str | None:
+def _matrix(index: Ids, outer: Shape) -> str | None:
     """The text for a matrix that lies without gaps in an array of one dimension."""
-    start, sizes = int(index.flat[0]), [size for size in index.shape if size > 1]
-    run = f"[{start}:{start + index.size}]"
-    if strides == [sizes[-1], 1]:
-        return run + reshaped(index.shape + outer)
-    if strides == [1, sizes[0]] and index.ndim == 2 and not outer:
-        return run + reshaped((sizes[1], sizes[0])) + ".T"
+    for matrix, turn, tail in ((index, "", outer), (index.T, ".T", ())):
+        start = int(matrix.flat[0])
+        if is_whole(matrix - start, index.size) and tail == outer:
+            return f"[{start}:{start + index.size}]" + reshaped(matrix.shape + tail) + turn
     return None
 
 
-def _strides(index: Ids) -> list[int] | None:
-    """By axis of more than one element, the step from one to the next; None if they differ."""
-    strides = []
-    expected: Any = int(index.flat[0])
-    for axis, size in enumerate(index.shape):
-        if size == 1:
+def _runs(index: Ids, dims: tuple[int, ...]) -> list[tuple[int | None, str]] | None:
+    """By dimension, the axis of `index` that runs along it, if any, and its part of a subscript.
+
+    None if an axis runs unevenly, backwards, or along several dimensions.
+    """
+    runs: list[tuple[int | None, str]] = []
+    for places, size in zip(np.unravel_index(index, dims) if dims else (), dims):
+        axes = [axis for axis in range(index.ndim) if np.diff(places, axis=axis).any()]
+        if not axes:
+            runs.append((None, str(places.flat[0])))
             continue
-        stride = int(index.take(1, axis=axis).flat[0]) - int(index.flat[0])
-        if stride <= 0:
+        steps = np.unique(np.diff(places, axis=axes[0]))
+        if len(axes) > 1 or len(steps) > 1 or steps[0] < 1:
             return None
-        strides.append(stride)
-        along = [1] * index.ndim
-        along[axis] = size
-        expected = expected + stride * np.arange(size).reshape(along)
-    even = np.array_equal(np.broadcast_to(expected, index.shape), index)
-    return strides if even else None
+        runs.append((axes[0], _slice(int(places.min()), int(places.max()) + 1, steps[0], size)))
+    running = sorted([axis for axis, _ in runs if axis is not None])
+    return runs if running == [k for k, size in enumerate(index.shape) if size > 1] else None
 
 
 def _slice(start: int, stop: int, step: int, size: int) -> str:
     if step == 1:
         return ":" if start == 0 and stop == size else f"{start}:{stop}"
     return f"{start}:{stop}:{step}"
+
+
+def _transposed(axes: list[int], inner: Shape) -> str:
+    """The text that puts axes into ascending order."""
+    order = [*np.argsort(axes).tolist(), *range(len(axes), len(axes) + len(inner))]
+    return ".T" if order == [1, 0] else f".transpose({', '.join(map(str, order))})"
+
+
+def _subscript(parts: list[str]) -> str:
+    while parts and parts[-1] == ":":
+        parts = parts[:-1]
+    return f"[{', '.join(parts)}]" if parts else ""
 
 
 def reshaped(shape: Shape) -> str:
@@ -119,13 +116,4 @@ def is_whole(index: Ids, size: int) -> bool:
 
 def has_gaps(text: str) -> bool:
     """Whether a view, of an array that lies without gaps, has any: to reshape it takes a copy."""
-    if text.startswith(".reshape") or not text:
-        return False
-    if not text.startswith("[") or "].swapaxes" in text or "].T" in text:
-        return True
-    parts = [part for part in text[1 : text.index("]")].split(", ") if part not in ("None", "...")]
-    while parts and parts[0].isdigit():
-        parts.pop(0)
-    if parts and parts[0].count(":") > 1:
-        return True
-    return any(part != ":" for part in parts[1:])
+    return not WITHOUT_GAPS.fullmatch(text)

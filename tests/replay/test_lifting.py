@@ -97,7 +97,7 @@ FOUND = {
     "two_labelled_heads": ([(2, 6, "n"), (3, 6, "n"), (6, 8, "n")], 27),
     "two_heads_without_labels": ([(5, 6, "n"), (6, 8, "n")], 24),
     "two_models_of_the_same_labels": ([(10, 4, "n")] + 2 * [(2, 5, "n")], 39),
-    "shared_trunk": ([(5, 4, "n"), (5, 5, "n")], 81),
+    "shared_trunk": ([(5, 4, "n"), (5, 5, "n")], 80),
     "convolution": ([(2, 24, "n"), (4, 3, "6 * n")], 22),
     "recurrent": ([(1, 5, "n")] + 4 * [(5, 2, "n")] + 4 * [(5, 5, "n")], 89),
     "penalties": ([(1, 31, 1), (1, 5, "n"), (5, 4, "n")], 34),
