@@ -19,6 +19,7 @@ from microgradx.replay.tape import NONE, Tape
 FEW = 4  # from so many terms on a lone sum is worth a call of its own
 LONG = 8  # up to here a sum is written out term by term
 FOLDED = {"add", "multiply", "maximum", "minimum"}
+NEUTRAL = {"add": 0.0, "multiply": 1.0}  # what a chain of them may begin with
 SEVERAL = -1  # in place of the one element that an expression depends on
 
 
@@ -203,8 +204,8 @@ class _Folder:
         if len(places) == 1 and SEVERAL not in places:
             whole = self.table.call(x.op, *[self.whole.get(id(a), a) for a in args])
             self._place(again, places.pop(), whole)
-            if x.op == "add" and is_number(args[0], 0.0):  # 0 + x0, as a chain may begin
-                self.runs["add", id(again)] = self.whole[id(args[1])], 1
+            if x.op in NEUTRAL and is_number(args[0], NEUTRAL[x.op]):
+                self.runs[x.op, id(again)] = self.whole[id(args[1])], 1
         elif places:
             self.position[id(again)] = SEVERAL
             if x.op in FOLDED:
