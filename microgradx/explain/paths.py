@@ -71,6 +71,7 @@ class Paths:
     nodes, index: the nodes in the order of the sweep, and where each stands in it
     tails, heads, partials: of every edge its two ends and its d; those of node j, in the order of
              its arguments, are first[j] up to first[j + 1]. edge(e) is edge e as an `Edge`
+    logarithms: ln|d| of every edge, 0 where d is 0
     g:       the gradient as the sweep's float
     wides, masses: g and A, which neither underflow nor overflow: floats, or `Extended` numbers
              where those would not do. wide(i) and mass(i) are `Extended` in any case
@@ -99,7 +100,7 @@ class Paths:
             self.partials += node.partials
             self.first.append(len(self.tails))
         sizes = [*map(abs, self.partials)]
-        self._lns = [log(size) if size else 0.0 for size in sizes]
+        self.logarithms = [log(size) if size else 0.0 for size in sizes]
         self._moderate = _in_range(sizes)
         self.g, self.wides = self.sums_from(0, self.heads, self.tails, self.partials)
         live: list[Any] = [compress(of, sizes) for of in (self.heads, self.tails, sizes)]
@@ -193,7 +194,7 @@ class Paths:
         n = len(self.nodes)
         gates, strongest = [0] + [n] * (n - 1), [-1] * n
         strength = [0.0] + [-inf] * (n - 1)  # ln of the strongest path, -inf where each holds a 0
-        edges = zip(self.tails, self.heads, self.partials, self._lns)
+        edges = zip(self.tails, self.heads, self.partials, self.logarithms)
         for e, (i, j, d, ln) in enumerate(edges):
             closed = gates[j] if d else gates[j] + 1
             so_far = strength[j] + ln if d else -inf
@@ -225,7 +226,7 @@ class Paths:
         Beside these stands the mean -ln q as the kind "fan-out", which is the paths' entropy H.
         """
         budgets: list[Budget] = [defaultdict(float) for _ in self.nodes]
-        tails, shares, lns = self.tails, self.shares, self._lns
+        tails, shares, lns = self.tails, self.shares, self.logarithms
         for j, node in enumerate(self.nodes):
             if not self.masses[j]:
                 continue

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from math import fsum, log10
+from math import fsum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microgradx.engine import Edge, Value
 from microgradx.explain.extended import Extended, extended
-from microgradx.explain.paths import Paths, summed
+from microgradx.explain.paths import LN10, Paths, summed
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -59,14 +59,14 @@ class Tangents:
         """The numbers of the edges that lead on, those nearer to the node first."""
         tails, partials, first = self.paths.tails, self.paths.partials, self.paths.first
         edges: list[int] = []
-        reached = {self._start}
+        reached = bytearray(len(self.paths.nodes))
+        reached[self._start] = True
         for j in range(self._start - 1, -1, -1):
-            inputs = tails[first[j] : first[j + 1]]
-            if not reached.isdisjoint(inputs):
-                behind = [e for e, i in enumerate(inputs, first[j]) if i in reached]
-                edges += behind
-                if any(partials[e] for e in behind):
-                    reached.add(j)
+            for e in range(first[j], first[j + 1]):
+                if reached[tails[e]]:
+                    edges.append(e)
+                    if partials[e]:
+                        reached[j] = True
         return edges
 
     def to(self, i: int) -> Extended:
@@ -136,11 +136,9 @@ class Tangents:
 
     def credits(self) -> list[tuple[float, int]]:
         """φ · log₁₀|d| of every edge whose factor is neither 0 nor ±1, with the edge."""
-        partials = self.paths.partials
+        logarithms = self.paths.logarithms  # 0 for these
         return [
-            (share * log10(abs(partials[e])), e)
-            for e, share in self.shares.items()
-            if partials[e] and abs(partials[e]) != 1.0
+            (share * logarithms[e] / LN10, e) for e, share in self.shares.items() if logarithms[e]
         ]
 
     def cut(self) -> list[Edge]:
