@@ -1,0 +1,169 @@
+"""A net's gradient by layer: where it stops, what a layer takes from it, what a line carries."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from microgradx.engine import Edge, Value
+from microgradx.explain.samples import Input, Layer, Net, Neuron
+
+SATURATED = 0.01  # of the largest slope that an activation has
+
+
+class Passage(NamedTuple):
+    """What a layer does to the gradient that comes to it from above.
+
+    Sizes are root mean squares over the layer's neurons and all samples:
+    arriving: |∂output/∂y|, at the outputs
+    leaving:  |∂output/∂z|, at the pre-activations
+    weights:  arriving / what leaves the layer above, where there is one: its weights' doing
+    slopes:   leaving / arriving: the doing of this layer's activations
+    """
+
+    layer: Layer
+    arriving: float
+    leaving: float
+    weights: float
+    slopes: float
+
+    @property
+    def factor(self) -> float:
+        """From what leaves the layer above to what leaves this one."""
+        return self.weights * self.slopes
+
+
+class Survey:
+    """What the gradient of a net does, neuron by neuron and layer by layer.
+
+    alive: the nodes that a gradient can reach: by a path from the output without a partial of 0.
+           All others are starved, whatever their grad
+    off:   by neuron, the samples in which its slope is 0; of those where this stops a gradient
+           in one sample at least
+    passages: what each layer does to the gradient, in the order of the computation
+    """
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        self.alive = reached(net.nodes)
+        self.off: dict[Neuron, list[int]] = {}
+        for neuron in net.neurons:
+            closed = [k for k, turn in neuron.turns.items() if not turn.slope]
+            if any(neuron.turns[k].y in self.alive for k in closed):
+                self.off[neuron] = closed
+        self.passages = _passages(net)
+
+    def off_on(self, neuron: Neuron) -> int:
+        """On how many samples a neuron stops the gradient."""
+        return len(self.off.get(neuron, ()))
+
+    def stops_all(self, neuron: Neuron) -> bool:
+        """Whether a neuron's slope is 0 in every sample, and stops a gradient."""
+        return self.off_on(neuron) == len(neuron.turns)
+
+    def starved(self, nodes: Iterable[Value]) -> int:
+        """How many of the nodes no gradient can reach."""
+        return sum([node not in self.alive for node in nodes])
+
+
+def saturated(neuron: Neuron) -> bool:
+    """Whether the median slope is below 1 % of the largest that the activation can have."""
+    rule = neuron.rule
+    if not neuron.activation or rule is None or rule.kind != "saturating":
+        return False
+    slopes = sorted(abs(turn.slope) for turn in neuron.turns.values())
+    return 0 < slopes[len(slopes) // 2] < SATURATED * rule.ceiling
+
+
+def _passages(net: Net) -> list[Passage]:
+    """One for each layer, in the order of the computation."""
+    passages: list[Passage] = []
+    above = 0.0
+    for layer in reversed(net.layers):
+        turns = [turn for neuron in layer.neurons.values() for turn in neuron.turns.values()]
+        arriving = mean_square_root([turn.y.grad for turn in turns])
+        leaving = mean_square_root([turn.z.grad for turn in turns])
+        weights = _ratio(arriving, above) if passages else 1.0
+        passages.append(Passage(layer, arriving, leaving, weights, _ratio(leaving, arriving)))
+        above = leaving
+    return passages[::-1]
+
+
+def mean_square_root(xs: Sequence[float]) -> float:
+    """√(Σ x² / n), without overflow or underflow on the way; nan for no numbers."""
+    return math.hypot(*xs) / math.sqrt(len(xs)) if xs else math.nan
+
+
+def _ratio(x: float, y: float) -> float:
+    return x / y if y else (0.0 if not x else math.inf)
+
+
+def reached(nodes: Sequence[Value]) -> set[Value]:
+    """The nodes with a path to the output, the first of `nodes`, on which no partial is 0.
+
+    nodes: in the order of the sweep. All others are starved.
+    """
+    alive = {nodes[0]}
+    for node in nodes:
+        if node in alive:
+            alive.update([x for x, partial in zip(node.inputs, node.partials) if partial])
+    return alive
+
+
+def carried(net: Net) -> dict[tuple[Neuron | Input, Neuron], float]:
+    """What the line from a neuron or an input to one that reads it carries back.
+
+    It is the root of Σ (partial · grad)² over the samples, grad being that at the reader's z.
+    """
+    totals = {
+        line: [edge.partial * edge.node.grad for edge in edges]
+        for line, edges in edges_of(net).items()
+    }
+    for neuron in net.neurons:
+        for turn in neuron.turns.values():
+            for given, weight in _bare_inputs(net, turn.z):
+                totals.setdefault((given, neuron), []).append(weight * turn.z.grad)
+    return {line: math.hypot(*numbers) for line, numbers in totals.items()}
+
+
+def edges_of(net: Net) -> dict[tuple[Neuron | Input, Neuron], list[Edge]]:
+    """By line, the edges that it stands for; those of bare numbers have none."""
+    given = {x: i for i in net.inputs for x in i.numbers.values() if isinstance(x, Value)}
+    behind = _neurons_behind_glue(net)
+    lines: defaultdict[tuple[Neuron | Input, Neuron], list[Edge]] = defaultdict(list)
+    for neuron in net.neurons:
+        for turn in neuron.turns.values():
+            for edge in turn.z.edges:
+                source = given.get(edge.input) or net.neuron_of(edge.input)
+                for each in [source] if source else behind.get(edge.input, ()):
+                    if each is not neuron:
+                        lines[each, neuron].append(edge)
+    return lines
+
+
+def _bare_inputs(net: Net, z: Value) -> list[tuple[Input, float]]:
+    """The inputs that z reads as bare numbers, each with its weight."""
+    if not (z.rule and z.rule.kind == "product" and z.rule.lists):
+        return []
+    weights, xs = z.operands[:2]
+    named = {i.name: i for i in net.inputs}
+    return [
+        (named[f"x{j}"], w.data if isinstance(w, Value) else w)
+        for j, (w, x) in enumerate(zip(weights, xs))
+        if not isinstance(x, Value) and f"x{j}" in named
+    ]
+
+
+def _neurons_behind_glue(net: Net) -> dict[Value, dict[Neuron, None]]:
+    """By op of a norm and the like, the neurons that it is computed from."""
+    behind: dict[Value, dict[Neuron, None]] = {}
+    glue = {node for layer in net.layers for node in layer.glue}
+    for node in reversed(net.nodes):
+        if node in glue:
+            behind[node] = {}
+            for x in node.inputs:
+                neuron = net.neuron_of(x)
+                behind[node].update({neuron: None} if neuron else behind.get(x, {}))
+    return behind

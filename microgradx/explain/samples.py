@@ -1,0 +1,267 @@
+"""The same neuron in every sample: a graph of layers, read as the net that it is.
+
+A neuron is known by the labels that `nn` gives: `layers.0[2]` is its output in some sample and
+`layers.0[2].z` its pre-activation there; a sample is what the neurons of one pass share.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+from microgradx.engine import Value, order
+from microgradx.rules import Rule
+
+LABEL = re.compile(r"(?P<path>.*?)\[(?P<index>\d+(,\d+)*)\](?P<z>\.z)?")
+# What a module owns beside its outputs: its tensors of parameters, and a norm's statistics.
+TENSOR = re.compile(r"(?:.*\.)?(?:(?P<parameter>weight|bias)|mean|var)")
+
+Role = Literal["y", "z", "parameter", ""]
+
+
+class Turn(NamedTuple):
+    """A neuron in one sample: its pre-activation z, its output y, and slope = ∂y/∂z.
+
+    Without an activation z and y are one node, and the slope is 1.
+    """
+
+    z: Value
+    y: Value
+    slope: float
+
+
+class Neuron:
+    """One neuron of a layer, in every sample that it takes part in.
+
+    activation: the op between z and y, "" where y is linear in z
+    turns:      by sample, from 0
+    parameters: its weights, in the order in which its op reads them, and its bias
+    """
+
+    def __init__(self, layer: Layer, index: str) -> None:
+        self.layer = layer
+        self.index = index
+        self.activation = ""
+        self.turns: dict[int, Turn] = {}
+        self.parameters: list[Value] = []
+
+    @property
+    def name(self) -> str:
+        return f"{self.layer.name}[{self.index}]"
+
+    @property
+    def rule(self) -> Rule | None:
+        """The row of the table that made its outputs."""
+        return next(iter(self.turns.values())).y.rule
+
+    def __repr__(self) -> str:
+        return f"<{self.name} in {len(self.turns)} samples>"
+
+
+class Input:
+    """A number that every sample brings: its name, and by sample a leaf or a bare number."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.numbers: dict[int, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<input {self.name}>"
+
+
+class Layer:
+    """Neurons side by side, by index.
+
+    reads:  the layers that it is computed from by way of no other layer
+    inputs: the numbers from outside among what it reads
+    glue:   the ops on these ways that belong to no neuron, such as the statistics of a norm
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.neurons: dict[str, Neuron] = {}
+        self.reads: dict[Layer, None] = {}
+        self.inputs: dict[Input, None] = {}
+        self.glue: list[Value] = []
+
+    def __repr__(self) -> str:
+        return f"<{self.name} of {len(self.neurons)} neurons>"
+
+
+class Net:
+    """The layers behind `output`, in the order of the computation.
+
+    nodes:   every node, in the order of the sweep
+    layers, inputs: of the net
+    samples: how many samples there are
+    repeats: whether a neuron works several times in a sample, as in a recurrent net: its turns
+             are then numbered as the sweep meets them
+    loss:    the nodes between the last layers and the output, in the order of the sweep
+    """
+
+    def __init__(self, output: Value, nodes: list[Value]) -> None:
+        self.output = output
+        self.nodes = nodes
+        self.loss: list[Value] = []
+        self.repeats = False
+        self._layers: dict[str, Layer] = {}
+        self._inputs: dict[object, Input] = {}
+        self._labels = {node.label for node in nodes}
+        self._sample = _samples_of_last_layers(output)
+        self._owner: dict[Value, Layer] = {}  # the nodes of the loss have none
+        self._outputs: dict[Value, Value] = {}  # of each node from a y down to its z, that y
+        self._slopes: dict[Value, float] = {}  # ∂y/∂node
+        self._neurons: dict[Value, Neuron] = {}
+        self._passed: set[int] = set()  # the ids of lists of operands
+        for node in nodes:
+            if node.rule:
+                self._place(node)
+                self._pass_on(node)
+        last = {layer: i for i, node in enumerate(nodes) if (layer := self._owner.get(node))}
+        self.layers = sorted(last, key=lambda layer: -last[layer])
+        self.inputs = list(self._inputs.values())
+        for layer in self.layers:
+            layer.neurons = dict(
+                sorted(layer.neurons.items(), key=lambda named: _numbers(named[0]))
+            )
+        for neuron in self.neurons:
+            neuron.turns = dict(sorted(neuron.turns.items()))
+            neuron.parameters.sort(key=lambda p: role_of(p.label).path.endswith("bias"))
+        self.samples = max((k for neuron in self.neurons for k in neuron.turns), default=-1) + 1
+
+    @property
+    def neurons(self) -> Iterator[Neuron]:
+        """Every neuron, layer by layer."""
+        return (neuron for layer in self.layers for neuron in layer.neurons.values())
+
+    def neuron_of(self, node: Value) -> Neuron | None:
+        """The neuron whose z, y or what lies between them a node is."""
+        return self._neurons.get(node)
+
+    def _place(self, node: Value) -> None:
+        """Note where an op belongs; all that read it have been placed."""
+        path, index, role = role_of(node.label)
+        if role == "y":
+            layer = self._owner[node] = self._layer(path)
+            neuron = layer.neurons.setdefault(index, Neuron(layer, index))
+            self._start(node, neuron)
+        if node in self._neurons:
+            self._pass_slope(node)
+        elif node in self._owner:
+            self._owner[node].glue.append(node)
+        else:
+            self.loss.append(node)
+
+    def _layer(self, path: str) -> Layer:
+        return self._layers.setdefault(path, Layer(path))
+
+    def _start(self, y: Value, neuron: Neuron) -> None:
+        """Begin the turn of a neuron that ends in y."""
+        k = self._sample.setdefault(y, 0)
+        if k in neuron.turns:
+            self.repeats = True
+            k = self._sample[y] = max(neuron.turns) + 1
+        neuron.turns[k] = Turn(y, y, 1.0)
+        self._neurons[y], self._outputs[y], self._slopes[y] = neuron, y, 1.0
+        if f"{y.label}.z" in self._labels and y.rule and y.rule.kind != "linear":
+            neuron.activation = neuron.activation or y.op
+
+    def _pass_slope(self, node: Value) -> None:
+        """End a neuron's turn at its z; above it, give ∂y/∂node to what the node reads."""
+        y, slope, neuron = self._outputs[node], self._slopes[node], self._neurons[node]
+        z = f"{y.label}.z"
+        if node.label == z:
+            neuron.turns[self._sample[y]] = Turn(node, y, slope)
+        elif z in self._labels:
+            for x, partial in zip(node.inputs, node.partials):
+                if x.rule and role_of(x.label).role != "y":
+                    self._outputs[x], self._neurons[x] = y, neuron
+                    self._slopes[x] = self._slopes.get(x, 0.0) + partial * slope
+
+    def _pass_on(self, node: Value) -> None:
+        """Give what a node reads its layer and its sample, where no reader has done so before."""
+        if node.rule and node.rule.lists:
+            for operand in node.operands:
+                if not isinstance(operand, tuple):
+                    self._pass_to(node, [operand])
+                elif id(operand) not in self._passed:
+                    self._passed.add(id(operand))
+                    self._pass_to(node, operand)
+        else:
+            self._pass_to(node, node.inputs)
+
+    def _pass_to(self, node: Value, operands: Iterable[Any]) -> None:
+        layer, neuron = self._owner.get(node), self._neurons.get(node)
+        if layer is None:
+            return
+        for j, x in enumerate(operands):
+            role = role_of(x.label) if isinstance(x, Value) else None
+            if role and x.rule:
+                self._sample.setdefault(x, self._sample[node])
+                if role.role != "y":
+                    self._owner.setdefault(x, layer)
+                elif role.path != layer.name:
+                    layer.reads.setdefault(self._layer(role.path))
+            elif role and role.role == "parameter":
+                if neuron and x not in neuron.parameters:
+                    neuron.parameters.append(x)
+            elif role or isinstance(operands, tuple):
+                self._take(x, j, layer, self._sample[node])
+
+    def _take(self, x: Any, j: int, layer: Layer, k: int) -> None:
+        """Note a number from outside that a layer reads in its place j."""
+        label = x.label if isinstance(x, Value) else ""
+        given = self._inputs.setdefault(label or j, Input(label or f"x{j}"))
+        given.numbers.setdefault(k, x)
+        layer.inputs.setdefault(given)
+
+
+class _Role(NamedTuple):
+    path: str
+    neuron: str
+    role: Role
+
+
+@lru_cache(maxsize=100_000)
+def role_of(label: str) -> _Role:
+    """What a label says: the layer, the neuron's index in it, and which of its nodes this is."""
+    match = LABEL.fullmatch(label)
+    if match is None:
+        return _Role("", "", "parameter" if TENSOR.fullmatch(label) else "")
+    tensor = TENSOR.fullmatch(match["path"])
+    if tensor:
+        return _Role(match["path"], match["index"], "parameter" if tensor["parameter"] else "")
+    return _Role(match["path"], match["index"], "z" if match["z"] else "y")
+
+
+def _numbers(index: str) -> list[int]:
+    return [int(i) for i in index.split(",")]
+
+
+def net_of(output: Value) -> Net | None:
+    """The net behind `output`; None where no label says that its nodes form layers with weights."""
+    nodes = order(output)
+    if not any(node.rule and role_of(node.label).role == "y" for node in nodes):
+        return None
+    net = Net(output, nodes)
+    return net if any(neuron.parameters for neuron in net.neurons) else None
+
+
+def _samples_of_last_layers(output: Value) -> dict[Value, int]:
+    """Of each output of a neuron that the loss reads, its sample: the loss names them in order."""
+    numbers: dict[Value, int] = {}
+    times: Counter[str] = Counter()
+    stack, seen = [output], {output}
+    while stack:
+        node = stack.pop()
+        if node.rule and role_of(node.label).role == "y":
+            numbers[node] = times[node.label]
+            times[node.label] += 1
+            continue
+        fresh = [x for x in dict.fromkeys(node.inputs) if x not in seen]
+        seen.update(fresh)
+        stack.extend(reversed(fresh))
+    return numbers
