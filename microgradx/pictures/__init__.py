@@ -8,7 +8,10 @@ from types import NoneType
 from microgradx.engine import Value
 from microgradx.explain import why
 from microgradx.explain.explanation import Explanation
+from microgradx.explain.samples import net_of
+from microgradx.pictures.chain import chain_of
 from microgradx.pictures.diagram import FOLD_ABOVE, Diagram
+from microgradx.pictures.net import chain_source, net_source
 from microgradx.pictures.render import Picture, RendererNotFound, RenderingFailed
 from microgradx.pictures.sheet import Sheet
 
@@ -25,9 +28,15 @@ def draw(
     without: Iterable[Value] = (),
     fold_above: int = FOLD_ABOVE,
     direction: str = "LR",
+    nodes: bool = False,
     renderer: str | None = None,
 ) -> Picture:
     """The graph of `output` as a `Picture`; its grads are those of the latest backward().
+
+    A graph with layers is drawn as the net that it is: one box a neuron, its samples as rows; or,
+    where these have no room on a screen, a row of cells a layer, beside the decades that are left
+    of the gradient. A chain of many ops is drawn in lines. Any other graph is drawn node by node,
+    as is a net with `nodes`, or with an option that is about nodes: label, note, without.
 
     explain:    a node whose gradient is to be explained, or its explanation: lines are then as
                 wide as their share of its paths, dark on the strongest path, blue where they
@@ -39,7 +48,8 @@ def draw(
     note:       one more line in a node, "" for none
     without:    nodes to leave out, such as `model.parameters()`
     fold_above: with more nodes than this, neurons, then layers, are drawn as one box each
-    direction:  in which the computation runs: "LR", "TB", "RL" or "BT"
+    direction:  in which the computation runs, node by node: "LR", "TB", "RL" or "BT"
+    nodes:      show every node of a net, or of a chain
     renderer:   the program that renders, see `microgradx.pictures.render.find_renderer`
 
     Neurons and layers are known by their nodes' labels, `layer[i]` and `layer.weight[i,j]`.
@@ -51,6 +61,13 @@ def draw(
         raise TypeError(f"explain takes a Value of the graph, got {explain!r:.60}")
     if explain and explain.output is not output:
         raise ValueError(f"the explanation is of {explain.output!r}, not of what is drawn")
+    if not (nodes or label or note) and isinstance(output, Value) and without == ():
+        net = net_of(output)
+        if net:
+            return Picture(*net_source(net, explain, title), renderer)
+        links = chain_of(output)
+        if links:
+            return Picture(*chain_source(links, explain, title), renderer)
     sheet = Sheet(Diagram(output, without, fold_above, explain), label, note)
     return Picture(sheet.source(title, direction), sheet.summary(), renderer)
 

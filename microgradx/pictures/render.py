@@ -7,6 +7,7 @@ from types import NoneType
 from typing import TYPE_CHECKING
 
 from microgradx._base.files import write_whole
+from microgradx.pictures import show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +89,8 @@ def render(source: str, format: str, choice: str | None = None) -> bytes:
 class Picture:
     """A drawn graph: DOT in `source`, and what it shows in words in `summary`.
 
-    `svg()` and `png()` render it, `render(path)` writes it, and a notebook shows it.
+    `svg()` and `png()` render it, `save(path)` writes it, `show()` opens it, and a notebook has it
+    no wider than a cell.
     """
 
     def __init__(
@@ -102,14 +104,18 @@ class Picture:
         self.format = format
 
     def svg(self) -> str:
-        """The picture as SVG text; RendererNotFound or RenderingFailed if that can't be."""
-        return render(self.source, "svg", self.renderer).decode(errors="replace")
+        """The picture as SVG text, dark where its reader prefers that.
+
+        RendererNotFound or RenderingFailed if it can't be made.
+        """
+        text = render(self.source, "svg", self.renderer).decode(errors="replace")
+        return show.with_dark_scheme(text)
 
     def png(self) -> bytes:
         """The picture as PNG; RendererNotFound or RenderingFailed if that can't be."""
         return render(self.source, "png", self.renderer)
 
-    def render(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture to `path`, whose suffix is the format (.svg, .png, .dot, …).
 
         A path without a suffix gets that of `format`, svg unless `draw_dot` was told otherwise.
@@ -125,7 +131,10 @@ class Picture:
             write_whole(path, self.source.encode())
             return path
         try:
-            content = render(self.source, path.suffix[1:].lower(), self.renderer)
+            form = path.suffix[1:].lower()
+            content = (
+                self.svg().encode() if form == "svg" else render(self.source, form, self.renderer)
+            )
         except RendererNotFound as error:
             saved = path.with_suffix(".dot")
             write_whole(saved, self.source.encode())
@@ -133,12 +142,33 @@ class Picture:
         write_whole(path, content)
         return path
 
+    render = save  # as the graphviz package, and so micrograd's notebook, calls it
+
+    def html(self, words: str = "") -> str:
+        """Words above the picture, as a part of a page; of no renderer, more words say so."""
+        try:
+            return show.in_html(words, self.svg())
+        except (RendererNotFound, RenderingFailed) as error:
+            return show.in_html(f"{words}\n\n{error}".strip(), "")
+
+    def page(self, words: str = "") -> str:
+        """The same as an HTML page of its own, whose title is what the picture shows."""
+        return show.as_page(self.summary, self.html(words))
+
+    def show(self, words: str = "") -> Path:
+        """Open that page in the browser; returns the file that it shows."""
+        return show.open_in_browser(self.page(words))
+
     def __repr__(self) -> str:
         return f"<Picture: {self.summary}>"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        """The face in a notebook: the SVG where it can be made, and always the words."""
+        """The face in a notebook: the SVG, a PNG where that is not trusted, and the words."""
         try:
-            return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
+            return {
+                "image/svg+xml": show.fitted(self.svg()),
+                "image/png": show.in_base64(self.png()),
+                "text/plain": repr(self),
+            }
         except (RendererNotFound, RenderingFailed) as error:
             return {"text/plain": f"{self!r}\n{error}"}

@@ -61,7 +61,7 @@ class Sheet:
             raise ValueError(f"a direction is LR, TB, RL or BT, got {direction!r}")
         graph = graphviz.Digraph("microgradx")
         graph.attr(
-            rankdir=direction, bgcolor=style.WHITE, fontname="Helvetica", fontcolor=style.INK
+            rankdir=direction, bgcolor=style.PAPER, fontname="Helvetica", fontcolor=style.INK
         )
         graph.attr(nodesep="0.25", ranksep="0.55", labelloc="t", label=self.legend(title))
         graph.attr("node", shape="box", fontname="Helvetica", fontsize="12", margin="0.1,0.06")
@@ -109,7 +109,7 @@ class Sheet:
         if any(isinstance(state, int) for state in states):
             cells.insert(0, f"<td>{font('|grad|', 10)}</td>")
         if self.diagram.stops:
-            cells.append(swatch(style.VERMILLION, "STOP: a local derivative of 0", style.WHITE))
+            cells.append(swatch(style.STOP, "STOP: a local derivative of 0", style.ON_STOP))
         if self.diagram.folded:
             text = f"{len(self.diagram.nodes):,} nodes, folded by {self.diagram.folded}"
             cells.append(f"<td>{font(text, 10)}</td>")
@@ -197,7 +197,7 @@ class Sheet:
             low, high = short(min(grads)), short(max(grads, key=nan_first))
             facts += f"   |grad| {low} … {high}" if low != high else f"   |grad| {high}"
         inside = f"STOP on {count(len(box.stops), 'edge')} inside" if box.stops else ""
-        bar = row(font(inside, 11, style.WHITE), f' bgcolor="{style.VERMILLION}"')
+        bar = row(font(inside, 11, style.ON_STOP), f' bgcolor="{style.STOP}"')
         return [row(bold(box.name)), row(font(facts, 11)), bar]
 
     # --- an arrow -----------------------------------------------------------------------------
@@ -213,9 +213,9 @@ class Sheet:
         return {
             "label": f"<<b>{many}<br/>STOP{blamed}</b>>",
             "style": "filled",
-            "fillcolor": style.VERMILLION,
-            "fontcolor": style.WHITE,
-            "color": style.VERMILLION,
+            "fillcolor": style.STOP,
+            "fontcolor": style.ON_STOP,
+            "color": style.STOP,
             "margin": "0.05,0.14",
             "width": "0.3",
         }
@@ -227,7 +227,7 @@ class Sheet:
             return [{"label": "detached", "style": "dotted", **grey}]
         if self.is_bar(arrow):
             before = {"style": "dashed", "color": style.GREY, "arrowhead": "none"}
-            return [before, {"color": style.VERMILLION, "penwidth": "3"}]
+            return [before, {"color": style.STOP, "penwidth": "3"}]
         badge = _factor(arrow)
         if self.shares:
             look = self.shares.line(arrow.edges)
@@ -303,7 +303,7 @@ class Shares:
         if self.opposing.issuperset(ours):
             look["style"] = "dashed"
         if self.blames(edges):
-            look |= {"color": style.VERMILLION, "fontcolor": style.VERMILLION, "fontsize": "15"}
+            look |= {"color": style.STOP, "fontcolor": style.STOP, "fontsize": "15"}
         return look
 
     def badge(self, edges: list[Edge]) -> str:
@@ -330,7 +330,7 @@ class Shares:
 
     def legend(self) -> Iterator[list[str]]:
         """Rows of cells: what the lines mean, and the budget in decades, with its sum."""
-        yield [swatch(style.WHITE, word, ink) for ink, word in style.SHARES]
+        yield [swatch(style.PAPER, word, ink) for ink, word in style.SHARES]
         why = self.explanation
         terms = sorted(why.budget.items(), key=lambda term: -abs(term[1]))
         terms = [(kind, x) for kind, x in terms if abs(x) >= 0.005]

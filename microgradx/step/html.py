@@ -119,7 +119,9 @@ class _Sheet(Sheet):
         """The picture with the final gradients, and room for all that they are meanwhile."""
         text = Picture(self.source("", direction), "", renderer).svg()
         text = text[text.index("<svg") :].replace(' xml:space="preserve"', "")
-        return re.sub(r"<!--.*?-->\n?| font-family=\"[^\"]*\"", "", text, flags=re.DOTALL)
+        return re.sub(
+            r"<!--.*?-->\n?|<style>.*?</style>| font-family=\"[^\"]*\"", "", text, flags=re.DOTALL
+        )
 
     def legend(self, title: str) -> str:
         return ""

@@ -9,7 +9,7 @@ from microgradx.engine import order
 from microgradx.explain.explanation import why
 from microgradx.explain.paths import Paths
 from microgradx.pictures.sheet import Shares
-from microgradx.pictures.style import AWAY, STRONGER, STRONGEST, VERMILLION, WEAKER
+from microgradx.pictures.style import AWAY, STOP, STRONGER, STRONGEST, WEAKER
 
 
 def two_ways():
@@ -83,12 +83,10 @@ def test_an_edge_that_is_alone_to_blame_stands_out():
     y = (x.sigmoid().sigmoid() - 30.0).sigmoid().sigmoid()
     y.backward()
     source = mx.draw(y, explain=x).source
-    assert re.findall(r'×(\S+)\n +culprit "[^\n]*fontcolor="(\S+)"', source) == [
-        ("1.79e-13", VERMILLION)
-    ]
-    assert source.count(VERMILLION) == 2  # the line and its words
+    assert re.findall(r'×(\S+)\n +culprit "[^\n]*fontcolor="(\S+)"', source) == [("1.79e-13", STOP)]
+    assert source.count(STOP) == 2  # the line and its words
     even = mx.draw(x.sigmoid().sigmoid().sigmoid(), explain=x).source
-    assert VERMILLION not in even and "culprit" not in even
+    assert STOP not in even and "culprit" not in even
 
 
 def test_a_node_of_another_graph_is_explained_as_disconnected():

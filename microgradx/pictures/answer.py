@@ -1,0 +1,121 @@
+"""The title of a net's picture: where its gradient stops or vanishes, as a sentence."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from microgradx._base.text import count, short
+from microgradx.explain.layers import Passage, Survey
+from microgradx.explain.samples import Neuron
+
+NAMES, LETTERS = 3, 60  # of neurons in a title; of more, their number
+SMALL, LARGE = 3.0, 2.0  # decades from the last layer to the first, as in `Flow`
+
+
+class Answer(NamedTuple):
+    """A title, and the line below it that says what follows."""
+
+    title: str
+    line: str
+
+
+def answer(survey: Survey) -> Answer:
+    """What a picture of a net says first: a stop comes before a gradient that fades."""
+    net, starved = survey.net, _starved(survey)
+    samples = count(net.samples, "sample")
+    broken = [neuron for neuron in net.neurons if _not_finite(neuron)]
+    if broken:
+        return Answer(f"Not finite at {_names(broken)}", samples)
+    if not net.output.grad:
+        return Answer("No gradients yet: call backward() first", samples)
+    if not any(turn.y in survey.alive for n in net.neurons for turn in n.turns.values()):
+        return Answer("The gradient stops in the loss: none of it reaches the net", starved)
+    whole = [neuron for neuron in survey.off if survey.stops_all(neuron)]
+    partly = [neuron for neuron in survey.off if neuron not in whole]
+    if whole:
+        title = f"The gradient stops at {_names(whole)}: {_off_on_all(whole, net.samples)}"
+        if 0 < len(partly) <= NAMES:
+            verb = "is" if len(partly) == 1 else "are"
+            starved = f"{_names(partly)} {verb} off on some; {starved}"
+        return Answer(title, starved)
+    change = _change(survey.passages)
+    if change:
+        return Answer(change, starved if partly else f"No stop; {starved}")
+    if partly:
+        worst = max(partly, key=survey.off_on)
+        return Answer(
+            f"The gradient stops at {worst.name} on {survey.off_on(worst)} of {samples}", starved
+        )
+    return Answer(_steady(survey.passages), f"No stop; {starved}")
+
+
+def is_gate(neuron: Neuron) -> bool:
+    """Whether a slope of 0 means that a ReLU, or an op alike, is off."""
+    return neuron.rule is not None and neuron.rule.shut_below is not None
+
+
+def linear_op(neuron: Neuron) -> str:
+    """How a neuron without an activation comes about: `w·x + b`, or the sign of its op."""
+    if neuron.parameters:
+        return "w·x + b" if len(neuron.parameters) > 1 else "w·x"
+    return neuron.rule.label if neuron.rule else ""
+
+
+def _starved(survey: Survey) -> str:
+    parameters = list(dict.fromkeys(p for n in survey.net.neurons for p in n.parameters))
+    starved = survey.starved(parameters)
+    if not starved:
+        return "no parameter is starved"
+    rest = "is starved: it learns" if starved == 1 else "are starved: they learn"
+    return f"{starved:,} of {count(len(parameters), 'parameter')} {rest} nothing"
+
+
+def _off_on_all(neurons: list[Neuron], samples: int) -> str:
+    off = "off" if all(map(is_gate, neurons)) else "of slope 0"
+    return f"{off} on this sample" if samples == 1 else f"{off} on all {samples} samples"
+
+
+def _not_finite(neuron: Neuron) -> bool:
+    numbers = [x for z, y, _ in neuron.turns.values() for x in (z.data, y.data, z.grad, y.grad)]
+    return not all(map(math.isfinite, numbers))
+
+
+def _names(neurons: list[Neuron]) -> str:
+    """Their names if these are few and short, else how many and in which layer most of them."""
+    names = [neuron.name for neuron in neurons]
+    if len(names) <= NAMES and sum(map(len, names)) <= LETTERS:
+        return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    layers = [neuron.layer for neuron in neurons]
+    most = max(dict.fromkeys(layers), key=layers.count)
+    if layers.count(most) == len(neurons):
+        return f"{len(neurons)} of the {count(len(most.neurons), 'neuron')} of {most.name}"
+    return f"{len(neurons)} neurons, {layers.count(most)} of them in {most.name}"
+
+
+def _change(passages: list[Passage]) -> str:
+    """The sentence for a gradient that is small, or large, where it leaves the first layer."""
+    start, end = passages[-1].arriving, passages[0].leaving
+    between = passages[:-1]
+    decades = math.log10(end / start) if start > 0 and 0 < end / start < math.inf else 0.0
+    layers = count(len(between), "layer")
+    if between and decades <= -SMALL:
+        least = min(between, key=lambda passage: passage.factor)
+        factor = f"×{short(least.factor)}"
+        if math.log10(least.factor) <= decades / 2:
+            return f"The gradient vanishes in {least.layer.name}: {factor} in this one layer"
+        lost = f"{-decades:.1f} decades in {layers}"
+        return f"The gradient vanishes: {lost}, most in {least.layer.name}, {factor}"
+    if between and decades >= LARGE:
+        most = max(between, key=lambda passage: passage.factor)
+        gained = f"{decades:.1f} decades in {layers}"
+        return f"The gradient explodes: {gained}, most in {most.layer.name}, ×{short(most.factor)}"
+    return ""
+
+
+def _steady(passages: list[Passage]) -> str:
+    first, last = passages[0], passages[-1]
+    if first is last or not last.arriving:
+        return f"The gradient arrives at {first.layer.name or 'the layer'}: {short(first.arriving)}"
+    factor = short(first.leaving / last.arriving)
+    return f"The gradient gets through: ×{factor} from {last.layer.name} to {first.layer.name}"

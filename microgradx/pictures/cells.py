@@ -1,0 +1,325 @@
+"""A net in cells: a row for each layer, a cell for each neuron, and beside it the strip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from microgradx._base.text import count, short
+from microgradx.engine import Value
+from microgradx.explain.layers import Survey, mean_square_root, saturated
+from microgradx.explain.samples import Layer, Neuron
+from microgradx.pictures.answer import is_gate, linear_op
+from microgradx.pictures.boxes import line_looks
+from microgradx.pictures.markup import (
+    LEFT,
+    RIGHT,
+    block,
+    cell,
+    filled,
+    row,
+    table,
+    width_of,
+    words,
+)  # fmt: skip
+from microgradx.pictures.sheet import Shares
+from microgradx.pictures.strip import Strip
+from microgradx.pictures.style import (
+    GREY,
+    INK,
+    LINE,
+    ON_STOP,
+    ORANGES,
+    PALE,
+    PAPER,
+    STOP,
+    Look,
+    Scale,
+    slope_fill,
+)  # fmt: skip
+from microgradx.pictures.style import LEFT as IS_LEFT
+
+
+class Size(NamedTuple):
+    """How large cells are drawn, in points, and how many stand in a line."""
+
+    width: int
+    height: int
+    line: int
+    pitch: int  # from one row to the next, at least
+
+
+EQUATION = Size(196, 44, 3, 80)  # the numbers of the only sample
+NAMED = Size(44, 46, 16, 64)  # the name, and the share of samples that it is off on
+MARKED = Size(19, 30, 43, 48)  # ×, S, 0
+WRAPPED = Size(21, 21, 16, 0)  # the same, in several lines
+ROOM = 750  # points of all rows
+STATE = 118  # points of the words for what ails a layer
+FACTOR, SPLIT, GRAD = 86, 162, 60  # points of the words beside a strip
+
+
+class Cells:
+    """The picture of a net in cells."""
+
+    def __init__(self, survey: Survey, shares: Shares | None = None) -> None:
+        self.survey = survey
+        self.shares = shares
+        self.net = net = survey.net
+        self.strip = Strip(survey.passages)
+        self.sizes = {
+            neuron: mean_square_root([turn.z.grad for turn in neuron.turns.values()])
+            for neuron in net.neurons
+        }
+        widest = max(len(layer.neurons) for layer in net.layers)
+        self.size = self._choose(widest)
+        self.line = min(widest, self.size.line)
+        arriving = [turn.y.grad for neuron in net.neurons for turn in neuron.turns.values()]
+        self.scale = Scale([*self.sizes.values(), *(arriving if self.size is EQUATION else ())])
+        ill = any(survey.off_on(n) == len(n.turns) or saturated(n) for n in net.neurons)
+        self.state = STATE if ill and self.size is not EQUATION else 1
+        self.names = math.ceil(max(width_of(f"{x.name} ", 12, strong=True) for x in net.layers))
+        self.names = max(self.names, 104 if self.size in (NAMED, WRAPPED) else 60)
+        self.marks: dict[Look, None] = {}  # those that have been drawn
+
+    @property
+    def attributes(self) -> str:
+        if self.size is EQUATION:
+            return 'rankdir="BT" nodesep="0.1" ranksep="0.36" splines="line"'
+        return 'rankdir="BT" nodesep="0.1" ranksep="0.2"'
+
+    def _choose(self, widest: int) -> Size:
+        """The largest cells that there is room for."""
+        for size in (EQUATION, NAMED, MARKED):
+            fits = widest <= size.line and len(self.net.layers) * size.pitch <= ROOM
+            if fits and (size is not EQUATION or self.net.samples == 1):
+                return size
+        return MARKED if widest <= MARKED.line else WRAPPED
+
+    def body(self) -> Iterator[str]:
+        """The statements of the graph."""
+        layers = self.net.layers
+        for i, layer in enumerate(layers):
+            yield f"L{i} [label=<{self._layer(layer)}>]"
+            yield f"S{i} [label=<{self._side(i, layer)}>]"
+            yield f"{{rank=same; L{i} -> S{i} [style=invis]}}"
+            above = f"S{i + 1}" if i + 1 < len(layers) else "axis"
+            yield f"S{i} -> {above} [weight=500 style=invis]"
+        yield f"axis [label=<{self._heads()}>]"
+        if self.net.loss:
+            yield f"loss [label=<{self._end()}>]"
+            yield "{rank=same; loss -> axis [style=invis]}"
+        if self.net.inputs:
+            yield f"x [label=<{self._inputs()}>]"
+        yield from self._thin_lines() if self.size is EQUATION else self._lines()
+
+    def looks(self) -> list[Look]:
+        """The marks in the picture, for its legend."""
+        strips = [Look(fill, text) for fill, text in self.strip.used.items()]
+        left = [Look(IS_LEFT, ""), Look("", "left")]
+        ceiling = self.strip.least_ceiling
+        tick = [Look("", f"|  ×{short(ceiling)} a layer: all that its slopes let through")]
+        return [*self.marks, *left, *strips, *(tick if ceiling < 1 else [])]
+
+    # --- lines ----------------------------------------------------------------------------------
+
+    def _lines(self) -> Iterator[str]:
+        """From row to row; what else a layer reads is told below its name."""
+        path = [f"L{i}" for i in range(len(self.net.layers))]
+        for below, above in zip(path, path[1:]):
+            yield f"{below}:c:n -> {above}:c:s [weight=50 penwidth=1.4]"
+        if self.net.inputs:
+            yield f"x:n -> {path[0]}:c:s [weight=50 penwidth=1.4]"
+        if self.net.loss:
+            yield f"{path[-1]}:c:n -> loss:s [weight=50 penwidth=1.4]"
+
+    def _thin_lines(self) -> Iterator[str]:
+        """From neuron to neuron, as wide as what they carry beside the others of a layer."""
+        names: dict[Any, str] = {given: f"x:{i}" for i, given in enumerate(self.net.inputs)}
+        for i, layer in enumerate(self.net.layers):
+            names.update({n: f"L{i}:{n.index}" for n in layer.neurons.values()})
+        for (source, neuron), look in line_looks(self.net, self.shares, by_layer=True).items():
+            yield f"{names[source]}:n -> {names[neuron]}:s [{look}]"
+        if self.net.loss:
+            ends = [f"{names[n]}:n -> loss:s" for n in self.net.layers[-1].neurons.values()]
+            yield from ends
+
+    # --- a layer --------------------------------------------------------------------------------
+
+    def _layer(self, layer: Layer) -> str:
+        """A layer's name and its cells, in the middle of the room of the widest."""
+        neurons = list(layer.neurons.values())
+        dead = sum(map(self.survey.stops_all, neurons))
+        lines = [neurons[k : k + self.line] for k in range(0, len(neurons), self.line)]
+        if self.size is EQUATION:
+            border, inner = 0, table([row(*map(self._equation, neurons))])
+        else:
+            border = 3 if 2 * dead >= len(neurons) > 1 else 2 if dead else 1
+            rows = [row(*map(self._cell, line)) for line in lines]
+            inner = table(rows, border=border, color=STOP if dead else LINE)
+        room = self.size.width * (self.line - len(lines[0])) + 2 * (3 - border)
+        aside = cell(width=room // 2)
+        name = table(
+            [
+                row(cell(words(f"{layer.name or 'layer'} ", 12, strong=True), **LEFT)),
+                *[row(cell(words(text, 9, GREY), **LEFT)) for text in self._facts(layer)],
+            ]
+        )
+        cells = [cell(name, width=self.names, align="left"), aside, cell(inner, port="c"), aside]
+        return table([row(*cells)])
+
+    def _facts(self, layer: Layer) -> list[str]:
+        """What stands below a layer's name: its kind, gates that are off, what else it reads."""
+        below = self.net.layers[self.net.layers.index(layer) - 1]
+        facts = [f"and reads {source.name}" for source in layer.reads if source is not below][:2]
+        if self.size in (EQUATION, MARKED):
+            return facts[:1]
+        neurons = list(layer.neurons.values())
+        off = sum(map(self.survey.off_on, neurons))
+        gates = count(sum(len(neuron.turns) for neuron in neurons), "gate")
+        return [
+            f"{len(neurons)} {neurons[0].activation or 'linear'}",
+            *([f"{off:,} of {gates} off"] if off else []),
+            *facts,
+        ]
+
+    def _cell(self, neuron: Neuron) -> str:
+        """A neuron as a cell: off on all samples, saturated, starved, or in its blue."""
+        size = self.size
+        room = {"width": size.width, "height": size.height}
+        name = f"[{neuron.index}]" if size is NAMED else ""
+        mark, look = self._mark(neuron)
+        if look:
+            self.marks.setdefault(look)
+            texts = [
+                row(cell(words(text, 11, look.ink, strong=True))) for text in (name, mark) if text
+            ]
+            return filled(table(texts), look.fill, **room)
+        fill = self.scale.fill(self.sizes[neuron])
+        if size is not NAMED:
+            return filled("", fill, **room)
+        content = [row(cell(words(name, 10)))]
+        if any(map(is_gate, neuron.layer.neurons.values())):
+            off = self.survey.off_on(neuron)
+            content += [row(cell(words(f"off {off}" if off else " ", 10)))]
+            content += [row(cell(_share(off / len(neuron.turns))))]
+        return filled(table(content), fill, **room)
+
+    def _mark(self, neuron: Neuron) -> tuple[str, Look | None]:
+        """The letter in a neuron's cell and its look; none where it is well."""
+        if self.survey.stops_all(neuron):
+            word = "off on all samples" if self.net.samples > 1 else "off"
+            return "×", Look(STOP, f"× {word}", ON_STOP)
+        if saturated(neuron):
+            return "S", Look(ORANGES[0][1], "S saturated: slope below 1 %")
+        if not any(turn.z in self.survey.alive for turn in neuron.turns.values()):
+            return "0", Look(PALE, "0 starved", GREY)
+        return "", None
+
+    def _equation(self, neuron: Neuron) -> str:
+        """A neuron in one sample: an equation of its numbers, and one of its gradients."""
+        [(z, y, slope)] = neuron.turns.values()
+        name = words(f" [{neuron.index}]", 11, strong=True)
+        op = f"{neuron.activation}({short(z.data)})" if neuron.activation else linear_op(neuron)
+        cells = [filled(words(short(y.grad)), self.scale.fill(y.grad), height=18)]
+        if neuron.activation:
+            strong = 0 < abs(slope) < ORANGES[1][0]
+            middle = filled(
+                words(f"×{short(slope)}", 11, strong=strong), slope_fill(slope), width=54
+            )
+            if self.survey.stops_all(neuron):
+                middle = filled(words("STOP", 12, ON_STOP, strong=True), STOP, width=54)
+                self.marks.setdefault(Look(STOP, "STOP: a slope of 0", ON_STOP))
+            leaving = filled(words(f"= {short(z.grad)}"), self.scale.fill(z.grad), width=70)
+            cells += [middle, leaving]
+        title = cell(name + words(f" {op} = {short(y.data)}"), colspan=len(cells), height=20)
+        border, ink = (3, STOP) if self.survey.stops_all(neuron) else (1, LINE)
+        look = {"border": border, "color": ink, "bgcolor": PAPER, "port": neuron.index}
+        return cell(table([row(title), row(*cells)], **look), cellpadding=6, width=EQUATION.width)
+
+    # --- beside it ------------------------------------------------------------------------------
+
+    def _side(self, i: int, layer: Layer) -> str:
+        """What ails a layer, its strip, its factor and what is left."""
+        passage = self.strip.passages[i]
+        factor, split = self.strip.factor(i)
+        hard = self.strip.is_hard(i)
+        texts = [cell(words(f" {factor}", 14 if hard else 12, strong=hard), width=FACTOR, **LEFT)]
+        texts.append(cell(words(split, 10, GREY), width=SPLIT, **LEFT))
+        if i == len(self.net.layers) - 1:
+            texts = [cell(words(f" {factor}", 12), width=FACTOR + SPLIT, **LEFT)]
+        return table(
+            [
+                row(
+                    self._ailment(layer),
+                    cell(width=8),
+                    cell(self.strip.bar(i)),
+                    cell(table([row(*texts)])),
+                    cell(words(short(passage.leaving), 12, strong=True), width=GRAD, **RIGHT),
+                )
+            ]
+        )
+
+    def _ailment(self, layer: Layer) -> str:
+        """How many neurons stop the gradient, or are saturated; the worst layer has a STOP."""
+        if self.state < STATE:
+            return cell(width=self.state)
+        neurons = list(layer.neurons.values())
+        dead = sum(map(self.survey.stops_all, neurons))
+        flat = sum(map(saturated, neurons))
+        room = {"width": self.state, "height": 28}
+        of = f"of {len(neurons)}"
+        if dead and (2 * dead >= len(neurons) or layer is self._worst()):
+            stop = words(f"STOP on {dead} {of}", 12, ON_STOP, strong=True)
+            return cell(stop, bgcolor=STOP, **room)
+        if dead:
+            word = "dead" if self.net.samples > 1 else "off"  # one sample tells of no death
+            return cell(words(f"{dead} {of} {word}", 11, STOP, strong=True), **RIGHT, **room)
+        text = f"{flat} {of} saturated" if flat else ""
+        return cell(words(text, 11, INK, strong=True), **RIGHT, **room)
+
+    def _worst(self) -> Layer:
+        """The layer with most neurons that stop the gradient; the nearest to the loss of these."""
+        layers = reversed(self.net.layers)
+        return max(layers, key=lambda x: sum(map(self.survey.stops_all, x.neurons.values())))
+
+    def _heads(self) -> str:
+        """What stands above the columns beside the cells."""
+        factor = words(" factor from the layer above", 10, strong=True)
+        return table(
+            [
+                row(
+                    cell(width=self.state + 8),
+                    cell(self.strip.axis()),
+                    cell(factor, width=FACTOR + SPLIT, **LEFT),
+                    cell(words("|grad|", 10, strong=True), width=GRAD, **RIGHT),
+                )
+            ]
+        )
+
+    def _end(self) -> str:
+        output = self.net.output
+        text = words(f" {output.label or 'loss'} {short(output.data)} ", 12, strong=True)
+        return table([row(cell(text, cellpadding=5))], border=1, color=LINE, bgcolor=PAPER)
+
+    def _inputs(self) -> str:
+        """The inputs with their numbers, or how many there are."""
+        if self.size is not EQUATION:
+            facts = f"{count(len(self.net.inputs), 'input')}, {count(self.net.samples, 'sample')}"
+            content = words(" x", 12, strong=True) + words(f"  {facts} ")
+            return table([row(cell(content, cellpadding=3))], border=1, color=LINE, bgcolor=PAPER)
+        cells = []
+        for i, given in enumerate(self.net.inputs):
+            [x] = given.numbers.values()
+            rows = [row(cell(words(given.name, 11, strong=True)))]
+            rows.append(row(cell(words(short(x.data if isinstance(x, Value) else x)))))
+            look = {"border": 1, "color": LINE, "bgcolor": PAPER, "cellpadding": 2, "port": i}
+            cells.append(cell(table(rows, **look), cellpadding=5))
+        return table([row(*cells)])
+
+
+def _share(share: float) -> str:
+    """A small bar: the share of samples that a neuron is off on."""
+    full = round(38 * share)
+    parts = [(full, STOP), (38 - full, PAPER)]
+    return table([row(*[block(width, 7, fill) for width, fill in parts if width])])

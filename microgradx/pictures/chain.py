@@ -1,0 +1,227 @@
+"""A long chain of single ops: a snake of boxes, or one box with a line of bars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from microgradx._base.text import count, names_parameter, short
+from microgradx.engine import Value, order
+from microgradx.pictures.answer import Answer
+from microgradx.pictures.markup import block, cell, row, table, words
+from microgradx.pictures.sheet import Shares
+from microgradx.pictures.style import (
+    BY_SLOPES,
+    GAINED,
+    GREY,
+    GROUND,
+    INK,
+    LEFT,
+    LINE,
+    ON_STOP,
+    ORANGES,
+    PAPER,
+    STOP,
+    Look,
+    Scale,
+    slope_fill,
+)  # fmt: skip
+
+SHORTEST, LONGEST = 9, 60  # of a snake; a shorter chain is a graph of ops, a longer one is one box
+TURN = 10  # boxes to a line at most
+BARS = 100
+HIGH = 60  # points of all decades
+CHANGED = 0.1  # a product below it fades
+
+
+class Link(NamedTuple):
+    """One op of a chain, and its partial by the link before it."""
+
+    node: Value
+    partial: float
+
+
+def chain_of(output: Value) -> list[Link] | None:
+    """The links of a graph that is one chain of ops, in the order of the computation; else None.
+
+    A link may read leaves besides the link before it; the first reads nothing but leaves.
+    """
+    links, node = [], output
+    ops = sum(1 for node in order(output) if node.rule)
+    while node.rule:
+        before = [x for x in dict.fromkeys(node.inputs) if x.rule]
+        if len(before) > 1:
+            return None
+        source = before[0] if before else _start(node)
+        partial = sum([d for x, d in zip(node.inputs, node.partials) if x is source])
+        links.append(Link(node, partial))
+        if source is None:
+            break
+        node = source
+    return links[::-1] if len(links) == ops >= SHORTEST else None
+
+
+def _start(node: Value) -> Value | None:
+    """The leaf that a chain begins with: one that is no parameter, if there is one."""
+    return next(iter(sorted(node.inputs, key=lambda x: names_parameter(x.label))), None)
+
+
+class Chain:
+    """The picture of a chain."""
+
+    attributes = 'rankdir="LR" nodesep="0.45" ranksep="0.32" splines="line"'
+
+    def __init__(self, links: list[Link], shares: Shares | None = None) -> None:
+        self.links = links
+        self.shares = shares
+        self.start = _start(links[0].node)
+        self.leaves = [link.partial * link.node.grad for link in links]  # what each hands on
+        sizes = [abs(link.node.grad) for link in links] + [abs(x) for x in self.leaves]
+        decades = [math.log10(x) for x in sizes if 0 < x < math.inf] or [0.0]
+        high = math.ceil(max(decades) - 1e-9)
+        self.scale = Scale(())
+        self.low = min(math.floor(min(decades) + 1e-9), high - 1)
+        self.decades = high - self.low
+
+    @property
+    def folded(self) -> bool:
+        return len(self.links) > LONGEST
+
+    def answer(self) -> Answer:
+        """The title, and what follows from it."""
+        partials = [link.partial for link in self.links]
+        broken = [link for link in self.links if not math.isfinite(link.partial)]
+        if broken:
+            return Answer(f"Not finite at {_name(broken[-1].node)}", "")
+        if not self.links[-1].node.grad:
+            return Answer("No gradients yet: call backward() first", "")
+        if 0 in partials:
+            last = max(i for i, partial in enumerate(partials) if not partial)
+            behind = f"{count(last, 'op')} behind it"
+            return Answer(f"The gradient stops at {_name(self.links[last].node)}", behind)
+        whole = math.prod(partials)
+        together = f"all {len(partials)} together ×{short(whole)}"
+        if CHANGED <= abs(whole) <= 1 / CHANGED:
+            return Answer(f"The gradient gets through: {together}", "No stop")
+        fades = abs(whole) < 1
+        node, partial = self._extreme(min if fades else max)
+        most = f"most at {_name(node)}, ×{short(partial)}"
+        return Answer(
+            f"The gradient {'fades' if fades else 'grows'}, {most}; {together}", "No stop"
+        )
+
+    def _extreme(self, choose: Callable[..., Link]) -> Link:
+        return choose(self.links, key=lambda link: abs(link.partial))
+
+    def body(self) -> Iterator[str]:
+        """The statements of the graph."""
+        if self.start is not None:
+            yield f"x [label=<{_leaf(self.start)}>]"
+            yield "x -> t0"
+        if self.folded:
+            yield f"t0 [label=<{self._bars()}>]"
+            return
+        for i, link in enumerate(self.links):
+            yield f"t{i} [label=<{self._box(i, link)}>]"
+        turn = math.ceil(len(self.links) / math.ceil(len(self.links) / TURN))
+        for i in range(1, len(self.links)):
+            if i % turn == 0:
+                yield f"t{i - 1} -> t{i}"
+            elif i // turn % 2:  # a line that runs back
+                yield f"t{i} -> t{i - 1} [dir=back weight=50]"
+            else:
+                yield f"t{i - 1} -> t{i} [weight=50]"
+        columns: list[list[str]] = [[] for _ in range(turn)]
+        for i in range(len(self.links)):
+            k = i % turn
+            columns[turn - 1 - k if i // turn % 2 else k].append(f"t{i}")
+        for column in columns:
+            yield f"{{rank=same; {'; '.join(column)}}}"
+
+    def _box(self, i: int, link: Link) -> str:
+        """One op: its value, its slope, what it hands on, and the bar of decades."""
+        node, partial = link
+        strong = abs(partial) < 0.1
+        before = self.links[i - 1].node if i else self.start
+        beside = [x.label for x in node.inputs if x is not before and x.label]
+        name = words(node.label, strong=True) + words(" ".join(["", node.op, *beside]))
+        slope = words(f"×{short(partial)}", 12 if strong else 11, strong=strong)
+        fill = slope_fill(partial)
+        if not partial:
+            slope, fill = words("STOP", 12, ON_STOP, strong=True), STOP
+        hands = words("leaves", 9, GREY) + "<br/>" + words(short(self.leaves[i]))
+        bar = self._bar(abs(node.grad), abs(self.leaves[i]), 30, HIGH)
+        rows = [
+            row(cell(name, colspan=2, cellpadding=2)),
+            row(cell(words(short(node.data), 11, GREY), colspan=2, height=15)),
+            row(cell(bar, rowspan=2), cell(slope, bgcolor=fill, width=58, height=30)),
+            row(cell(hands, width=58, height=30)),
+        ]
+        blamed = self.shares is not None and self.shares.blames(list(node.edges))
+        if blamed:
+            rows.append(row(cell(words("culprit", 12, STOP, strong=True), colspan=2)))
+        border, ink = (3, STOP) if blamed or not partial else (2, INK) if strong else (1, LINE)
+        return table(rows, border=border, color=ink, bgcolor=PAPER)
+
+    def _height(self, size: float, high: int) -> int:
+        if not size > 0:
+            return 0
+        return round(min(max((math.log10(size) - self.low) / self.decades, 0.0), 1.0) * high)
+
+    def _bar(self, arrives: float, leaves: float, width: int, high: int) -> str:
+        """What is left, upright; above it what is lost here."""
+        top, left = self._height(arrives, high), self._height(leaves, high)
+        parts = [
+            (high - max(top, left), GROUND),
+            (top - left, BY_SLOPES),
+            (left - top, GAINED),
+            (min(top, left), LEFT),
+        ]
+        return table([row(block(width, size, fill)) for size, fill in parts if size > 0])
+
+    def _bars(self) -> str:
+        """The whole chain as one box: a bar for each op, or for several."""
+        every = math.ceil(len(self.links) / BARS)
+        names = [link.node.label for link in self.links if link.node.label]
+        ops = " · ".join(dict.fromkeys(link.node.op for link in self.links))
+        title = words(f"{len(self.links):,} {ops} in a row", 13, strong=True)
+        title += words(f"  {names[0]} … {names[-1]}, folded" if len(names) > 1 else "  folded", 12)
+        bars = []
+        for i in range(0, len(self.links), every):
+            last = self.links[min(i + every, len(self.links)) - 1].node
+            bars.append(cell(self._bar(abs(last.grad), abs(self.leaves[i]), 5, HIGH + 30)))
+        scale = f"|grad| from 1e{self.low} to 1e{self.low + self.decades}"
+        least = self._extreme(min)
+        facts = f"together ×{short(math.prod(link.partial for link in self.links))}"
+        facts += f"; least at {_name(least.node)}, ×{short(least.partial)}"
+        rows = [
+            row(cell(title, cellpadding=4)),
+            row(cell(table([row(*bars)]))),
+            row(cell(words(f"{scale}; the gradient enters at the right", 9, GREY), cellpadding=2)),
+            row(cell(words(facts, 12), cellpadding=4)),
+        ]
+        return table(rows, border=1, color=LINE, bgcolor=PAPER)
+
+    def looks(self) -> list[Look]:
+        """The marks in the picture, for its legend."""
+        looks = [Look(LEFT, ""), Look("", "left"), Look(BY_SLOPES, "lost here")]
+        shades = {
+            slope_fill(link.partial) for link in self.links if link.partial and not self.folded
+        }
+        looks += [Look(x, f"slope < {short(below)}") for below, x in ORANGES[::-1] if x in shades]
+        if not all(link.partial for link in self.links):
+            looks.append(Look(STOP, "STOP: a slope of 0", ON_STOP))
+        bars = f"bar: |grad|, {count(self.decades, 'decade')} high"
+        return [*looks, Look("", bars + ("" if self.folded else "; leaves: what an op hands on"))]
+
+
+def _leaf(leaf: Value) -> str:
+    rows = [row(cell(words(leaf.label or "x", 13, strong=True), cellpadding=3, width=60))]
+    texts = [short(leaf.data), f"grad {short(leaf.grad)}"]
+    rows += [row(cell(words(text), cellpadding=2)) for text in texts]
+    return table(rows, border=1, color=LINE, bgcolor=PAPER)
+
+
+def _name(node: Value) -> str:
+    return node.label or f"{node.op}({short(node.data)})"

@@ -1,0 +1,79 @@
+"""The picture of a net, or of a chain: its answer as the title, then what there is room for."""
+
+from __future__ import annotations
+
+from microgradx._base.text import count
+from microgradx.explain.explanation import Explanation
+from microgradx.explain.layers import Survey
+from microgradx.explain.samples import Net
+from microgradx.pictures.answer import Answer, answer
+from microgradx.pictures.boxes import Boxes
+from microgradx.pictures.cells import Cells
+from microgradx.pictures.chain import Chain, Link
+from microgradx.pictures.markup import cell, filled, row, table, words
+from microgradx.pictures.sheet import Shares
+from microgradx.pictures.style import BLUES, INK, LAYER, LINE, ON_STOP, PAPER, Look, Scale
+
+SHEET = (1600, 900)  # points: fitted into as many pixels, 9 points are 9 pixels
+HEAD = 100  # points of the title, the line below it and the legend
+LAYERS = 4  # of a net in boxes
+
+
+def net_source(
+    net: Net, explanation: Explanation | None = None, title: str = ""
+) -> tuple[str, str]:
+    """The DOT source of a net's picture, and the picture in words.
+
+    With an explanation, the neuron of the explained node is open, and lines are shares of paths.
+    """
+    survey = Survey(net)
+    found = answer(survey)
+    shares = Shares(explanation) if explanation else None
+    boxes = Boxes(survey, shares)
+    in_boxes = len(net.layers) <= LAYERS and boxes.fits(SHEET[0], SHEET[1] - HEAD)
+    sheet = boxes if in_boxes else Cells(survey, shares)
+    if shares:
+        found = Answer(shares.heading(), found.title)
+    facts = f"{count(len(net.layers), 'layer')}, {count(net.samples, 'sample')}"
+    return _source(sheet, found, title, shares), f"{found.title}; {found.line}; {facts}"
+
+
+def chain_source(
+    links: list[Link], explanation: Explanation | None = None, title: str = ""
+) -> tuple[str, str]:
+    """The DOT source of a chain's picture, and the picture in words."""
+    shares = Shares(explanation) if explanation else None
+    chain = Chain(links, shares)
+    found = chain.answer()
+    if shares:
+        found = Answer(shares.heading(), found.title)
+    words = f"{found.title}; {count(len(links), 'op')} in a row"
+    return _source(chain, found, title, shares), words
+
+
+def _source(
+    sheet: Boxes | Cells | Chain, found: Answer, title: str, shares: Shares | None = None
+) -> str:
+    body = "\n".join(sheet.body())  # before the legend, which holds what has been drawn
+    heads = [row(cell(words(found.title, 15, strong=True), cellpadding=2))]
+    heads += [row(cell(words(x, 12), cellpadding=2)) for x in (title, found.line) if x]
+    strips = ["".join(legend(sheet.scale, sheet.looks()))]
+    more = list(shares.legend()) if shares else []  # what lines mean, and the budget
+    strips += ["".join(cells) for cells in (more[1:] if isinstance(sheet, Chain) else more)]
+    heads += [row(cell(table([row(strip)], cellspacing=4))) for strip in strips if strip]
+    return (
+        f'digraph microgradx {{\ngraph [{sheet.attributes} newrank="true" bgcolor="{PAPER}" '
+        f'fontname="Helvetica" labelloc="t" label=<{table(heads)}>]\n'
+        f'node [shape="plain" fontname="Helvetica" fontsize="11" fontcolor="{INK}"]\n'
+        f'edge [fontname="Helvetica" arrowsize="0.7" color="{LINE}"]\n{body}\n}}\n'
+    )
+
+
+def legend(scale: Scale, looks: list[Look]) -> list[str]:
+    """The cells of a legend: the decades of the blues, then the other marks."""
+    cells = [cell(words("|grad|", 10))] if scale.used else []
+    blues = [Look(BLUES[i], f"≥ {scale.floor(i)}") for i in sorted(scale.used)]
+    for fill, text, ink in [*blues, *looks]:
+        content = words(text or "    ", 10, ink, strong=ink == ON_STOP)
+        cells.append(filled(content, fill, color=LAYER, cellpadding=3) if fill else cell(content))
+    return cells

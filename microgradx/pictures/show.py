@@ -1,0 +1,69 @@
+"""What makes a picture at home where it is shown: a notebook's cell, a dark scheme, a browser."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from typing import TYPE_CHECKING
+
+from microgradx.pictures.style import DARK
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def fitted(svg: str) -> str:
+    """An SVG that is no wider than the cell or the page that it stands in."""
+    head, tag, rest = svg.partition("<svg ")
+    tag, end, rest = (tag + rest).partition(">")
+    tag = re.sub(r'width="([\d.]+)pt" height="[\d.]+pt"', r'style="width:\1pt;max-width:100%"', tag)
+    return tag + end + rest
+
+
+def with_dark_scheme(svg: str) -> str:
+    """An SVG that changes its colours, one by one, where a reader prefers dark ones."""
+    rules = [
+        f'[{kind}="{light}"]{{{kind}:{dark}}}'
+        for light, dark in DARK.items()
+        for kind in ("fill", "stroke")
+        if f'{kind}="{light}"' in svg
+    ]
+    scheme = f"<style>@media (prefers-color-scheme:dark){{{''.join(rules)}}}</style>"
+    start = svg.index(">", svg.index("<svg")) + 1
+    return svg[:start] + scheme + svg[start:] if rules else svg
+
+
+def in_base64(content: bytes) -> str:
+    """Bytes as a notebook stores them."""
+    return base64.b64encode(content).decode()
+
+
+def as_page(title: str, body: str) -> str:
+    """An HTML page of its own."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{html.escape(title)}</title>\n<style>:root {{ color-scheme: light dark; }} "
+        "body { margin: 1rem auto; max-width: 100rem; padding: 0 1rem; } "
+        "pre { white-space: pre-wrap; }</style></head>\n"
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def in_html(words: str, svg: str) -> str:
+    """Words above a picture, as a part of a page."""
+    text = f"<pre>{html.escape(words)}</pre>\n" if words else ""
+    return text + (fitted(svg[svg.index("<svg") :]) if svg else "")
+
+
+def open_in_browser(page: str) -> Path:
+    """Write a page to a file of its own and let the browser show that."""
+    import tempfile
+    import webbrowser
+    from pathlib import Path
+
+    file = Path(tempfile.mkdtemp(prefix="microgradx-")) / "shown.html"
+    file.write_bytes(page.encode())
+    webbrowser.open(file.as_uri())
+    return file
