@@ -73,19 +73,19 @@ def run(board: Board) -> str:
         gates[name].verdict == "proved dead" and gates[name].z.hi < 0,
     )
     title = f"{name} is a dead ReLU: off on this {SPECIES[2]} and on all {ALL} flowers"
-    others = set(model.parameters()) - set(neuron.parameters())
-    picture = mx.draw(loss, title=title, without=others | set(inputs))
+    petal_length = neuron.weight[2]
+    picture = mx.draw(loss, title=title, explain=petal_length)
     board.draw(
         "dead_relu",
         picture,
-        "The bar stands across the edge where the gradient stops; what lies behind it is starved.",
+        "The bar stands where the gradient stops; what lies behind it is starved.",
     )
-    board.say(*mx.why(neuron.weight[2], loss).sentences)  # of the petal length
+    board.say(*mx.why(petal_length, loss).sentences)
     board.page(
         "dead_relu",
         loss,
         "Step through it: the gradient arrives at the bar.",
         title="A dead ReLU",
-        without=others,
+        without=set(model.parameters()) - set(neuron.parameters()),
     )
     return f"step 31 kills {name}: off on {ALL} of {ALL} flowers, proved dead on their box, locked"

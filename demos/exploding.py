@@ -69,15 +69,14 @@ def run(board: Board) -> str:
     )
     board.check("with w = 4 they hand on exactly what they get", sigmoids(4.0)[1].grad == 1.0)
     board.check("with w = 3 it fades", sigmoids(3.0)[1].grad == 0.75**DEPTH)
-    others = model.parameters()
     board.draw(
         "exploding",
-        mx.draw(output, explain=why, without=others, direction="BT"),
+        mx.draw(output, explain=why),
         "Each arrow between layers is a weight. Past the ReLUs that are off, the paths "
         "multiply and add up to thousands.",
     )
     title = f"sigmoids at z = 0 with w = {WEIGHT:g}:\n×{WEIGHT:g} and ×0.25 are ×2 a layer"
-    picture = mx.draw(last, title=title, direction="BT", without=chain.parameters())
+    picture = mx.draw(last, title=title)
     board.draw(
         "exploding_sigmoids",
         picture,

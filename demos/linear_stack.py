@@ -54,7 +54,7 @@ def run(board: Board) -> str:
     board.check(f"the same weights with ReLUs have {len(different)} slopes", len(different) > 1)
 
     title = f"without an activation: dy/dx = {x.grad:g} here and everywhere"
-    picture = mx.draw(y, title=title, without=stack.parameters())
+    picture = mx.draw(y, title=title)
     board.draw(
         "linear_stack",
         picture,
@@ -62,7 +62,7 @@ def run(board: Board) -> str:
     )
     x, y = swept(bent, 1.0)
     title = f"the same weights with ReLUs: dy/dx = {x.grad:g} at x = {x.data:g}"
-    picture = mx.draw(y, title=title, without=bent.parameters())
+    picture = mx.draw(y, title=title)
     board.draw(
         "bent_stack",
         picture,

@@ -60,12 +60,7 @@ def run(board: Board) -> str:
     score = model([mx.Value(x, name) for x, name in zip(points[0], "xy")])
     model.zero_grad()
     score.backward()
-    picture = mx.draw(
-        score,
-        title="one point of the moons: what its score depends on",
-        without=model.parameters(),
-        fold_above=40,
-    )
+    picture = mx.draw(score, title="one point of the moons: what its score depends on")
     board.draw("micrograd_moons", picture, "One point, layer by layer: the graph that is recorded.")
     return f"{1e3 * slow:.1f} ms a step eagerly, {1e3 * fast:.3f} ms replayed; losses equal"
 

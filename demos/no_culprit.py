@@ -60,12 +60,12 @@ def run(board: Board) -> str:
     )
     board.draw(
         "no_culprit",
-        mx.draw(y, explain=why, direction="BT"),
+        mx.draw(y, explain=why),
         "Ten edges with the same share of the blame: mend one, and you get back a factor of 4.4.",
     )
     board.draw(
         "culprit",
-        mx.draw(end, explain=other, direction="BT"),
+        mx.draw(end, explain=other),
         "The same chain with s5 pushed far down its flat side: one edge is to blame.",
     )
     return (

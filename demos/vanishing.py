@@ -60,13 +60,7 @@ def run(board: Board) -> str:
         f"iris {FLOWER} ({SPECIES[2]}) in a net of {DEPTH} sigmoid layers:\n"
         "the gradient starts at the loss and fades on its way down"
     )
-    picture = mx.draw(
-        loss,
-        title=title,
-        note=lambda node: notes.get(node, ""),
-        without=plain.parameters(),
-        direction="BT",
-    )
+    picture = mx.draw(loss, title=title)
     board.draw(
         "vanishing",
         picture,

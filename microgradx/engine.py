@@ -24,6 +24,8 @@ from microgradx._base.arguments import number
 from microgradx._base.text import clip, count
 from microgradx.rules import Rule
 
+SHOWN = 100_000  # nodes of a graph that a notebook draws by itself
+
 # --- 1. a node ------------------------------------------------------------------------------------
 
 
@@ -131,6 +133,15 @@ class Value:
         if self.label:
             facts += f", label={clip(repr(self.label), 70 - len(facts))}"
         return facts + ")"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """The face in a notebook: its graph as a picture, unless it has nothing or much to show."""
+        nodes = order(self)
+        if not 1 < len(nodes) <= SHOWN:
+            return {"text/plain": repr(self)}
+        from microgradx.pictures import draw  # what shows may look upwards, when it is asked to
+
+        return {**draw(self)._repr_mimebundle_(), "text/plain": repr(self)}
 
     # --- its gradient ---
 

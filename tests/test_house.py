@@ -12,8 +12,11 @@ PACKAGE = Path(microgradx.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 # The packages that load NumPy; nobody loads them unasked.
 NUMPY = {"replay", "train"}
-# The one late arrow upwards: an explanation shows itself, and imports the room that draws then.
-LATE = {"microgradx.explain.explanation": "microgradx.pictures"}
+# The late arrows upwards: a Value and an explanation show themselves, and import pictures then.
+LATE = {
+    "microgradx.engine": "microgradx.pictures",
+    "microgradx.explain.explanation": "microgradx.pictures",
+}
 
 
 def name_of(path: Path) -> str:

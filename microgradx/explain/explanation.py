@@ -10,9 +10,11 @@ import textwrap
 from collections.abc import Iterable
 from functools import cached_property
 from math import isfinite
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 from microgradx._base.arguments import number
+from microgradx._base.files import write_whole
 from microgradx._base.text import name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain.case import Case, Limits
@@ -21,6 +23,9 @@ from microgradx.explain.paths import NodeFlow, Paths
 from microgradx.explain.report import sentences
 from microgradx.explain.tangents import Repair
 from microgradx.explain.verdicts import judge
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WIDTH = 100  # columns
 
@@ -129,9 +134,26 @@ class Explanation(Case):
 
         return draw(self.output, explain=self)
 
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write a page of the words and the picture, whole or not at all; returns its Path.
+
+        A path without a suffix gets .html. Without a renderer the page has the words alone.
+        """
+        from pathlib import Path  # here, as importing microgradx stays quick
+
+        path = Path(path)
+        path = path if path.suffix else path.with_suffix(".html")
+        write_whole(path, self.picture().page(str(self)).encode())
+        return path
+
+    def show(self) -> Path:
+        """Open the words and the picture in the browser; returns the file that it shows."""
+        path: Path = self.picture().show(str(self))
+        return path
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """The words for a notebook, and the picture where it can be drawn."""
-        return {**self.picture()._repr_mimebundle_(), "text/plain": str(self)}
+        """The face in a notebook: the words, and below them the picture where it can be drawn."""
+        return {"text/html": self.picture().html(str(self)), "text/plain": str(self)}
 
 
 class Flow:

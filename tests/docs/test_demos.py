@@ -265,15 +265,21 @@ def test_dead_relu_shows_one_bar(ran):
 
 def test_vanishing_shows_each_factor_and_its_ceiling(ran):
     _, out, _ = ran("vanishing")
-    texts = texts_of(out / "vanishing.svg")
-    ceilings = [text for text in texts if "≤ 0.25^" in text]
-    assert len(ceilings) == 6
-    for text in ceilings:
-        so_far, n, ceiling = (float(x) for x in (text.split()[3], text.split("^")[1].split()[0],
-                                                 text.split()[-1]))  # fmt: skip
-        assert so_far < ceiling == pytest.approx(0.25**n, rel=0.05)
-    assert len([text for text in texts if "grad falls below" in text]) == 6
+    texts = [text.strip() for text in texts_of(out / "vanishing.svg")]
+    slopes = [float(text[1:]) for text in texts if re.fullmatch("×0\\.[0-2][0-9]+", text)]
+    splits = [re.fullmatch(r"weights ×(.+) · slopes ×(.+)", text) for text in texts]
+    factors = [(float(split[1]), float(split[2])) for split in splits if split]
+    assert len(factors) == 6
+    for weights, slope in factors:
+        assert slope < 0.25
+        assert any(x == pytest.approx(weights * slope, rel=0.01) for x in found_factors(texts))
+    assert len([x for x in slopes if x <= 0.25]) >= 12
+    assert "×0.25 a layer: all that its slopes let through" in " ".join(texts)
     assert not any("STOP" in text for text in texts)
+
+
+def found_factors(texts):
+    return [float(text[1:]) for text in texts if re.fullmatch(r"×[\d.e-]+", text)]
 
 
 def test_one_edge_of_ten_is_the_culprit(ran):
