@@ -70,6 +70,11 @@ def short(x: float) -> str:
     return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{x + 0.0:.3g}")
 
 
+def fixed(x: float, digits: int) -> str:
+    """So many digits behind the point; what rounds to -0 is 0."""
+    return f"{round(x, digits) + 0.0:.{digits}f}"
+
+
 def term(x: float) -> str:
     """The same after a sign."""
     return f"({short(x)})" if short(x).startswith("-") else short(x)

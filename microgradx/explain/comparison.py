@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from microgradx._base.text import fixed
 from microgradx.engine import Value
 from microgradx.explain.explanation import Explanation, Flow
 from microgradx.explain.extended import show
@@ -31,7 +32,7 @@ class Comparison:
             ["", *map(str, self.explanations)],
             ["gradient", *[show(flow.wide) if flow else "none" for flow in flows]],
             ["verdict", *[each.verdict for each in columns]],
-            ["decades", *[f"{flow.decades:.2f}" if flow else "" for flow in flows]],
+            ["decades", *[fixed(flow.decades, 2) if flow else "" for flow in flows]],
         ]
         for kind in kinds:
             terms = [each.budget.get(kind) for each in columns]

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import islice
 from math import isfinite
 
-from microgradx._base.text import clip, count, made_at, name_of
+from microgradx._base.text import clip, count, fixed, made_at, name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain.case import Case
 from microgradx.explain.extended import Extended, show
@@ -37,7 +37,8 @@ def _size(flow: NodeFlow, evidence: Evidence) -> str:
     if evidence.exact is not None:
         return show(Extended(float(evidence.exact), 0))
     wide = flow.wide if isfinite(flow.g) or isfinite(flow.wide.mantissa) else Extended(flow.g, 0)
-    return show(wide) + (f" (10^{flow.decades:.2f})" if flow.budget else "")
+    power = fixed(flow.decades, 2) if flow.budget else ""
+    return show(wide) + (f" (10^{power})" if power not in ("", "0.00") else "")
 
 
 def _places(verdict: Verdict, evidence: Evidence) -> list[str]:
@@ -68,7 +69,7 @@ def _budget(flow: NodeFlow) -> list[str]:
         return []
     terms = sorted(flow.budget.items(), key=lambda term: -abs(term[1]))
     shown = ", ".join(f"{x:+.2f} {kind}" for kind, x in terms if abs(x) >= 0.005)
-    return [f"Decades: {flow.decades:.2f} = {shown or '0: every factor is 1'}"]
+    return [f"Decades: {fixed(flow.decades, 2)} = {shown or '0: every factor is 1'}"]
 
 
 def _paths(paths: Paths, node: Value, flow: NodeFlow) -> list[str]:

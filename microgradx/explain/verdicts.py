@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
-from microgradx._base.text import count, made_at, name_of
+from microgradx._base.text import count, fixed, made_at, name_of
 from microgradx.engine import Edge, Value, cut_off, with_cut_off
 from microgradx.explain.case import Case
 from microgradx.explain.causes import (
@@ -293,7 +293,10 @@ TABLE = table(
 def _compared(case: Case) -> str:
     beyond = case.reached.decades - case.reference.decades
     way = "below" if beyond < 0 else "above"
-    return f"It is {abs(beyond):.1f} decades {way} {case.reference}"
+    decades = fixed(abs(beyond), 1)
+    if decades == "0.0":
+        return f"It is as large as {case.reference}"
+    return f"It is {decades} decades {way} {case.reference}"
 
 
 def _named(budget: dict[str, float], names: dict[str, str], sign: float) -> list[str]:

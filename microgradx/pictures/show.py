@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 def fitted(svg: str) -> str:
     """An SVG that is no wider than the cell or the page that it stands in."""
-    head, tag, rest = svg.partition("<svg ")
-    tag, end, rest = (tag + rest).partition(">")
-    tag = re.sub(r'width="([\d.]+)pt" height="[\d.]+pt"', r'style="width:\1pt;max-width:100%"', tag)
-    return tag + end + rest
+    size, style = r'width="([\d.]+)pt" height="[\d.]+pt"', r'style="width:\1pt;max-width:100%"'
+    return re.sub(size, style, svg, count=1)
 
 
 def with_dark_scheme(svg: str) -> str:

@@ -1,5 +1,7 @@
 """One graph for every verdict, and what is said of it."""
 
+import html
+
 import pytest
 
 from microgradx import Flow, Value, record_lines, why
@@ -363,14 +365,27 @@ def test_a_notebook_shows_the_words_and_the_picture(verdict, make, monkeypatch):
 
     monkeypatch.setattr(render, "render", rendered)
     it = why(*make())
-    assert it._repr_mimebundle_() == {"image/svg+xml": "<svg>picture</svg>", "text/plain": str(it)}
+    shown = it._repr_mimebundle_()
+    assert shown["text/plain"] == str(it)
+    words, _, picture = shown["text/html"].partition("</pre>\n")
+    assert html.unescape(words.removeprefix("<pre>")) == str(it)
+    assert picture == "<svg>picture</svg>"
     (source,) = drawn
     assert f", {verdict}" in source
 
 
 def test_the_picture_is_a_real_one():
     shown = why(*stopped())._repr_mimebundle_(include=None, exclude=None)
-    assert "<svg" in shown["image/svg+xml"] and "STOP" in shown["image/svg+xml"]
+    assert "<svg" in shown["text/html"] and "STOP" in shown["text/html"]
+    assert "max-width:100%" in shown["text/html"]
+
+
+def test_it_is_saved_with_its_words_above_its_picture(tmp_path):
+    it = why(*stopped())
+    path = it.save(tmp_path / "pages" / "why")
+    assert path.name == "why.html"
+    page = path.read_text()
+    assert html.escape(str(it)) in page and "<svg" in page and "prefers-color-scheme" in page
 
 
 @pytest.mark.parametrize("failure", [render.RendererNotFound, render.RenderingFailed])
@@ -381,4 +396,7 @@ def test_without_a_renderer_the_words_are_shown_alone(verdict, make, failure, mo
 
     monkeypatch.setattr(render, "render", refuse)
     it = why(*make())
-    assert it._repr_mimebundle_() == {"text/plain": str(it)}
+    shown = it._repr_mimebundle_()
+    assert shown["text/plain"] == str(it)
+    assert html.escape(f"{it}\n\nno Graphviz") in shown["text/html"]
+    assert "<svg" not in shown["text/html"]

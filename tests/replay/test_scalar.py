@@ -83,7 +83,8 @@ def test_it_can_be_explained_and_drawn():
     score = replay.scalar(1)
     weight = model.parameters()[0]
     assert "layers.0.weight[0,0]" in str(mx.why(weight, score))
-    assert "weight[0,0]" in mx.draw_dot(score).source
+    assert "weight[0,0]" in mx.draw(score, nodes=True).source
+    assert "layers.0" in mx.draw_dot(score).source
     assert "disconnected" not in str(mx.why(weight, score))
 
 
