@@ -116,7 +116,7 @@ def span(numbers: list[float]) -> str:
 class Boxes:
     """The picture of a net in boxes."""
 
-    attributes = 'rankdir="LR" nodesep="0.16" ranksep="1.0" splines="line"'
+    attributes = 'rankdir="LR" nodesep="0.16" ranksep="0.85" splines="line"'
 
     def __init__(self, survey: Survey, shares: Shares | None = None) -> None:
         self.survey = survey
@@ -198,7 +198,7 @@ class Boxes:
         )
         heads = ["|grad|" if self.grouped and head == "grad" else head for head in columns]
         rows = [
-            row(*[cell(words(h, 9, GREY), width=w) for h, w in zip(heads, columns.values())]),
+            row(*[cell(words(h, 10, GREY), width=w) for h, w in zip(heads, columns.values())]),
             *self._rows(neuron, columns),
         ]
         if opened:
@@ -248,7 +248,7 @@ class Boxes:
         for stops, group in groupby(found, key=lambda line: line.stops):
             together = list(group)
             for i, line in enumerate(together):
-                cells = {"n": cell(words(str(line.n), 9, GREY), height=line.height)}
+                cells = {"n": cell(words(str(line.n), 10, GREY), height=line.height)}
                 fill = self.scale.fill(line.left)
                 ink = GREY if fill == PALE else INK
                 room = {"width": columns["z"], "height": line.height}
@@ -267,7 +267,7 @@ class Boxes:
         """The parameters of the neuron that is asked about, a row each; the one asked for bold."""
         only = self.net.samples == 1
         heads = ["parameter", "value", *(["× input"] if only else []), "grad"]
-        rows = [row(*[cell(words(head, 9, GREY), width=62) for head in heads])]
+        rows = [row(*[cell(words(head, 10, GREY), width=62) for head in heads])]
         z = next(iter(neuron.turns.values())).z
         for p in neuron.parameters:
             factor = sum([d for x, d in zip(z.inputs, z.partials) if x is p])
@@ -287,7 +287,7 @@ class Boxes:
         parameters = neuron.parameters
         if not parameters:
             return ""
-        cells = [cell(words("w, b" if len(parameters) > 1 else "w", 9, GREY), cellpadding=3)]
+        cells = [cell(words("w, b" if len(parameters) > 1 else "w", 10, GREY), cellpadding=3)]
         for p in parameters[:TICKS]:
             starved = p not in self.survey.alive
             fill, ink = (PALE, GREY) if starved else (self.scale.fill(p.grad), INK)
@@ -296,10 +296,10 @@ class Boxes:
                 cells.append(filled(text, fill, height=15, cellpadding=2))
             else:
                 cells.append(
-                    filled(words("0" if starved else "", 9, ink), fill, height=15, width=8)
+                    filled(words("0" if starved else "", 10, ink), fill, height=15, width=8)
                 )
         if len(parameters) > TICKS:
-            cells.append(cell(words(f" … {len(parameters)}", 9, GREY)))
+            cells.append(cell(words(f" … {len(parameters)}", 10, GREY)))
         return table([row(*cells)])
 
     def _state(self, neuron: Neuron) -> tuple[str, str]:

@@ -162,7 +162,7 @@ class Cells:
         name = table(
             [
                 row(cell(words(f"{layer.name or 'layer'} ", 12, strong=True), **LEFT)),
-                *[row(cell(words(text, 9, GREY), **LEFT)) for text in self._facts(layer)],
+                *[row(cell(words(text, 10, GREY), **LEFT)) for text in self._facts(layer)],
             ]
         )
         cells = [cell(name, width=self.names, align="left"), aside, cell(inner, port="c"), aside]

@@ -150,7 +150,7 @@ class Chain:
         fill = slope_fill(partial)
         if not partial:
             slope, fill = words("STOP", 12, ON_STOP, strong=True), STOP
-        hands = words("leaves", 9, GREY) + "<br/>" + words(short(self.leaves[i]))
+        hands = words("leaves", 10, GREY) + "<br/>" + words(short(self.leaves[i]))
         bar = self._bar(abs(node.grad), abs(self.leaves[i]), 30, HIGH)
         rows = [
             row(cell(name, colspan=2, cellpadding=2)),
@@ -198,7 +198,7 @@ class Chain:
         rows = [
             row(cell(title, cellpadding=4)),
             row(cell(table([row(*bars)]))),
-            row(cell(words(f"{scale}; the gradient enters at the right", 9, GREY), cellpadding=2)),
+            row(cell(words(f"{scale}; the gradient enters at the right", 10, GREY), cellpadding=2)),
             row(cell(words(facts, 12), cellpadding=4)),
         ]
         return table(rows, border=1, color=LINE, bgcolor=PAPER)

@@ -91,7 +91,7 @@ def _rows(ends: list[Compared], scale: Scale) -> Iterable[str]:
     }
     columns = {name: texts for name, texts in columns.items() if any(texts)}
     heads = [*columns, "grad"]
-    yield row(*[cell(words(head, 9, GREY), width=54) for head in heads])
+    yield row(*[cell(words(head, 10, GREY), width=54) for head in heads])
     for i, end in enumerate(ends):
         cells = [cell(words(texts[i])) for texts in columns.values()]
         grad = end.output.grad
@@ -102,6 +102,6 @@ def _together(net: Net, outputs: list[Value], scale: Scale) -> Iterable[str]:
     data = [y.data for y in outputs]
     ends = " … ".join(dict.fromkeys([short(min(data)), short(max(data))]))
     grad = mean_square_root([y.grad for y in outputs])
-    yield row(cell(words(count(net.samples, "sample"), 9, GREY), colspan=5))
+    yield row(cell(words(count(net.samples, "sample"), 10, GREY), colspan=5))
     yield row(cell(words(f" output {ends} "), colspan=5, height=18))
     yield row(filled(words(f"|grad| {short(grad)}"), scale.fill(grad), colspan=5, height=18))
