@@ -63,7 +63,7 @@ def _source(
     heads += [row(cell(table([row(strip)], cellspacing=4))) for strip in strips if strip]
     return (
         f'digraph microgradx {{\ngraph [{sheet.attributes} newrank="true" bgcolor="{PAPER}" '
-        f'fontname="Helvetica" labelloc="t" label=<{table(heads)}>]\n'
+        f'fontname="Helvetica" fontcolor="{INK}" labelloc="t" label=<{table(heads)}>]\n'
         f'node [shape="plain" fontname="Helvetica" fontsize="11" fontcolor="{INK}"]\n'
         f'edge [fontname="Helvetica" arrowsize="0.7" color="{LINE}"]\n{body}\n}}\n'
     )

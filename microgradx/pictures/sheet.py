@@ -336,8 +336,10 @@ class Shares:
         terms = [(kind, x) for kind, x in terms if abs(x) >= 0.005]
         if why.flow and terms:
             sums = [*terms, ("log₁₀|g|", why.flow.decades)]
-            cells = [f'<td border="1">{font(f"{kind} {x:+.2f}", 10)}</td>' for kind, x in sums]
-            yield ["<td>decades</td>", *cells]
+            yield [
+                f"<td>{font('decades', 12, style.INK)}</td>",
+                *[swatch(style.PAPER, f"{kind} {x:+.2f}", style.INK) for kind, x in sums],
+            ]
 
 
 # --- words ----------------------------------------------------------------------------------------

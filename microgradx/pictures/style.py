@@ -136,4 +136,4 @@ def font(text: str, size: int, colour: str = "", strong: bool = False) -> str:
 
 def swatch(fill: str, text: str, ink: str) -> str:
     """A filled cell of a table's row."""
-    return f'<td bgcolor="{fill}" border="1">{font(text, 10, ink)}</td>'
+    return f'<td bgcolor="{fill}" border="1" color="{LAYER}">{font(text, 10, ink)}</td>'

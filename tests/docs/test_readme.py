@@ -12,6 +12,8 @@ from demos.__main__ import CLAIMS
 from microgradx import optim
 from microgradx.explain import verdicts
 from microgradx.nn import layers
+from microgradx.pictures.render import BUNDLED, find_renderer
+from tests.pictures.test_screen import LARGEST, LIFT
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "CONTRIBUTING.md"
@@ -29,6 +31,27 @@ def test_snippets(tmp_path, monkeypatch):
     failed, tried = doctest.testfile(str(README), module_relative=False)
     assert tried > 20
     assert failed == 0
+    if find_renderer() == find_renderer(BUNDLED):
+        assert (tmp_path / "first.svg").read_text() == text_of(ROOT / "demos/first.svg")
+
+
+def test_the_pictures_of_the_readme_can_be_read_in_a_column():
+    """Nine pixels of text at least, where a picture is fitted into 900 pixels."""
+    pictures = re.findall(r"\]\(([^)]+\.svg)\)", text_of(README))
+    assert len(pictures) > 1
+    for picture in pictures:
+        svg = text_of(ROOT / picture)
+        width = float(re.findall(r'<svg width="([\d.]+)pt"', svg)[0])
+        sizes = [float(size) for size in re.findall(r'font-size="([\d.]+)"', svg)]
+        smallest = min(size for size in sizes if size >= LIFT)
+        assert smallest * min(900 / width, LARGEST) >= 9, picture
+        assert "prefers-color-scheme:dark" in svg
+
+
+def test_the_readme_has_less_than_a_thousand_words():
+    prose = re.sub(r"```.*?```", "", text_of(README), flags=re.S)
+    prose = re.sub(r"^\|.*$", "", prose, flags=re.M)  # tables
+    assert len(prose.split()) < 1000
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
