@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import re
 import struct
@@ -42,12 +44,19 @@ def _page(pages: list[Page]) -> str:
         _section(page, *neighbours)
         for page, *neighbours in zip(pages, [None, *pages[:-1]], [*pages[1:], None])
     ]
-    return TEMPLATE.format(style=STYLE, rows="\n".join(rows), sections="\n".join(sections))
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    return TEMPLATE.format(
+        style=STYLE,
+        script=SCRIPT,
+        digest=digest,
+        rows="\n".join(rows),
+        sections="\n".join(sections),
+    )
 
 
 def _section(page: Page, before: Page | None, after: Page | None) -> str:
-    back = f'<a href="#{before.name}">← {html.escape(before.title)}</a>' if before else ""
-    on = f'<a href="#{after.name}">{html.escape(after.title)} →</a>' if after else ""
+    back = _link(before, "prev", "← {}") if before else ""
+    on = _link(after, "next", "{} →") if after else ""
     code = Path(page.source).read_text(encoding="utf-8")
     kinds = groupby(page.board.items, key=lambda item: item.kind)
     return f"""<section id="{page.name}">
@@ -58,6 +67,10 @@ def _section(page: Page, before: Page | None, after: Page | None) -> str:
 {"".join(_items(kind, items, page.board.out) for kind, items in kinds)}
 <nav><div>{back}</div><a href="#contents">contents</a><div>{on}</div></nav>
 </section>"""
+
+
+def _link(page: Page, way: str, words: str) -> str:
+    return f'<a rel="{way}" href="#{page.name}">{words.format(html.escape(page.title))}</a>'
 
 
 def _items(kind: str, items: Iterable[Item], out: Path) -> str:
@@ -105,7 +118,12 @@ h1, h2 { line-height: 1.2; }
 table { border-collapse: collapse; width: 100%; }
 td { padding: .4rem .8rem .4rem 0; vertical-align: top; border-top: 1px solid var(--pale);
      width: 50%; }
-section { border-top: 3px solid var(--pale); margin-top: 4rem; padding-top: .5rem; }
+section { border-top: 3px solid var(--pale); margin-top: 1rem; padding-top: .5rem; }
+@media screen {  /* one claim at a time, and before one is chosen the contents */
+  section { display: none; }
+  section:target { display: block; border: 0; }
+  body:has(section:target) > header { display: none; }
+}
 pre { background: var(--pale); padding: .8rem 1rem; overflow-x: auto;
       font: .82rem/1.4 ui-monospace, monospace; border-radius: 4px; white-space: pre-wrap; }
 details pre { white-space: pre; }
@@ -116,8 +134,8 @@ li::before { content: "holds"; color: var(--good); font-weight: 600; margin-righ
 .pictures { display: flex; flex-wrap: wrap; gap: 1.5rem; margin: 1.5rem 0; }
 figure { flex: 1 1 100%; margin: 0; }
 figure.tall { flex: 1 1 18rem; }
-img { display: block; max-width: 100%; height: auto; margin: 0 auto; background: #fff;
-      padding: .5rem; box-sizing: border-box; border-radius: 4px; }
+img { display: block; max-width: 100%; max-height: 72vh; width: auto; height: auto; margin: 0 auto;
+      background: #fff; padding: .5rem; box-sizing: border-box; border-radius: 4px; }
 figcaption { font-size: .95rem; margin-top: .5rem; }
 figcaption p { margin: 0; }
 .page a { font-weight: 600; }
@@ -130,25 +148,42 @@ nav > * { flex: 1; } nav :nth-child(2) { flex: 0; }
   td:first-child { border-top: 1px solid var(--pale); padding-top: .6rem; } }
 """
 
+SCRIPT = """
+addEventListener("keydown", (event) => {
+  const way = { ArrowRight: "next", ArrowLeft: "prev" }[event.key];
+  if (!way || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const here = document.querySelector("section:target");
+  const link = here ? here.querySelector(`a[rel=${way}]`)
+                    : way === "next" && document.querySelector("#contents a");
+  location.hash = link ? link.hash : here && way === "prev" ? "#contents" : location.hash;
+  scrollTo(0, 0);
+});
+"""
+
 TEMPLATE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
-      content="default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'">
+      content="default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline';
+               script-src 'sha256-{digest}'">
 <title>Twelve claims about gradients</title>
 <style>{style}</style>
 </head>
 <body>
+<header>
 <h1>Why is ReLU used, if it is linear?</h1>
 <p>Twelve claims answer that, and show what goes wrong in deep nets. Each is a short script that
 asks a question, measures the answer, checks it, and draws it; the numbers on this page are those of
-this run. They are best read in order; a click on a picture enlarges it.</p>
+this run. They are best read in order: the keys → and ← lead from one to the next, and a click on a
+picture enlarges it.</p>
 <table id="contents">
 {rows}
 </table>
+</header>
 {sections}
+<script>{script}</script>
 </body>
 </html>
 """

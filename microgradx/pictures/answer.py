@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from microgradx._base.text import count, short
 from microgradx.explain.layers import Passage, Survey
-from microgradx.explain.samples import Neuron
+from microgradx.explain.samples import Net, Neuron
 
 NAMES, LETTERS = 3, 60  # of neurons in a title; of more, their number
 SMALL, LARGE = 3.0, 2.0  # decades from the last layer to the first, as in `Flow`
@@ -24,7 +25,7 @@ def answer(survey: Survey) -> Answer:
     """What a picture of a net says first: a stop comes before a gradient that fades."""
     net, starved = survey.net, _starved(survey)
     samples = count(net.samples, "sample")
-    broken = [neuron for neuron in net.neurons if _not_finite(neuron)]
+    broken = _origins(net)
     if broken:
         return Answer(f"Not finite at {_names(broken)}", samples)
     if not net.output.grad:
@@ -76,9 +77,17 @@ def _off_on_all(neurons: list[Neuron], samples: int) -> str:
     return f"{off} on this sample" if samples == 1 else f"{off} on all {samples} samples"
 
 
-def _not_finite(neuron: Neuron) -> bool:
-    numbers = [x for z, y, _ in neuron.turns.values() for x in (z.data, y.data, z.grad, y.grad)]
-    return not all(map(math.isfinite, numbers))
+def _origins(net: Net) -> list[Neuron]:
+    """The neurons where numbers cease to be finite: the first on the way there, else back."""
+    data = [n for n in net.neurons if not _finite(x.data for t in n.turns.values() for x in t[:2])]
+    if data:
+        return [neuron for neuron in data if neuron.layer is data[0].layer]
+    grads = [n for n in net.neurons if not _finite(x.grad for t in n.turns.values() for x in t[:2])]
+    return [neuron for neuron in grads if neuron.layer is grads[-1].layer]
+
+
+def _finite(numbers: Iterable[float]) -> bool:
+    return all(map(math.isfinite, numbers))
 
 
 def _names(neurons: list[Neuron]) -> str:
@@ -96,18 +105,19 @@ def _names(neurons: list[Neuron]) -> str:
 def _change(passages: list[Passage]) -> str:
     """The sentence for a gradient that is small, or large, where it leaves the first layer."""
     start, end = passages[-1].arriving, passages[0].leaving
-    between = passages[:-1]
     decades = math.log10(end / start) if start > 0 and 0 < end / start < math.inf else 0.0
-    layers = count(len(between), "layer")
-    if between and decades <= -SMALL:
-        least = min(between, key=lambda passage: passage.factor)
+    # The last layer takes part by its slopes alone; of equals the nearest to the loss is named.
+    taking = [p for p in reversed(passages) if p is not passages[-1] or p.slopes != 1]
+    layers = count(len(taking), "layer")
+    if decades <= -SMALL:
+        least = min(taking, key=lambda passage: passage.factor)
         factor = f"×{short(least.factor)}"
         if math.log10(least.factor) <= decades / 2:
             return f"The gradient vanishes in {least.layer.name}: {factor} in this one layer"
         lost = f"{-decades:.1f} decades in {layers}"
         return f"The gradient vanishes: {lost}, most in {least.layer.name}, {factor}"
-    if between and decades >= LARGE:
-        most = max(between, key=lambda passage: passage.factor)
+    if decades >= LARGE:
+        most = max(taking, key=lambda passage: passage.factor)
         gained = f"{decades:.1f} decades in {layers}"
         return f"The gradient explodes: {gained}, most in {most.layer.name}, ×{short(most.factor)}"
     return ""

@@ -7,24 +7,30 @@ from typing import Any
 
 from microgradx.pictures.style import INK, PAPER, escape
 
-# Widths of Helvetica's letters in thousandths of the size, by its font metrics (Adobe 1989).
+# Widths of the letters from " " to "~" in thousandths of the size, Helvetica's and its bold's
+# (Adobe's font metrics, 1989); of a few others, about.
+PLAIN_WIDTHS = """
+278 278 355 556 556 889 667 191 333 333 389 584 278 333 278 278 556 556 556 556 556 556 556 556 556
+556 278 278 584 584 584 556 1015 667 667 722 722 667 611 778 722 278 500 667 556 833 722 778 667 778
+722 667 611 722 667 944 667 667 611 278 278 278 469 556 333 556 556 500 556 556 278 556 556 222 222
+500 222 833 556 556 556 556 333 500 278 556 500 722 500 500 500 334 260 334 584"""
+BOLD_WIDTHS = """
+278 333 474 556 556 889 722 238 333 333 389 584 278 333 278 278 556 556 556 556 556 556 556 556 556
+556 333 333 584 584 584 611 975 722 722 722 722 667 611 778 722 278 556 722 611 833 722 778 667 778
+722 667 611 722 667 944 667 667 611 333 278 333 584 556 333 556 611 556 611 556 333 611 611 278 278
+556 278 889 611 611 611 611 389 556 333 611 556 778 556 556 500 389 280 389 584"""
+OTHERS = {"×": 584, "·": 278, "…": 1000, "≥": 549, "∂": 494, "–": 556, "\xa0": 278, "²": 333}
 LETTERS = {
-    **dict.fromkeys("ijl'", 222), **dict.fromkeys(" .,:;!/I|ft[]\\", 278), "-": 333, "r": 333,
-    **dict.fromkeys("()", 333), **dict.fromkeys("cksvxyzJ", 500), **dict.fromkeys("+=<>~×·≥", 584),
-    **dict.fromkeys("KABEPSVXY&", 667), **dict.fromkeys("CDHNRUw", 722),
-    **dict.fromkeys("GOQ", 778), **dict.fromkeys("TFZ", 611), "m": 833, "M": 833, "W": 944,
-    "%": 889, "…": 1000,
-}  # fmt: skip
-OTHER = 556  # a digit, and most small letters
-BOLD = 1.07
+    strong: {**{chr(32 + i): int(x) for i, x in enumerate(widths.split())}, **OTHERS}
+    for strong, widths in ((False, PLAIN_WIDTHS), (True, BOLD_WIDTHS))
+}
 LEFT = {"align": "left", "balign": "left"}  # of a cell's content
 RIGHT = {"align": "right", "balign": "right"}
 
 
 def width_of(text: str, size: float, strong: bool = False) -> float:
-    """About how wide a line of text is, in points."""
-    thousandths = sum([LETTERS.get(letter, OTHER) for letter in text])
-    return thousandths * size / 1000 * (BOLD if strong else 1.0)
+    """How wide a line of text is, in points."""
+    return sum([LETTERS[strong].get(letter, 556) for letter in text]) * size / 1000
 
 
 def words(

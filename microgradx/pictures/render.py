@@ -109,7 +109,7 @@ class Picture:
         RendererNotFound or RenderingFailed if it can't be made.
         """
         text = render(self.source, "svg", self.renderer).decode(errors="replace")
-        return show.with_dark_scheme(text)
+        return show.with_dark_scheme(show.as_wide_as_reckoned(text))
 
     def png(self) -> bytes:
         """The picture as PNG; RendererNotFound or RenderingFailed if that can't be."""

@@ -128,7 +128,8 @@ class Sheet:
         diagram = self.diagram
         facts = [f"{count(len(diagram.nodes), 'node')}, {count(len(diagram.edges), 'edge')}"]
         if diagram.folded:
-            facts.append(f"drawn as {len(diagram.boxes)} boxes, folded by {diagram.folded}")
+            boxes = count(len(diagram.boxes), "box", "boxes")
+            facts.append(f"drawn as {boxes}, folded by {diagram.folded}")
         if not diagram.swept:
             facts.append("no gradients yet: call backward() first")
         if diagram.stops:
@@ -353,7 +354,10 @@ def _factor(arrow: Arrow) -> str:
     if any(map(math.isnan, partials)):
         return f"{len(partials):,} edges, ×nan among them"
     zeros = sum(partial == 0 for partial in partials)
-    badge = f"{len(partials):,} edges, ×{short(min(partials))} … ×{short(max(partials))}"
+    ends = dict.fromkeys([f"×{short(min(partials))}", f"×{short(max(partials))}"])
+    if len(ends) == 1:
+        return f"{len(partials):,} edges, each {min(ends)}"
+    badge = f"{len(partials):,} edges, {' … '.join(ends)}"
     return badge + (f", {zeros:,} of them ×0" if zeros else "")
 
 

@@ -7,16 +7,35 @@ import html
 import re
 from typing import TYPE_CHECKING
 
+from microgradx.pictures.markup import width_of
 from microgradx.pictures.style import DARK
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+TEXT = re.compile(r'<text([^>]*) font-size="([\d.]+)"([^>]*)>([^<]*[^<\s][^<]*)</text>')
+
+
 def fitted(svg: str) -> str:
     """An SVG that is no wider than the cell or the page that it stands in."""
     size, style = r'width="([\d.]+)pt" height="[\d.]+pt"', r'style="width:\1pt;max-width:100%"'
     return re.sub(size, style, svg, count=1)
+
+
+def as_wide_as_reckoned(svg: str) -> str:
+    """An SVG whose texts are as wide as the layout has reckoned, whatever font shows them.
+
+    Where Helvetica and its like are missing, wider letters would run into each other.
+    """
+
+    def fixed(match: re.Match[str]) -> str:
+        before, size, after, text = match.groups()
+        width = width_of(html.unescape(text), float(size), strong='"bold"' in before)
+        length = f'textLength="{width:.1f}" lengthAdjust="spacingAndGlyphs"'
+        return f'<text{before} font-size="{size}"{after} {length}>{text}</text>'
+
+    return TEXT.sub(fixed, svg)
 
 
 def with_dark_scheme(svg: str) -> str:

@@ -120,7 +120,10 @@ class _Sheet(Sheet):
         text = Picture(self.source("", direction), "", renderer).svg()
         text = text[text.index("<svg") :].replace(' xml:space="preserve"', "")
         return re.sub(
-            r"<!--.*?-->\n?|<style>.*?</style>| font-family=\"[^\"]*\"", "", text, flags=re.DOTALL
+            r"<!--.*?-->\n?|<style>.*?</style>| (font-family|textLength|lengthAdjust)=\"[^\"]*\"",
+            "",
+            text,
+            flags=re.DOTALL,
         )
 
     def legend(self, title: str) -> str:

@@ -1,6 +1,9 @@
 """Rendering: which program is taken, what is written, and what is said when it can't be."""
 
+import base64
+import html
 import os
+import re
 import stat
 import sys
 import sysconfig
@@ -10,7 +13,10 @@ from xml.etree import ElementTree
 import pytest
 
 from microgradx._base.files import write_whole  # fmt: skip
+from microgradx.engine import Value
+from microgradx.pictures import draw
 from microgradx.pictures import render as rendering
+from microgradx.pictures.markup import width_of
 from microgradx.pictures.render import (
     BUNDLED,
     Picture,
@@ -19,6 +25,7 @@ from microgradx.pictures.render import (
     find_renderer,
     render,
 )
+from microgradx.pictures.style import DARK
 
 SOURCE = 'digraph { a -> b [label="é"] }'
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -294,3 +301,48 @@ def test_file_modes_follow_the_umask(tmp_path, mask, mode):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+def test_texts_are_as_wide_as_the_layout_reckons_whatever_the_font():
+    x = Value(2.0, "a bold name") * 3.0
+    x.backward()
+    texts = re.findall(r"<text([^>]*)>([^<]*)</text>", draw(x).svg())
+    assert len(texts) > 3
+    for attributes, text in texts:
+        size = float(re.findall(r'font-size="([\d.]+)"', attributes)[0])
+        width = float(re.findall(r'textLength="([\d.]+)"', attributes)[0])
+        reckoned = width_of(html.unescape(text), size, strong="bold" in attributes)
+        assert width == pytest.approx(reckoned, abs=0.06)
+    assert width_of("WWW", 10) == pytest.approx(28.32)
+    assert width_of("ab", 10, strong=True) == pytest.approx(5.56 + 6.11)
+
+
+def test_a_dark_scheme_swaps_the_colours_that_are_there():
+    x = Value(2.0, "x").relu()
+    x.backward()
+    svg = draw(x).svg()
+    scheme = svg[svg.index("<style>") : svg.index("</style>")]
+    for light, dark in DARK.items():
+        assert (f'[fill="{light}"]{{fill:{dark}}}' in scheme) == (f'fill="{light}"' in svg)
+    assert '[fill="#ffffff"]{fill:#12161b}' in scheme
+
+
+def test_a_notebook_has_it_no_wider_than_a_cell_and_a_png_beside_it():
+    x = Value(2.0, "x").relu()
+    x.backward()
+    shown = draw(x)._repr_mimebundle_()
+    assert "max-width:100%" in shown["image/svg+xml"]
+    assert base64.b64decode(shown["image/png"]).startswith(b"\x89PNG")
+    assert shown["text/plain"] == repr(draw(x))
+    assert x._repr_mimebundle_()["image/svg+xml"] == shown["image/svg+xml"]
+    assert Value(1.0)._repr_mimebundle_() == {"text/plain": "Value(data=1, grad=0)"}
+
+
+def test_a_picture_opens_in_the_browser(monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    x = Value(2.0, "x").relu()
+    path = draw(x).show("in words & a picture")
+    assert opened == [path.as_uri()]
+    page = path.read_text()
+    assert "<pre>in words &amp; a picture</pre>" in page and "<svg" in page

@@ -1,0 +1,299 @@
+"""A net's picture tells the truth: its title, its bars, its cells, and the strip of decades."""
+
+import html
+import math
+import re
+
+import pytest
+
+import microgradx as mx
+from microgradx import nn
+from microgradx.explain.layers import Survey
+from microgradx.explain.samples import net_of
+from microgradx.pictures import draw, style
+from microgradx.pictures.answer import answer
+from microgradx.pictures.boxes import ROWS, lines_of
+from microgradx.pictures.cells import EQUATION, MARKED, NAMED, WRAPPED, Cells
+from microgradx.pictures.chain import LONGEST, SHORTEST, chain_of
+from microgradx.pictures.strip import Strip
+from tests.pictures.nets import GRAPHS, samples
+
+
+def swept(loss):
+    loss.backward()
+    return loss
+
+
+def graph(name):
+    return swept(GRAPHS[name]())
+
+
+def survey_of(loss):
+    return Survey(net_of(loss))
+
+
+def words_of(source):
+    """The texts of a picture, in the order of its source."""
+    texts = re.findall(r">([^<>]+)<", source)
+    return [html.unescape(text).replace("\xa0", " ").strip() for text in texts if text.strip()]
+
+
+def filled_cells(source, fill):
+    return re.findall(rf'<td[^>]*bgcolor="{fill}"[^>]*>(.*?)</td>', source)
+
+
+def squares(model, n, inputs=2, size=1.0):
+    targets = [1.0 if k % 2 else -1.0 for k in range(n)]
+    xs = samples(n, inputs, size)
+    return mx.mean([(model(x) - y) ** 2 for x, y in zip(xs, targets)])
+
+
+def with_biases(model, biases):
+    for (layer, neuron), bias in biases.items():
+        model.layers[layer].neurons[neuron].bias.data = bias
+    return model
+
+
+# --- the title ------------------------------------------------------------------------------------
+
+
+def dead(*neurons, layers=(3, 3, 1), n=4):
+    model = nn.MLP(2, layers, seed=1)
+    for i, layer in enumerate(model.layers[:-1]):
+        for neuron in layer.neurons:
+            neuron.bias.data = 50.0 * 1000.0**i  # on, whatever comes
+    return squares(with_biases(model, dict.fromkeys(neurons, -1e6)), n)
+
+
+def chained(activation, layers, weight):
+    model = nn.MLP(1, [1] * layers, activation=activation, output=activation, seed=1)
+    for p in model.parameters():
+        p.data = -weight / 2 if "bias" in p.label else weight
+    return model([0.5])  # every z is 0
+
+
+TITLES = {
+    "The gradient stops at layers.0[1]: off on this sample": lambda: dead((0, 1), n=1),
+    "The gradient stops at layers.0[0] and layers.1[2]: off on all 4 samples": lambda: dead(
+        (0, 0), (1, 2)
+    ),
+    "The gradient stops at 4 of the 6 neurons of layers.0: off on all 4 samples": lambda: dead(
+        *[(0, k) for k in range(4)], layers=(6, 3, 1)
+    ),
+    "The gradient vanishes: 6.0 decades in 10 layers, most in layers.9, ×0.25": lambda: chained(
+        "sigmoid", 10, 1.0
+    ),
+    "The gradient explodes: 2.1 decades in 10 layers, most in layers.8, ×2": lambda: chained(
+        "sigmoid", 10, 8.0
+    ),
+}
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_the_title_is_the_answer(title):
+    loss = swept(TITLES[title]())
+    assert answer(survey_of(loss)).title == title
+    picture = draw(loss)
+    assert words_of(picture.source)[0] == title
+    assert picture.summary.startswith(title)
+
+
+def test_a_title_about_one_layer_that_takes_most():
+    model = nn.MLP(2, [4, 4, 4, 4, 1], activation="tanh", init="glorot", seed=1)
+    loss = swept(squares(with_biases(model, {(2, k): 9.0 for k in range(4)}), 5))
+    survey = survey_of(loss)
+    passage = survey.passages[2]
+    title = f"The gradient vanishes in layers.2: ×{passage.factor:.3g} in this one layer"
+    assert answer(survey).title == title.replace("e-0", "e-")
+
+
+def test_a_title_before_any_backward_and_of_what_is_not_finite():
+    model = nn.MLP(2, [3, 1], seed=1)
+    assert answer(survey_of(squares(model, 2))).title == "No gradients yet: call backward() first"
+    model.layers[0].neurons[1].bias.data = math.inf
+    title = answer(survey_of(swept(squares(model, 2)))).title
+    assert title == "Not finite at layers.0[1]"
+    model.layers[0].neurons[1].bias.data = 0.0
+    loss = swept(squares(model, 2) * math.inf)
+    assert answer(survey_of(loss)).title == "Not finite at layers.1[0]"
+
+
+def test_a_title_about_a_loss_that_lets_nothing_through():
+    model = nn.MLP(2, [3, 1], seed=1)
+    loss = swept((model([1.0, 2.0]) * 0.0 - 3.0).relu() + 1.0)
+    assert answer(survey_of(loss)).title == (
+        "The gradient stops in the loss: none of it reaches the net"
+    )
+
+
+def test_the_line_below_counts_starved_parameters():
+    loss = graph("the lecture's net, ReLU, 4 samples")
+    survey = survey_of(loss)
+    parameters = {p for neuron in survey.net.neurons for p in neuron.parameters}
+    starved = [p for p in parameters if mx.why(p, loss).verdict == "stopped"]
+    assert f"{len(starved)} of {len(parameters)} parameters are starved" in answer(survey).line
+
+
+# --- boxes ----------------------------------------------------------------------------------------
+
+
+def test_a_bar_is_as_high_as_the_samples_that_it_stops():
+    loss = graph("the lecture's net, ReLU, 4 samples")
+    survey = survey_of(loss)
+    bars = re.findall(rf'bgcolor="{style.STOP}" rowspan="(\d+)"', draw(loss).source)
+    runs = []
+    for neuron in survey.net.neurons:
+        run = 0
+        for turn in [*neuron.turns.values(), None]:
+            if turn and turn.slope == 0 and turn.y in survey.alive:
+                run += 1
+            else:
+                runs += [run] if run else []
+                run = 0
+    assert sorted(map(int, bars)) == sorted(runs) and runs
+
+
+def test_parameters_are_struck_where_they_are_starved():
+    loss = graph("the lecture's net, ReLU, 4 samples")
+    survey = survey_of(loss)
+    parameters = [p for neuron in survey.net.neurons for p in neuron.parameters]
+    assert draw(loss).source.count("<s>") == survey.starved(parameters) == 16
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_groups_hold_every_sample_once(activation):
+    survey = survey_of(
+        graph(f"the lecture's net, {activation.replace('relu', 'ReLU')}, 60 samples")
+    )
+    for neuron in survey.net.neurons:
+        lines = lines_of(neuron, survey)
+        assert sum(line.n for line in lines) == 60
+        slopes = [abs(line.slope) for line in lines]
+        assert slopes == sorted(slopes, reverse=True)
+        assert sum(line.height for line in lines) <= 76
+
+
+def test_as_many_rows_as_samples_up_to_six():
+    for n in (1, ROWS, ROWS + 1):
+        survey = survey_of(swept(squares(nn.MLP(2, [2, 1], activation="tanh", seed=1), n)))
+        rows = lines_of(next(survey.net.neurons), survey)
+        assert len(rows) == n if n <= ROWS else len(rows) < n
+
+
+def test_the_loss_has_what_it_compares():
+    words = words_of(draw(graph("the lecture's net, ReLU, 4 samples")).source)
+    at = words.index("error²")
+    assert words[at - 2 : at + 2] == ["output", "target", "error²", "grad"]
+    assert [words[at + 3 + 4 * k] for k in range(4)] == ["1", "-1", "-1", "1"]
+    words = words_of(draw(graph("a dead ReLU")).source)
+    shares = [float(words[words.index("p") + k]) for k in (4, 8, 13)]
+    assert sum(shares) == pytest.approx(1.0, abs=2e-3)
+
+
+def test_an_open_box_has_the_parameters_as_rows():
+    loss = graph("a dead ReLU")
+    [weight] = [x for x in net_of(loss).nodes if x.label == "layers.0.weight[1,2]"]
+    picture = draw(loss, explain=weight)
+    words = words_of(picture.source)
+    assert words[0].endswith("stopped: relu off")
+    for name in ("weight[1,0]", "weight[1,2]", "weight[1,3]", "bias[1]", "× input"):
+        assert name in words
+    assert "weight[0,0]" not in words
+    assert "off, culprit" in words
+
+
+# --- cells ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layers", "n", "size"),
+    [([2, 2, 2, 2, 1], 1, EQUATION), ([2, 2, 2, 2, 1], 2, NAMED), ([16, 16, 1], 9, NAMED),
+     ([17, 1], 3, MARKED), ([43, 1], 3, MARKED), ([44, 1], 3, WRAPPED), ([2] * 12, 9, MARKED)],
+)  # fmt: skip
+def test_cells_are_as_large_as_there_is_room_for(layers, n, size):
+    model = nn.MLP(2, layers, activation="sigmoid", seed=1)
+    xs = samples(n, 2)
+    loss = mx.sum([y for x in xs for y in ([model(x)] if layers[-1] == 1 else model(x))])
+    assert Cells(survey_of(swept(loss))).size is size
+
+
+def test_a_cross_is_a_neuron_that_is_off_on_all_samples():
+    loss = swept(dead((0, 3), (1, 7), (1, 8), layers=(20, 20, 1), n=9))
+    survey = survey_of(loss)
+    assert [n.name for n in survey.off] == ["layers.0[3]", "layers.1[7]", "layers.1[8]"]
+    words = words_of(draw(loss).source)
+    assert words.count("×") == 3
+    assert any(word.startswith("STOP on") for word in words)
+
+
+def test_one_sample_tells_of_no_death():
+    words = " ".join(words_of(draw(graph("digits, 1 sample")).source))
+    assert "dead" not in words and "× off" in words
+
+
+def test_the_strip_adds_up():
+    survey = survey_of(graph("9 sigmoid layers of 8, 20"))
+    strip = Strip(survey.passages)
+    for i, passage in enumerate(survey.passages):
+        blocks = re.findall(r'bgcolor="(#\w+)" width="(\d+)"', strip.bar(i))
+        widths = [int(width) for _, width in blocks]
+        assert sum(widths) == strip.decades * strip.point
+        left = 0
+        for fill, width in blocks:
+            if fill not in (style.LEFT, style.GAINED, style.PAPER, style.INK):
+                break
+            left += int(width)
+        decades = math.log10(passage.leaving) - strip.low
+        assert left == pytest.approx(decades * strip.point, abs=3)
+
+
+def test_what_round_a_layer_is_read_is_told():
+    words = words_of(draw(graph("a residual net")).source)
+    assert "and reads layers.0" in words and "and reads layers.1" in words
+
+
+# --- chains ---------------------------------------------------------------------------------------
+
+
+def tanhs(n):
+    y = x = mx.Value(2.5, "x")
+    for _ in range(n):
+        y = y.tanh()
+    return x, swept(y)
+
+
+def test_which_graphs_are_chains():
+    assert chain_of(tanhs(SHORTEST - 1)[1]) is None
+    assert len(chain_of(tanhs(SHORTEST)[1])) == SHORTEST
+    x, y = tanhs(SHORTEST)
+    assert chain_of(y + x) is not None  # x is a leaf, whoever reads it
+    assert chain_of(y + y.relu()) is None
+
+
+def test_a_chain_turns_and_a_long_one_folds():
+    snake, bars = draw(tanhs(LONGEST)[1]), draw(tanhs(LONGEST + 1)[1])
+    assert snake.source.count("leaves") == LONGEST + 1  # and once in the legend
+    assert f"{LONGEST + 1} tanh in a row" in words_of(bars.source)
+
+
+def test_a_chain_says_where_it_fades_and_where_it_stops():
+    _, y = tanhs(20)
+    title = words_of(draw(y).source)[0]
+    assert title == "The gradient fades, most at tanh(0.987), ×0.0266; all 20 together ×0.000479"
+    y = mx.Value(-1.0, "x")
+    for _ in range(9):
+        y = y * 1.0
+    z = y.relu()
+    z.label = "gate"
+    picture = draw(swept(z * 2.0))
+    assert words_of(picture.source)[:2] == ["The gradient stops at gate", "9 ops behind it"]
+    assert "STOP" in words_of(picture.source)
+
+
+@pytest.mark.parametrize("name", ["a chain of 40", "moons, 1 sample", "6 sigmoid layers of 2, 1"])
+def test_every_node_is_there_when_asked_for(name):
+    loss = graph(name)
+    nodes = draw(loss, nodes=True)
+    assert f"{len(mx.engine.order(loss)):,} nodes" in nodes.summary
+    assert nodes.source != draw(loss).source
+    assert draw(loss, note=lambda node: "").source == nodes.source
