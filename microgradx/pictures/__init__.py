@@ -15,6 +15,10 @@ from microgradx.pictures.net import chain_source, net_source
 from microgradx.pictures.render import Picture, RendererNotFound, RenderingFailed
 from microgradx.pictures.sheet import Sheet
 
+ROOM = (1777, 1000)  # points: in 1600 × 900 pixels, text of 10 points has 9 pixels
+STAGES = (24, 12, 6)  # boxes of a graph of ops that has no room
+LEAST = 4  # boxes that say something
+
 __all__ = ["Picture", "RendererNotFound", "RenderingFailed", "draw", "draw_dot"]
 
 
@@ -27,7 +31,7 @@ def draw(
     note: Callable[[Value], str] | None = None,
     without: Iterable[Value] = (),
     fold_above: int = FOLD_ABOVE,
-    direction: str = "LR",
+    direction: str | None = None,
     nodes: bool = False,
     renderer: str | None = None,
 ) -> Picture:
@@ -36,7 +40,9 @@ def draw(
     A graph with layers is drawn as the net that it is: one box a neuron, its samples as rows; or,
     where these have no room on a screen, a row of cells a layer, beside the decades that are left
     of the gradient. A chain of many ops is drawn in lines. Any other graph is drawn node by node,
-    as is a net with `nodes`, or with an option that is about nodes: label, note, without.
+    as is a net with `nodes`, or with an option that is about nodes: label, note, without; if it has
+    no room, what lies between two nodes that every path goes through is one box, where there are
+    such nodes.
 
     explain:    a node whose gradient is to be explained, or its explanation: lines are then as
                 wide as their share of its paths, dark on the strongest path, blue where they
@@ -48,8 +54,9 @@ def draw(
     note:       one more line in a node, "" for none
     without:    nodes to leave out, such as `model.parameters()`
     fold_above: with more nodes than this, neurons, then layers, are drawn as one box each
-    direction:  in which the computation runs, node by node: "LR", "TB", "RL" or "BT"
-    nodes:      show every node of a net, or of a chain
+    direction:  in which the computation runs, node by node: "LR", "TB", "RL" or "BT"; None for LR,
+                or BT where that alone has room
+    nodes:      show every node, whether they have room on a screen or not
     renderer:   the program that renders, see `microgradx.pictures.render.find_renderer`
 
     Neurons and layers are known by their nodes' labels, `layer[i]` and `layer.weight[i,j]`.
@@ -61,15 +68,31 @@ def draw(
         raise TypeError(f"explain takes a Value of the graph, got {explain!r:.60}")
     if explain and explain.output is not output:
         raise ValueError(f"the explanation is of {explain.output!r}, not of what is drawn")
-    if not (nodes or label or note) and isinstance(output, Value) and without == ():
+    by_node = bool(nodes or label or note or without != ())
+    if isinstance(output, Value) and not by_node:
         net = net_of(output)
         if net:
             return Picture(*net_source(net, explain, title), renderer)
         links = chain_of(output)
         if links:
             return Picture(*chain_source(links, explain, title), renderer)
+    directions = ["LR", "BT"] if direction is None else [direction]
     sheet = Sheet(Diagram(output, without, fold_above, explain), label, note)
-    return Picture(sheet.source(title, direction), sheet.summary(), renderer)
+    fitting = _fitting(sheet, directions)
+    layered = any(box.place[0] for box in sheet.diagram.boxes)
+    for stages in () if by_node or fitting or layered else STAGES:
+        diagram = Diagram(output, without, fold_above, explain, stages)
+        folded = Sheet(diagram, label, note)
+        fitting = _fitting(folded, directions)
+        if fitting and len(diagram.boxes) >= LEAST:
+            sheet = folded
+            break
+    return Picture(sheet.source(title, fitting or directions[0]), sheet.summary(), renderer)
+
+
+def _fitting(sheet: Sheet, directions: list[str]) -> str | None:
+    """The first of the directions in which a sheet has room on a screen, None for none."""
+    return next((each for each in directions if sheet.fits(each, *ROOM)), None)
 
 
 def draw_dot(output: Value, format: str = "svg", rankdir: str = "LR") -> Picture:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from microgradx._base.text import Place, place
+from microgradx._base.text import Place, name_of, place
 from microgradx.engine import Edge, Value, cut_off, with_cut_off
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.paths import Paths
@@ -58,6 +58,8 @@ class Diagram:
     folded: by what the nodes are put together, "" where each is drawn by itself
 
     explanation: of a gradient of the output, if the picture is to explain one
+    stages: put the nodes between the choke points of the longest path into so many boxes at most;
+            0 for none of that
 
     A TypeError if `output` is no Value, a ValueError for a limit below 1.
     """
@@ -68,6 +70,7 @@ class Diagram:
         without: Iterable[Value] = (),
         limit: int = FOLD_ABOVE,
         explanation: Explanation | None = None,
+        stages: int = 0,
     ) -> None:
         hidden = _checked(output, without, limit)
         reached = with_cut_off(output)
@@ -84,8 +87,8 @@ class Diagram:
         self.behind_detach = set(reached).difference(paths.nodes)
         sick = {node for node in self.nodes if _is_unwell(node)}
         sick.update(end for stop in self.stops for end in (stop.input, stop.node))
-        apart = sick if len(sick) <= limit // 4 else set()
-        for self.folded, key in FOLDS:
+        apart = sick if len(sick) <= (stages or limit) // 4 else set()
+        for self.folded, key in [("stage", _stages(paths, stages))] if stages else FOLDS:
             self.boxes = self._boxes(key, apart)
             if len(self.boxes) <= limit:  # as "all" always are
                 self.arrows = self._arrows()
@@ -116,6 +119,8 @@ class Diagram:
         layer, neuron = box.place
         if self.folded == "all":
             box.name, box.place = "the rest", ("", "")
+        elif self.folded == "stage":
+            box.name, box.place = f"up to {name_of(box.nodes[0])}", ("", "")
         elif not layer:
             box.name = box.nodes[0].op or "leaves"
         elif self.folded == "neuron":
@@ -123,11 +128,27 @@ class Diagram:
         else:
             box.name, box.place = layer, (layer, "")
 
+    def columns(self) -> list[list[Box]]:
+        """The boxes as a layout ranks them: each beyond what it reads, a leaf by its reader."""
+        ranks = self._ranks()
+        for node in self.nodes:
+            for x in node.inputs:
+                if x in ranks and not x.inputs:
+                    ranks[x] = max(ranks[x], ranks[node] - 1)
+        columns: dict[int, list[Box]] = {}
+        for box in self.boxes:
+            columns.setdefault(max(ranks[node] for node in box.nodes), []).append(box)
+        return [columns[rank] for rank in sorted(columns)]
+
+    def _ranks(self) -> dict[Value, int]:
+        ranks: dict[Value, int] = {}
+        for node in reversed(self.nodes):
+            ranks[node] = max((ranks[x] + 1 for x in node.inputs if x in ranks), default=0)
+        return ranks
+
     def _span(self) -> int:
         """How many ranks all arrows cross together: what a layout takes its time for."""
-        rank: dict[Value, int] = {}
-        for node in reversed(self.nodes):
-            rank[node] = max((rank[x] + 1 for x in node.inputs if x in rank), default=0)
+        rank = self._ranks()
         ends = [(a.tail.nodes, a.head.nodes) for a in self.arrows if not a.tail.name + a.head.name]
         return sum(rank[head] - rank[tail] for [tail], [head] in ends)
 
@@ -158,6 +179,24 @@ FOLDS: list[tuple[str, Callable[[Value], object]]] = [
     ("op", lambda node: place(node.label)[0] or (node.op,)),
     ("all", lambda node: None),
 ]
+
+
+def _stages(paths: Paths, most: int) -> Callable[[Value], object]:
+    """Which of `most` stages a node is in, one after the other on the way to the output.
+
+    A stage ends at a node that every path from the deepest leaf goes through.
+    """
+    depth = [0] * len(paths.nodes)
+    for i, j in zip(paths.tails, paths.heads):
+        depth[i] = max(depth[i], depth[j] + 1)
+    deepest = depth.index(max(depth))
+    ends = [*reversed([paths.index[node] for node in paths.choke_points(paths.nodes[deepest])])]
+    numbers = {end: k for k, end in enumerate([*ends, deepest])}
+    for i in range(len(depth)):
+        if i not in numbers:
+            numbers[i] = numbers[paths.choke_point[i]] if i else 0
+    together = -(-(len(ends) + 1) // most)
+    return lambda node: numbers[paths.index[node]] // together if node in paths.index else node
 
 
 def _is_unwell(node: Value) -> bool:

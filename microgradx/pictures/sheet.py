@@ -23,12 +23,15 @@ from microgradx.explain.paths import Paths
 from microgradx.explain.tangents import Tangents
 from microgradx.pictures import style
 from microgradx.pictures.diagram import Arrow, Box, Diagram
+from microgradx.pictures.markup import width_of
 from microgradx.pictures.style import Scale, bold, escape, font, row, swatch
 
 if TYPE_CHECKING:
     import graphviz
 
 Text = Callable[[Value], str]
+# Points of a layout: a box's height with its gap, the gaps between ranks, the head of a picture.
+HEIGHT, GAP, BESIDE, BELOW, HEAD = 62, 88, 18, 44, 70
 
 
 class Sheet:
@@ -73,6 +76,26 @@ class Sheet:
             for tail, head, look in zip(ends, ends[1:], self.lines(arrow)):
                 graph.edge(tail, head, **look)
         return str(graph.source)
+
+    def fits(self, direction: str, width: float, height: float) -> bool:
+        """Whether a layout will have room on such a sheet, in points, as far as can be reckoned."""
+        columns = self.diagram.columns()
+        wide = [[self.width(box) for box in column] for column in columns]
+        if direction in ("LR", "RL"):
+            along = sum(map(max, wide)) + GAP * (len(columns) - 1)
+            tallest = max(map(len, columns)) * HEIGHT
+            return along <= width and tallest + HEAD <= height
+        across = max(sum(column) + BESIDE * len(column) for column in wide)
+        return across <= width and len(columns) * (HEIGHT + BELOW) + HEAD <= height
+
+    def width(self, box: Box) -> float:
+        """About how wide a box will be."""
+        if box.name:
+            return max(width_of(box.name, 12, True), 150.0) + 16
+        [node] = box.nodes
+        head = f"{self.label(node)} {_sign(node)}"
+        numbers = f"{short(node.data)}   grad {short(node.grad)}"
+        return max(width_of(head, 12, True), width_of(numbers, 11)) + 16
 
     def frames(self, graph: graphviz.Digraph) -> None:
         """Every box and every bar in its neuron's frame, and that in its layer's."""

@@ -408,3 +408,50 @@ def test_what_lies_behind_a_detach_is_told_from_what_starves():
     q = Value(2.0, "q")
     assert Diagram(q.detach() * 2.0).behind_detach == {q}
     assert Diagram(q.detach() * q).behind_detach == set()
+
+
+# --- stages ---------------------------------------------------------------------------------------
+
+
+def ladder(rungs, seed=1):
+    """Ops that read the last values, now and then all the same one: no chain, and no layers."""
+    rng = random.Random(seed)
+    values = [Value(rng.uniform(0.5, 1.0), f"v{i}") for i in range(3)]
+    for k in range(rungs):
+        if k % 5 == 0:
+            values = [values[-1], values[-1] * 0.5]  # all goes through the last
+        a, b = rng.sample(values[-3:], 2)
+        values.append((a + b * 0.3).tanh() if k % 3 else a + b)
+    output = mx.sum(values[-2:])
+    output.backward()
+    return output
+
+
+@pytest.mark.parametrize("stages", [6, 12, 24])
+def test_a_stage_ends_where_every_path_goes_through(stages):
+    output = ladder(60)
+    diagram = Diagram(output, stages=stages)
+    assert 3 < len(diagram.boxes) <= stages + 1
+    assert sum(len(box.nodes) for box in diagram.boxes) == len(diagram.nodes)
+    deepest = diagram.boxes[-1].nodes[-1]
+    chokes = {output, *mx.Flow(output).paths.choke_points(deepest)}
+    for box in diagram.boxes[:-1]:
+        assert box.nodes[0] in chokes
+    for arrow in diagram.arrows:  # from a stage to the next, or from a leaf
+        assert arrow.head.number < arrow.tail.number
+
+
+def test_a_graph_of_ops_is_put_together_when_it_has_no_room():
+    picture = mx.draw(ladder(60))
+    assert "folded by stage" in picture.summary
+    assert "folded" not in mx.draw(ladder(60), nodes=True).summary
+    assert "folded" not in mx.draw(ladder(4)).summary
+
+
+def test_a_tower_is_drawn_where_a_row_has_no_room():
+    output = Value(1.0)
+    for _ in range(7):
+        output = output * Value(2.0, "a rather long name of a weight that fills a row").tanh()
+    output.backward()
+    assert "rankdir=BT" in mx.draw(output).source.replace('"', "")
+    assert "rankdir=LR" in mx.draw(output, direction="LR").source.replace('"', "")

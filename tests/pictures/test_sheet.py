@@ -575,7 +575,6 @@ def test_only_a_value_can_be_drawn(bad):
     [
         ({"direction": "lr"}, ValueError, "LR, TB, RL or BT, got 'lr'"),
         ({"direction": 'LR"; x'}, ValueError, "direction"),
-        ({"direction": None}, ValueError, "direction"),
         ({"fold_above": 0}, ValueError, "1 or more, got 0"),
         ({"fold_above": -3}, ValueError, "1 or more"),
         ({"without": 3}, TypeError, "list of Values, got 3"),
