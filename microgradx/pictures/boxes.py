@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from microgradx._base.text import count, short
 from microgradx.engine import Value
-from microgradx.explain.layers import Survey, carried, edges_of, mean_square_root, saturated
-from microgradx.explain.samples import Input, Layer, Net, Neuron, Turn
+from microgradx.explain.layers import Survey, saturated
+from microgradx.explain.samples import Input, Layer, Neuron
 from microgradx.pictures.answer import is_gate, linear_op
+from microgradx.pictures.arrows import line_looks, neuron_with
 from microgradx.pictures.ending import ending
 from microgradx.pictures.markup import (
     LEFT,
@@ -29,9 +30,9 @@ from microgradx.pictures.markup import (
     width_of,
     words,
 )  # fmt: skip
+from microgradx.pictures.rows import GROUPED, HEIGHT, ROWS, Line, lines_of, span
 from microgradx.pictures.sheet import Shares
 from microgradx.pictures.style import (
-    FAINT,
     GREY,
     INK,
     LINE,
@@ -45,72 +46,11 @@ from microgradx.pictures.style import (
     slope_fill,
 )  # fmt: skip
 
-ROWS = 6  # samples that are rows of their own; more are groups of like slopes
-HEIGHT = 17  # points of a row
-GROUPED = 76  # points of all groups together
-BOUNDS = (0.5, 0.1, 0.01, 0.0)  # the groups: slopes of at least this size; and those of 0
 CELLS = 6  # parameters that are cells with their numbers
 TICKS = 40  # parameters that are cells without
 PARAMETER = 22  # points of a row of the neuron that is asked about
 WIDTHS = {"n": 26, "z": 62, "slope": 62, "grad": 62}  # points of the columns
 GROUP_WIDTHS = {"n": 26, "z": 88, "slope": 70, "grad": 58}
-
-
-class Line(NamedTuple):
-    """A row of a box: one sample, or all samples with such a slope.
-
-    z, slope, grad: as words; left, arriving: |grad| at z, and at the output
-    """
-
-    n: int
-    z: str
-    slope: float
-    grad: str
-    left: float
-    arriving: float
-    stops: bool
-    height: int
-
-
-def lines_of(neuron: Neuron, survey: Survey) -> list[Line]:
-    """The rows of a neuron's box: the samples in their order, or groups from the steepest slope."""
-    turns = list(neuron.turns.values())
-    if survey.net.samples <= ROWS:
-        return [_line([turn], survey, HEIGHT) for turn in turns]
-    groups: dict[float, list[Turn]] = {bound: [] for bound in (*BOUNDS, -1.0)}
-    for turn in turns:
-        groups[_bound(turn.slope)].append(turn)
-    present = [group for group in groups.values() if group]
-    spare = GROUPED - HEIGHT * len(present)
-    return [_line(each, survey, HEIGHT + spare * len(each) // len(turns)) for each in present]
-
-
-def _bound(slope: float) -> float:
-    """The largest bound that a slope reaches; -1 for a slope of 0, the first for nan."""
-    if not slope:
-        return -1.0
-    return next((bound for bound in BOUNDS if abs(slope) >= bound), BOUNDS[0])
-
-
-def _line(turns: list[Turn], survey: Survey, height: int) -> Line:
-    slopes = sorted([turn.slope for turn in turns])
-    slope = slopes[len(slopes) // 2]
-    arriving = mean_square_root([turn.y.grad for turn in turns])
-    return Line(
-        len(turns),
-        span([turn.z.data for turn in turns]),
-        slope,
-        short(turns[0].y.grad if len(turns) == 1 else arriving),
-        mean_square_root([turn.z.grad for turn in turns]),
-        arriving,
-        not slope and any(turn.y in survey.alive for turn in turns),
-        height,
-    )
-
-
-def span(numbers: list[float]) -> str:
-    """The least and the largest, or the one that all are."""
-    return " … ".join(dict.fromkeys([short(min(numbers)), short(max(numbers))]))
 
 
 class Boxes:
@@ -330,49 +270,6 @@ class Boxes:
         facts = [f"{off} of {gates} off"] if off else []
         facts += [f"{starved} of {len(parameters)} starved"] if starved else []
         return " · ".join(facts) or count(len(neurons), "neuron")
-
-
-Source = Neuron | Input
-
-
-def line_looks(
-    net: Net, shares: Shares | None, by_layer: bool = False
-) -> dict[tuple[Source, Neuron], str]:
-    """The looks of the lines: as wide as the gradient that they carry, or by shares of paths.
-
-    by_layer: the widest line of each layer is as wide as that of any other
-    """
-    sizes = carried(net)
-    if shares:
-        edges = edges_of(net)
-        looks = {line: shares.line(edges.get(line, [])) for line in sizes}
-        return {line: _attributes(look) for line, look in looks.items()}
-    tops: dict[object, float] = {}
-    for (_, neuron), size in sizes.items():
-        if size < math.inf:
-            key = neuron.layer if by_layer else None
-            tops[key] = max(size, tops.get(key, 0.0))
-    return {
-        line: line_look(size, tops.get(line[1].layer if by_layer else None, 0.0))
-        for line, size in sizes.items()
-    }
-
-
-def _attributes(look: dict[str, str]) -> str:
-    return " ".join(f'{name}="{x}"' for name, x in look.items() if not name.startswith("font"))
-
-
-def neuron_with(net: Net, node: Value) -> Neuron | None:
-    """The neuron that a node lies in, or whose parameter it is."""
-    owners = (neuron for neuron in net.neurons if node in neuron.parameters)
-    return net.neuron_of(node) or next(owners, None)
-
-
-def line_look(size: float, top: float) -> str:
-    """The look of a line that carries so much, where the most is `top`; dashed for nothing."""
-    if not size:
-        return f'penwidth="0.8" color="{FAINT}" style="dashed"'
-    return f'penwidth="{0.6 + 3 * min(size / top, 1.0) if top else 0.6:.2f}"'
 
 
 def _bar(together: list[Line], turns: int) -> str:

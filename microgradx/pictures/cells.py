@@ -11,7 +11,7 @@ from microgradx.engine import Value
 from microgradx.explain.layers import Survey, mean_square_root, saturated
 from microgradx.explain.samples import Layer, Neuron
 from microgradx.pictures.answer import is_gate, linear_op
-from microgradx.pictures.boxes import line_looks
+from microgradx.pictures.arrows import line_looks
 from microgradx.pictures.markup import (
     LEFT,
     RIGHT,

@@ -12,9 +12,9 @@ from microgradx.explain.layers import Survey
 from microgradx.explain.samples import net_of
 from microgradx.pictures import draw, style
 from microgradx.pictures.answer import answer
-from microgradx.pictures.boxes import ROWS, lines_of
 from microgradx.pictures.cells import EQUATION, MARKED, NAMED, WRAPPED, Cells
 from microgradx.pictures.chain import LONGEST, SHORTEST, chain_of
+from microgradx.pictures.rows import ROWS, lines_of
 from microgradx.pictures.strip import Strip
 from tests.pictures.nets import GRAPHS, samples
 

@@ -1,0 +1,71 @@
+"""The rows of a neuron's box: a sample each, or all samples with such a slope."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from microgradx._base.text import short
+from microgradx.explain.layers import Survey, mean_square_root
+from microgradx.explain.samples import Neuron, Turn
+
+ROWS = 6  # samples that are rows of their own; more are groups of like slopes
+HEIGHT = 17  # points of a row
+GROUPED = 76  # points of all groups together
+BOUNDS = (0.5, 0.1, 0.01, 0.0)  # the groups: slopes of at least this size; and those of 0
+
+
+class Line(NamedTuple):
+    """A row of a box: one sample, or all samples with such a slope.
+
+    z, slope, grad: as words; left, arriving: |grad| at z, and at the output
+    """
+
+    n: int
+    z: str
+    slope: float
+    grad: str
+    left: float
+    arriving: float
+    stops: bool
+    height: int
+
+
+def lines_of(neuron: Neuron, survey: Survey) -> list[Line]:
+    """The rows of a neuron's box: the samples in their order, or groups from the steepest slope."""
+    turns = list(neuron.turns.values())
+    if survey.net.samples <= ROWS:
+        return [_line([turn], survey, HEIGHT) for turn in turns]
+    groups: dict[float, list[Turn]] = {bound: [] for bound in (*BOUNDS, -1.0)}
+    for turn in turns:
+        groups[_bound(turn.slope)].append(turn)
+    present = [group for group in groups.values() if group]
+    spare = GROUPED - HEIGHT * len(present)
+    return [_line(each, survey, HEIGHT + spare * len(each) // len(turns)) for each in present]
+
+
+def _bound(slope: float) -> float:
+    """The largest bound that a slope reaches; -1 for a slope of 0, the first for nan."""
+    if not slope:
+        return -1.0
+    return next((bound for bound in BOUNDS if abs(slope) >= bound), BOUNDS[0])
+
+
+def _line(turns: list[Turn], survey: Survey, height: int) -> Line:
+    slopes = sorted([turn.slope for turn in turns])
+    slope = slopes[len(slopes) // 2]
+    arriving = mean_square_root([turn.y.grad for turn in turns])
+    return Line(
+        len(turns),
+        span([turn.z.data for turn in turns]),
+        slope,
+        short(turns[0].y.grad if len(turns) == 1 else arriving),
+        mean_square_root([turn.z.grad for turn in turns]),
+        arriving,
+        not slope and any(turn.y in survey.alive for turn in turns),
+        height,
+    )
+
+
+def span(numbers: list[float]) -> str:
+    """The least and the largest, or the one that all are."""
+    return " … ".join(dict.fromkeys([short(min(numbers)), short(max(numbers))]))
