@@ -35,6 +35,16 @@ class Passage(NamedTuple):
         return self.weights * self.slopes
 
 
+def together(passages: list[Passage]) -> Passage:
+    """What layers in a row do, as if they were one: their factors are multiplied."""
+    weights, slopes = (
+        math.prod(getattr(passage, name) for passage in passages) for name in ("weights", "slopes")
+    )
+    first = passages[0]
+    arriving = first.leaving / slopes if slopes else passages[-1].arriving
+    return Passage(first.layer, arriving, first.leaving, weights, slopes)
+
+
 class Survey:
     """What the gradient of a net does, neuron by neuron and layer by layer.
 

@@ -137,6 +137,13 @@ class Net:
         """Every neuron, layer by layer."""
         return (neuron for layer in self.layers for neuron in layer.neurons.values())
 
+    @property
+    def outputs(self) -> list[Neuron]:
+        """The neurons of the layers that no other layer reads: the loss does."""
+        read = {below for layer in self.layers for below in layer.reads}
+        last = [layer for layer in self.layers if layer not in read]
+        return [neuron for layer in last for neuron in layer.neurons.values()]
+
     def neuron_of(self, node: Value) -> Neuron | None:
         """The neuron whose z, y or what lies between them a node is."""
         return self._neurons.get(node)

@@ -94,7 +94,7 @@ class Boxes:
         end = ending(self.net, self.scale)
         if end:
             yield f"loss [label=<{end}>]"
-            for neuron in self.net.layers[-1].neurons.values():
+            for neuron in self.net.outputs:
                 yield f'{self.names[neuron]}:e -> loss:w [penwidth="1.4"]'
         for (source, neuron), look in line_looks(self.net, self.shares).items():
             yield f"{self.names[source]}:e -> {self.names[neuron]}:w [{look}]"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from microgradx._base.text import count, short
 from microgradx.engine import Value
-from microgradx.explain.layers import Survey, mean_square_root, saturated
+from microgradx.explain.layers import Survey, mean_square_root, saturated, together
 from microgradx.explain.samples import Layer, Neuron
 from microgradx.pictures.answer import is_gate, linear_op
 from microgradx.pictures.arrows import line_looks
@@ -24,9 +24,10 @@ from microgradx.pictures.markup import (
     words,
 )  # fmt: skip
 from microgradx.pictures.sheet import Shares
-from microgradx.pictures.strip import Strip
+from microgradx.pictures.strip import Strip, ceiling_of
 from microgradx.pictures.style import (
     GREY,
+    GROUND,
     INK,
     LINE,
     ON_STOP,
@@ -66,7 +67,6 @@ class Cells:
         self.survey = survey
         self.shares = shares
         self.net = net = survey.net
-        self.strip = Strip(survey.passages)
         self.sizes = {
             neuron: mean_square_root([turn.z.grad for turn in neuron.turns.values()])
             for neuron in net.neurons
@@ -78,7 +78,12 @@ class Cells:
         self.scale = Scale([*self.sizes.values(), *(arriving if self.size is EQUATION else ())])
         ill = any(survey.off_on(n) == len(n.turns) or saturated(n) for n in net.neurons)
         self.state = STATE if ill and self.size is not EQUATION else 1
-        self.names = math.ceil(max(width_of(f"{x.name} ", 12, strong=True) for x in net.layers))
+        self.rows = self._rows()
+        places = {layer: i for i, layer in enumerate(net.layers)}
+        passages = [together([survey.passages[places[x]] for x in row]) for row in self.rows]
+        self.strip = Strip(passages, [math.prod(map(ceiling_of, row)) for row in self.rows])
+        titles = [width_of(_title(row), 12, strong=True) for row in self.rows]
+        self.names = math.ceil(max(titles))
         self.names = max(self.names, 104 if self.size in (NAMED, WRAPPED) else 60)
         self.marks: dict[Look, None] = {}  # those that have been drawn
 
@@ -96,14 +101,35 @@ class Cells:
                 return size
         return MARKED if widest <= MARKED.line else WRAPPED
 
+    def _rows(self) -> list[list[Layer]]:
+        """The layers that share a row: one, or where there is no room, those without a mark."""
+        layers, survey = self.net.layers, self.survey
+        most = ROOM // (self.size.pitch or self._height(self.line))
+        if sum(map(self._height, (len(x.neurons) for x in layers))) <= ROOM:
+            return [[layer] for layer in layers]
+        inner = [p.layer for p in survey.passages[1:-1] if not self._is_marked(p.layer)]
+        steady = {p.layer for p in survey.passages if 0.5 <= p.factor <= 2} & {*inner}
+        rows = _runs(layers, steady, len(layers))
+        if len(rows) > most:
+            others = len(layers) - len(inner)
+            rows = _runs(layers, {*inner}, math.ceil(len(inner) / max(most - others, 1)))
+        return rows
+
+    def _height(self, neurons: int) -> int:
+        """How many points a row of so many neurons takes, with the gap below it."""
+        return self.size.pitch or 18 + (self.size.height + 2) * math.ceil(neurons / self.size.line)
+
+    def _is_marked(self, layer: Layer) -> bool:
+        neurons = layer.neurons.values()
+        return any(self.survey.stops_all(neuron) or saturated(neuron) for neuron in neurons)
+
     def body(self) -> Iterator[str]:
         """The statements of the graph."""
-        layers = self.net.layers
-        for i, layer in enumerate(layers):
-            yield f"L{i} [label=<{self._layer(layer)}>]"
-            yield f"S{i} [label=<{self._side(i, layer)}>]"
+        for i, layers in enumerate(self.rows):
+            yield f"L{i} [label=<{self._row(layers)}>]"
+            yield f"S{i} [label=<{self._side(i, layers)}>]"
             yield f"{{rank=same; L{i} -> S{i} [style=invis]}}"
-            above = f"S{i + 1}" if i + 1 < len(layers) else "axis"
+            above = f"S{i + 1}" if i + 1 < len(self.rows) else "axis"
             yield f"S{i} -> {above} [weight=500 style=invis]"
         yield f"axis [label=<{self._heads()}>]"
         if self.net.loss:
@@ -125,7 +151,7 @@ class Cells:
 
     def _lines(self) -> Iterator[str]:
         """From row to row; what else a layer reads is told below its name."""
-        path = [f"L{i}" for i in range(len(self.net.layers))]
+        path = [f"L{i}" for i in range(len(self.rows))]
         for below, above in zip(path, path[1:]):
             yield f"{below}:c:n -> {above}:c:s [weight=50 penwidth=1.4]"
         if self.net.inputs:
@@ -141,13 +167,18 @@ class Cells:
         for (source, neuron), look in line_looks(self.net, self.shares, by_layer=True).items():
             yield f"{names[source]}:n -> {names[neuron]}:s [{look}]"
         if self.net.loss:
-            ends = [f"{names[n]}:n -> loss:s" for n in self.net.layers[-1].neurons.values()]
-            yield from ends
+            yield from [f"{names[neuron]}:n -> loss:s" for neuron in self.net.outputs]
 
     # --- a layer --------------------------------------------------------------------------------
 
-    def _layer(self, layer: Layer) -> str:
-        """A layer's name and its cells, in the middle of the room of the widest."""
+    def _row(self, layers: list[Layer]) -> str:
+        """The name and the cells of a layer, in the middle of the room of the widest."""
+        if len(layers) > 1:
+            name = cell(words(_title(layers), 12, strong=True), width=self.names, **LEFT)
+            text = words(f"{count(len(layers), 'layer')} without a mark", 10, GREY)
+            wide, high = self.size.width * self.line + 6, self.size.height
+            return table([row(name, cell(text, port="c", bgcolor=GROUND, width=wide, height=high))])
+        [layer] = layers
         neurons = list(layer.neurons.values())
         dead = sum(map(self.survey.stops_all, neurons))
         lines = [neurons[k : k + self.line] for k in range(0, len(neurons), self.line)]
@@ -161,7 +192,7 @@ class Cells:
         aside = cell(width=room // 2)
         name = table(
             [
-                row(cell(words(f"{layer.name or 'layer'} ", 12, strong=True), **LEFT)),
+                row(cell(words(_title(layers), 12, strong=True), **LEFT)),
                 *[row(cell(words(text, 10, GREY), **LEFT)) for text in self._facts(layer)],
             ]
         )
@@ -239,19 +270,19 @@ class Cells:
 
     # --- beside it ------------------------------------------------------------------------------
 
-    def _side(self, i: int, layer: Layer) -> str:
-        """What ails a layer, its strip, its factor and what is left."""
+    def _side(self, i: int, layers: list[Layer]) -> str:
+        """What ails a row, its strip, its factor and what is left."""
         passage = self.strip.passages[i]
         factor, split = self.strip.factor(i)
         hard = self.strip.is_hard(i)
         texts = [cell(words(f" {factor}", 14 if hard else 12, strong=hard), width=FACTOR, **LEFT)]
         texts.append(cell(words(split, 10, GREY), width=SPLIT, **LEFT))
-        if i == len(self.net.layers) - 1:
+        if i == len(self.rows) - 1:
             texts = [cell(words(f" {factor}", 12), width=FACTOR + SPLIT, **LEFT)]
         return table(
             [
                 row(
-                    self._ailment(layer),
+                    self._ailment(layers[0]) if len(layers) == 1 else cell(width=self.state),
                     cell(width=8),
                     cell(self.strip.bar(i)),
                     cell(table([row(*texts)])),
@@ -316,6 +347,23 @@ class Cells:
             look = {"border": 1, "color": LINE, "bgcolor": PAPER, "cellpadding": 2, "port": i}
             cells.append(cell(table(rows, **look), cellpadding=5))
         return table([row(*cells)])
+
+
+def _title(layers: list[Layer]) -> str:
+    """What a row is called."""
+    names = [layers[0].name or "layer"] + ([layers[-1].name] if len(layers) > 1 else [])
+    return " … ".join(names) + " "
+
+
+def _runs(layers: list[Layer], quiet: set[Layer], most: int) -> list[list[Layer]]:
+    """The layers by rows, in their order: of neighbours that are quiet, at most so many in one."""
+    rows: list[list[Layer]] = []
+    for layer in layers:
+        if rows and layer in quiet and rows[-1][-1] in quiet and len(rows[-1]) < most:
+            rows[-1].append(layer)
+        else:
+            rows.append([layer])
+    return rows
 
 
 def _share(share: float) -> str:

@@ -33,12 +33,14 @@ def ends_of(net: Net) -> list[Compared]:
     for node in net.loss:
         for x in node.inputs:
             readers[x] = node
+    several = len({neuron.layer for neuron in net.outputs}) > 1
     found = []
     for k in range(net.samples):
-        for neuron in net.layers[-1].neurons.values():
+        for neuron in net.outputs:
             turn = neuron.turns.get(k)
             if turn and turn.y in readers:
-                found.append(_compared(turn.y, neuron.index, readers))
+                name = neuron.name if several else neuron.index
+                found.append(_compared(turn.y, name, readers))
     return found
 
 

@@ -6,6 +6,7 @@ import math
 
 from microgradx._base.text import short
 from microgradx.explain.layers import Passage
+from microgradx.explain.samples import Layer
 from microgradx.pictures import style
 from microgradx.pictures.markup import LEFT, block, cell, row, table, words
 from microgradx.pictures.style import GREY, power
@@ -29,13 +30,15 @@ Cut = tuple[float, float, str]  # from this place on, so many points, in this co
 class Strip:
     """One row of blocks for each layer, all on one scale of decades.
 
-    passages: of the layers, in the order of the computation; sizes that are 0 or not finite have
+    passages: of the rows, in the order of the computation; sizes that are 0 or not finite have
               no place on the scale
+    ceilings: of each row, the most that its activations can let through
     used:     the colours that were drawn, and their words
     """
 
-    def __init__(self, passages: list[Passage]) -> None:
+    def __init__(self, passages: list[Passage], ceilings: list[float]) -> None:
         self.passages = passages
+        self.ceilings = ceilings
         sizes = [size for p in passages for size in (p.arriving, p.leaving)]
         decades = [math.log10(size) for size in sizes if 0 < size < math.inf] or [0.0]
         high = math.ceil(max(decades) + 1e-9)
@@ -43,7 +46,6 @@ class Strip:
         self.low = high - self.decades
         self.point = max(min(DECADE, WIDTH // self.decades), 1)
         self.used: dict[str, str] = {}
-        self.ceilings = [_ceiling(p) for p in passages]
         self.least_ceiling = min(self.ceilings[:-1], default=1.0)
 
     def bar(self, i: int, height: int = HEIGHT) -> str:
@@ -103,9 +105,9 @@ class Strip:
         return i < len(self.passages) - 1 and not HARD <= self.passages[i].factor <= 1 / HARD
 
 
-def _ceiling(passage: Passage) -> float:
+def ceiling_of(layer: Layer) -> float:
     """The largest slope that a layer's activation can have; 1 for none, or if it has no largest."""
-    neuron = next(iter(passage.layer.neurons.values()))
+    neuron = next(iter(layer.neurons.values()))
     if not neuron.activation or neuron.rule is None or neuron.rule.ceiling == math.inf:
         return 1.0
     return neuron.rule.ceiling

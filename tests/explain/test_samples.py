@@ -150,3 +150,12 @@ def test_what_has_no_layers_is_no_net():
 )
 def test_a_label_says_what_its_node_is(label, role):
     assert role_of(label) == role
+
+
+def test_the_outputs_are_what_no_layer_reads():
+    trunk, one, two = nn.Layer(3, 4, seed=1), nn.Layer(4, 1, None, seed=2), nn.Layer(4, 2, seed=3)
+    for module, name in ((trunk, "trunk"), (one, "one"), (two, "two")):
+        module._called(name)
+    h = trunk(XS[0])
+    net = net_of(one(h) + mx.sum(two(h)))
+    assert sorted(neuron.name for neuron in net.outputs) == ["one[0]", "two[0]", "two[1]"]

@@ -15,7 +15,6 @@ from microgradx.pictures.answer import answer
 from microgradx.pictures.cells import EQUATION, MARKED, NAMED, WRAPPED, Cells
 from microgradx.pictures.chain import LONGEST, SHORTEST, chain_of
 from microgradx.pictures.rows import ROWS, lines_of
-from microgradx.pictures.strip import Strip
 from tests.pictures.nets import GRAPHS, samples
 
 
@@ -233,7 +232,7 @@ def test_one_sample_tells_of_no_death():
 
 def test_the_strip_adds_up():
     survey = survey_of(graph("9 sigmoid layers of 8, 20"))
-    strip = Strip(survey.passages)
+    strip = Cells(survey).strip
     for i, passage in enumerate(survey.passages):
         blocks = re.findall(r'bgcolor="(#\w+)" width="(\d+)"', strip.bar(i))
         widths = [int(width) for _, width in blocks]
@@ -297,3 +296,27 @@ def test_every_node_is_there_when_asked_for(name):
     assert f"{len(mx.engine.order(loss)):,} nodes" in nodes.summary
     assert nodes.source != draw(loss).source
     assert draw(loss, note=lambda node: "").source == nodes.source
+
+
+@pytest.mark.parametrize("layers", [30, 60])
+def test_a_deep_net_puts_layers_without_a_mark_together(layers):
+    model = nn.MLP(4, [5] * layers + [1], activation="tanh", seed=1)
+    loss = swept(model([1.0, 2.0, 3.0, 4.0]))
+    cells = Cells(survey_of(loss))
+    assert [layer for row in cells.rows for layer in row] == cells.net.layers
+    assert len(cells.rows) <= 16
+    alone = [row[0] for row in cells.rows if len(row) == 1]
+    assert all(layer in alone for layer in cells.net.layers if cells._is_marked(layer))
+    whole = math.prod(passage.factor for passage in cells.survey.passages)
+    assert math.prod(p.factor for p in cells.strip.passages) == pytest.approx(whole, rel=1e-12)
+    assert cells.strip.passages[0].leaving == cells.survey.passages[0].leaving
+
+
+def test_every_head_of_a_net_leads_to_its_loss():
+    trunk, one, two = nn.Layer(3, 4, seed=1), nn.Layer(4, 1, None, seed=2), nn.Layer(4, 2, seed=3)
+    for module, name in ((trunk, "trunk"), (one, "one"), (two, "two")):
+        module._called(name)
+    h = trunk([1.0, 2.0, 3.0])
+    source = draw(swept(one(h) ** 2 + mx.sum(two(h)))).source
+    assert source.count("-> loss:w") == 3
+    assert {"one[0]", "two[0]", "two[1]"} <= {*words_of(source)}
