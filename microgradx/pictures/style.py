@@ -34,8 +34,8 @@ SHARES = [  # for the legend
 DARK = {
     PAPER: "#12161b", INK: "#ececec", LINE: "#c8c8c8", GREY: "#a4abb3", PALE: "#262b31",
     GROUND: "#1b2026", LAYER: "#5c646d", FAINT: "#565e66", STOP: "#d2590a", NEURON: "#3a4048",
-    **dict(zip(BLUES, ("#2f76ab", "#28608c", "#214c6e", "#1b3a54", "#172b3d", "#141f2a"))),
-    "#f0913a": "#a8601c", "#fdc27a": "#7d5620", "#fee6c3": "#493921", BY_WEIGHTS: "#5a4526",
+    **dict(zip(BLUES, ("#2b6ea1", "#28608c", "#214c6e", "#1b3a54", "#172b3d", "#141f2a"))),
+    "#f0913a": "#9d5919", "#fdc27a": "#7d5620", "#fee6c3": "#493921", BY_WEIGHTS: "#5a4526",
     GAINED: "#33607f", NOT_FINITE: "#6b6400", WEAKER: "#7fb2ea", STRONGER: "#f0a35c",
     AWAY: "#3a4048",
 }  # fmt: skip

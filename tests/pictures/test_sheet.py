@@ -17,7 +17,22 @@ from microgradx import dot, draw, draw_dot, rules
 from microgradx import sum as sum_of
 from microgradx.engine import Value, apply, order, rule
 from microgradx.pictures.render import find_renderer
-from microgradx.pictures.style import Scale
+from microgradx.pictures.style import (
+    BLUES,
+    BY_WEIGHTS,
+    DARK,
+    GAINED,
+    GREY,
+    GROUND,
+    INK,
+    NOT_FINITE,
+    ON_STOP,
+    ORANGES,
+    PALE,
+    PAPER,
+    STOP,
+    Scale,
+)
 from tests.operands import grouped
 
 inf, nan = math.inf, math.nan
@@ -226,6 +241,15 @@ def luminance(colour):
 def contrast(one, other):
     dark, light = sorted([luminance(one), luminance(other)])
     return (light + 0.05) / (dark + 0.05)
+
+
+def test_contrast_in_the_dark():
+    ink, paper, stop = DARK[INK], DARK[PAPER], DARK[STOP]
+    fills = [*BLUES, *[fill for _, fill in ORANGES], BY_WEIGHTS, GAINED, GROUND, NOT_FINITE, PAPER]
+    for fill in fills:
+        assert contrast(DARK[fill], ink) >= 4.5, fill
+    assert contrast(DARK[PALE], DARK[GREY]) >= 4.5
+    assert min(contrast(stop, ON_STOP), contrast(stop, paper)) >= 4  # of bold and larger text
 
 
 def test_contrast_of_the_extremes():
