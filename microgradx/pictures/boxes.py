@@ -56,6 +56,7 @@ GROUP_WIDTHS = {"n": 26, "z": 88, "slope": 70, "grad": 58}
 class Boxes:
     """The picture of a net in boxes."""
 
+    has_shares = True  # its lines are as wide as their shares
     attributes = 'rankdir="LR" nodesep="0.16" ranksep="0.85" splines="line"'
 
     def __init__(self, survey: Survey, shares: Shares | None = None) -> None:

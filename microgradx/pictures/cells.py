@@ -11,7 +11,7 @@ from microgradx.engine import Value
 from microgradx.explain.layers import Survey, mean_square_root, saturated, together
 from microgradx.explain.samples import Layer, Neuron
 from microgradx.pictures.answer import is_gate, linear_op
-from microgradx.pictures.arrows import line_looks
+from microgradx.pictures.arrows import line_looks, neuron_with
 from microgradx.pictures.markup import (
     LEFT,
     RIGHT,
@@ -67,6 +67,7 @@ class Cells:
         self.survey = survey
         self.shares = shares
         self.net = net = survey.net
+        self.asked = neuron_with(net, shares.explanation.node) if shares else None
         self.sizes = {
             neuron: mean_square_root([turn.z.grad for turn in neuron.turns.values()])
             for neuron in net.neurons
@@ -86,6 +87,11 @@ class Cells:
         self.names = math.ceil(max(titles))
         self.names = max(self.names, 104 if self.size in (NAMED, WRAPPED) else 60)
         self.marks: dict[Look, None] = {}  # those that have been drawn
+
+    @property
+    def has_shares(self) -> bool:
+        """Whether its lines are as wide as their shares."""
+        return self.size is EQUATION
 
     @property
     def attributes(self) -> str:
@@ -145,7 +151,8 @@ class Cells:
         left = [Look(IS_LEFT, ""), Look("", "left")]
         ceiling = self.strip.least_ceiling
         tick = [Look("", f"|  ×{short(ceiling)} a layer: all that its slopes let through")]
-        return [*self.marks, *left, *strips, *(tick if ceiling < 1 else [])]
+        asked = [Look("", "black border: asked about")] if self.asked else []
+        return [*asked, *self.marks, *left, *strips, *(tick if ceiling < 1 else [])]
 
     # --- lines ----------------------------------------------------------------------------------
 
@@ -217,7 +224,8 @@ class Cells:
     def _cell(self, neuron: Neuron) -> str:
         """A neuron as a cell: off on all samples, saturated, starved, or in its blue."""
         size = self.size
-        room = {"width": size.width, "height": size.height}
+        room: dict[str, Any] = {"width": size.width, "height": size.height}
+        room |= {"border": 3, "color": INK} if neuron is self.asked else {}
         name = f"[{neuron.index}]" if size is NAMED else ""
         mark, look = self._mark(neuron)
         if look:
@@ -264,7 +272,9 @@ class Cells:
             leaving = filled(words(f"= {short(z.grad)}"), self.scale.fill(z.grad), width=70)
             cells += [middle, leaving]
         title = cell(name + words(f" {op} = {short(y.data)}"), colspan=len(cells), height=20)
-        border, ink = (3, STOP) if self.survey.stops_all(neuron) else (1, LINE)
+        border, ink = (3, INK) if neuron is self.asked else (1, LINE)
+        if self.survey.stops_all(neuron):
+            border, ink = 3, STOP
         look = {"border": border, "color": ink, "bgcolor": PAPER, "port": neuron.index}
         return cell(table([row(title), row(*cells)], **look), cellpadding=6, width=EQUATION.width)
 

@@ -70,6 +70,7 @@ def _start(node: Value) -> Value | None:
 class Chain:
     """The picture of a chain."""
 
+    has_shares = False
     attributes = 'rankdir="LR" nodesep="0.45" ranksep="0.32" splines="line"'
 
     def __init__(self, links: list[Link], shares: Shares | None = None) -> None:

@@ -59,7 +59,7 @@ def _source(
     heads += [row(cell(words(x, 12), cellpadding=2)) for x in (title, found.line) if x]
     strips = ["".join(legend(sheet.scale, sheet.looks()))]
     more = list(shares.legend()) if shares else []  # what lines mean, and the budget
-    strips += ["".join(cells) for cells in (more[1:] if isinstance(sheet, Chain) else more)]
+    strips += ["".join(cells) for cells in (more if sheet.has_shares else more[1:])]
     heads += [row(cell(table([row(strip)], cellspacing=4))) for strip in strips if strip]
     return (
         f'digraph microgradx {{\ngraph [{sheet.attributes} newrank="true" bgcolor="{PAPER}" '
