@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import accumulate
 from os.path import basename
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ def element(label: str) -> tuple[str, tuple[int, ...]]:
     return match["path"], tuple(map(int, match["index"].split(","))) if match["index"] else ()
 
 
+@lru_cache(maxsize=100_000)
 def place(label: str) -> Place:
     """The layer and the neuron that a label names."""
     match = PLACE.fullmatch(label) if label else None

@@ -108,6 +108,10 @@ class Net:
         self.loss: list[Value] = []
         self.repeats = False
         self._layers: dict[str, Layer] = {}
+        self._named: dict[str, Neuron] = {}  # by the label of its outputs
+        self._zs: dict[Neuron, str] = {}  # the label of its pre-activations, where there are any
+        self._parameters: dict[Neuron, dict[Value, None]] = {}
+        self._last: dict[Neuron, int] = {}  # the largest number of a sample so far
         self._inputs: dict[object, Input] = {}
         self._labels = {node.label for node in nodes}
         self._sample = _samples_of_last_layers(output)
@@ -119,7 +123,8 @@ class Net:
         for node in nodes:
             if node.rule:
                 self._place(node)
-                self._pass_on(node)
+                if node in self._owner:
+                    self._pass_on(node)
         last = {layer: i for i, node in enumerate(nodes) if (layer := self._owner.get(node))}
         self.layers = sorted(last, key=lambda layer: -last[layer])
         self.inputs = list(self._inputs.values())
@@ -129,7 +134,7 @@ class Net:
             )
         for neuron in self.neurons:
             neuron.turns = dict(sorted(neuron.turns.items()))
-            neuron.parameters.sort(key=lambda p: role_of(p.label).path.endswith("bias"))
+            neuron.parameters = sorted(self._parameters[neuron], key=_is_bias)
         self.samples = max((k for neuron in self.neurons for k in neuron.turns), default=-1) + 1
 
     @property
@@ -150,11 +155,8 @@ class Net:
 
     def _place(self, node: Value) -> None:
         """Note where an op belongs; all that read it have been placed."""
-        path, index, role = role_of(node.label)
-        if role == "y":
-            layer = self._owner[node] = self._layer(path)
-            neuron = layer.neurons.setdefault(index, Neuron(layer, index))
-            self._start(node, neuron)
+        if role_of(node.label).role == "y":
+            self._start(node, self._named.get(node.label) or self._enter(node.label))
         if node in self._neurons:
             self._pass_slope(node)
         elif node in self._owner:
@@ -165,24 +167,37 @@ class Net:
     def _layer(self, path: str) -> Layer:
         return self._layers.setdefault(path, Layer(path))
 
+    def _enter(self, label: str) -> Neuron:
+        """The neuron of this label, which has not been met before."""
+        path, index, _ = role_of(label)
+        layer = self._layer(path)
+        neuron = self._named[label] = layer.neurons[index] = Neuron(layer, index)
+        self._parameters[neuron] = {}
+        if f"{label}.z" in self._labels:
+            self._zs[neuron] = f"{label}.z"
+        return neuron
+
     def _start(self, y: Value, neuron: Neuron) -> None:
         """Begin the turn of a neuron that ends in y."""
         k = self._sample.setdefault(y, 0)
+        last = self._last.get(neuron, k)
         if k in neuron.turns:
             self.repeats = True
-            k = self._sample[y] = max(neuron.turns) + 1
+            k = self._sample[y] = last + 1
+        self._last[neuron] = k if k > last else last
         neuron.turns[k] = Turn(y, y, 1.0)
+        self._owner[y] = neuron.layer
         self._neurons[y], self._outputs[y], self._slopes[y] = neuron, y, 1.0
-        if f"{y.label}.z" in self._labels and y.rule and y.rule.kind != "linear":
+        if neuron in self._zs and y.rule and y.rule.kind != "linear":
             neuron.activation = neuron.activation or y.op
 
     def _pass_slope(self, node: Value) -> None:
         """End a neuron's turn at its z; above it, give ∂y/∂node to what the node reads."""
         y, slope, neuron = self._outputs[node], self._slopes[node], self._neurons[node]
-        z = f"{y.label}.z"
+        z = self._zs.get(neuron)
         if node.label == z:
             neuron.turns[self._sample[y]] = Turn(node, y, slope)
-        elif z in self._labels:
+        elif z:
             for x, partial in zip(node.inputs, node.partials):
                 if x.rule and role_of(x.label).role != "y":
                     self._outputs[x], self._neurons[x] = y, neuron
@@ -201,9 +216,7 @@ class Net:
             self._pass_to(node, node.inputs)
 
     def _pass_to(self, node: Value, operands: Iterable[Any]) -> None:
-        layer, neuron = self._owner.get(node), self._neurons.get(node)
-        if layer is None:
-            return
+        layer, neuron = self._owner[node], self._neurons.get(node)
         for j, x in enumerate(operands):
             role = role_of(x.label) if isinstance(x, Value) else None
             if role and x.rule:
@@ -213,8 +226,8 @@ class Net:
                 elif role.path != layer.name:
                     layer.reads.setdefault(self._layer(role.path))
             elif role and role.role == "parameter":
-                if neuron and x not in neuron.parameters:
-                    neuron.parameters.append(x)
+                if neuron:
+                    self._parameters[neuron].setdefault(x)
             elif role or isinstance(operands, tuple):
                 self._take(x, j, layer, self._sample[node])
 
@@ -242,6 +255,10 @@ def role_of(label: str) -> _Role:
     if tensor:
         return _Role(match["path"], match["index"], "parameter" if tensor["parameter"] else "")
     return _Role(match["path"], match["index"], "z" if match["z"] else "y")
+
+
+def _is_bias(parameter: Value) -> bool:
+    return role_of(parameter.label).path.endswith("bias")
 
 
 def _numbers(index: str) -> list[int]:

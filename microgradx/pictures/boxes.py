@@ -258,8 +258,9 @@ class Boxes:
 
     def _is_blamed(self, neuron: Neuron) -> bool:
         """Whether a slope of the neuron alone is to blame for the gradient that is explained."""
-        edges = [edge for turn in neuron.turns.values() for edge in turn.y.edges]
-        return self.shares is not None and self.shares.blames(edges)
+        if self.shares is None:
+            return False
+        return self.shares.blames([edge for turn in neuron.turns.values() for edge in turn.y.edges])
 
     def _tally(self, layer: Layer) -> str:
         """A column's count of gates that are off and of parameters that are starved."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from microgradx._base.text import count, names_parameter, short
-from microgradx.engine import Value, order
+from microgradx.engine import Value
 from microgradx.pictures.answer import Answer
 from microgradx.pictures.markup import block, cell, row, table, words
 from microgradx.pictures.sheet import Shares
@@ -48,18 +48,17 @@ def chain_of(output: Value) -> list[Link] | None:
     A link may read leaves besides the link before it; the first reads nothing but leaves.
     """
     links, node = [], output
-    ops = sum(1 for node in order(output) if node.rule)
     while node.rule:
-        before = [x for x in dict.fromkeys(node.inputs) if x.rule]
-        if len(before) > 1:
-            return None
+        inputs = node.inputs
+        before = [x for x in inputs if x.rule]
         source = before[0] if before else _start(node)
-        partial = sum([d for x, d in zip(node.inputs, node.partials) if x is source])
-        links.append(Link(node, partial))
+        if any(x is not source for x in before):
+            return None
+        links.append(Link(node, sum([d for x, d in zip(inputs, node.partials) if x is source])))
         if source is None:
             break
         node = source
-    return links[::-1] if len(links) == ops >= SHORTEST else None
+    return links[::-1] if len(links) >= SHORTEST else None
 
 
 def _start(node: Value) -> Value | None:

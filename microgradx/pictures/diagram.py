@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from microgradx._base.text import Place, name_of, place
-from microgradx.engine import Edge, Value, cut_off, with_cut_off
+from microgradx._base.text import name_of, place
+from microgradx.engine import Edge, Value, cut_off, order, sweep, with_cut_off
 from microgradx.explain.explanation import Explanation
+from microgradx.explain.extended import Extended
+from microgradx.explain.layers import reached
 from microgradx.explain.paths import Paths
 
 FOLD_ABOVE = 300  # nodes
@@ -24,11 +26,11 @@ class Box:
     stops:  those inside a fold
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, nodes: list[Value]) -> None:
         self.number, self.id = number, f"n{number}"
-        self.nodes: list[Value] = []
+        self.nodes = nodes
         self.name = ""
-        self.place: Place = ("", "")
+        self.place = place(nodes[0].label)
         self.stops: list[Edge] = []
 
 
@@ -73,28 +75,45 @@ class Diagram:
         stages: int = 0,
     ) -> None:
         hidden = _checked(output, without, limit)
-        reached = with_cut_off(output)
+        swept = order(output)
+        shown = with_cut_off(output) if any(map(_cuts, swept)) else swept
         self.explanation = explanation
-        paths = explanation.paths if explanation else Paths(output)
+        self.behind_detach = set(shown[len(swept) :])
+        self.alive = reached(shown)
+        self.nodes = [node for node in shown if node not in hidden] if hidden else shown
+        self.swept = output.grad != 0  # else the grads there are come from elsewhere
+        self.edges = [edge for node in self.nodes for edge in node.edges]
+        if hidden:
+            self.edges = [edge for edge in self.edges if edge.input not in hidden]
         stopped = explanation and not (explanation.flow and explanation.flow.mass.mantissa)
         self._cut = set(explanation.where) if explanation and stopped else set()
-        self.alive = {node for i, node in enumerate(paths.nodes) if paths.mass(i).mantissa}
-        self._arrives = {node for i, node in enumerate(paths.nodes) if paths.wide(i).mantissa}
-        self.nodes = [node for node in reached if node not in hidden]
-        self.swept = output.grad != 0  # else the grads there are come from elsewhere
-        self.edges = [e for node in self.nodes for e in node.edges if e.input not in hidden]
+        self._arrives = self._arrivals(output)
         self.stops = [edge for edge in self.edges if self.is_stop(edge)]
-        self.behind_detach = set(reached).difference(paths.nodes)
-        sick = {node for node in self.nodes if _is_unwell(node)}
+        sick = set(filter(_is_unwell, self.nodes))
         sick.update(end for stop in self.stops for end in (stop.input, stop.node))
         apart = sick if len(sick) <= (stages or limit) // 4 else set()
-        for self.folded, key in [("stage", _stages(paths, stages))] if stages else FOLDS:
+        for self.folded, key in [("stage", _stages(output, stages))] if stages else FOLDS:
+            if not stages and not self._fits(key, apart, limit):  # as "all" always does
+                continue
             self.boxes = self._boxes(key, apart)
-            if len(self.boxes) <= limit:  # as "all" always are
-                self.arrows = self._arrows()
-                crossing = len(self.arrows) - len(self.boxes)  # a chain or a tree has none
-                if crossing <= max(CROSSINGS, limit // 2) and self._span() <= SPAN:
-                    break
+            self.arrows = self._arrows()
+            crossing = len(self.arrows) - len(self.boxes)  # a chain or a tree has none
+            if crossing <= max(CROSSINGS, limit // 2) and self._span() <= SPAN:
+                break
+
+    def _arrivals(self, output: Value) -> set[Value]:
+        """The nodes with a partial of 0 that a gradient arrives at.
+
+        One that is alive and gets none has contributions that cancel; or they are too small for
+        floats, or too large, and without limits they are not.
+        """
+        closed = {edge.node for edge in self.edges if not edge.partial} & self.alive
+        if not closed:
+            return closed
+        adjoints = [(node, g) for node, g in sweep(output) if node in closed]
+        if not all(g and math.isfinite(g) for _, g in adjoints):
+            adjoints = [(node, g) for node, g in sweep(output, Extended(1.0, 0)) if node in closed]
+        return {node for node, g in adjoints if g}
 
     def is_stop(self, edge: Edge) -> bool:
         """Whether the gradient stops at this very edge."""
@@ -102,17 +121,25 @@ class Diagram:
             return edge in self._cut
         return edge.partial == 0 and edge.node in self._arrives
 
+    def _fits(self, key: Callable[[Value], object], apart: set[Value], limit: int) -> bool:
+        """Whether there are at most so many boxes; it looks at no more nodes than it must."""
+        keys: set[object] = set()
+        for node in self.nodes:
+            keys.add(node if node in apart else key(node))
+            if len(keys) > limit:
+                return False
+        return True
+
     def _boxes(self, key: Callable[[Value], object], apart: set[Value]) -> list[Box]:
         """The nodes in boxes, one for each key; those `apart` by themselves."""
-        boxes: dict[object, Box] = {}
+        groups: dict[object, list[Value]] = {}
         for node in self.nodes:
-            box = boxes.setdefault(node if node in apart else key(node), Box(len(boxes)))
-            box.nodes.append(node)
-        for box in boxes.values():
-            box.place = place(box.nodes[0].label)
+            groups.setdefault(node if node in apart else key(node), []).append(node)
+        boxes = [Box(i, nodes) for i, nodes in enumerate(groups.values())]
+        for box in boxes:
             if len(box.nodes) > 1:
                 self._name(box)
-        return list(boxes.values())
+        return boxes
 
     def _name(self, box: Box) -> None:
         """Call a fold after its neuron or layer, else after its op, and put it where it belongs."""
@@ -148,27 +175,30 @@ class Diagram:
 
     def _span(self) -> int:
         """How many ranks all arrows cross together: what a layout takes its time for."""
-        rank = self._ranks()
         ends = [(a.tail.nodes, a.head.nodes) for a in self.arrows if not a.tail.name + a.head.name]
+        rank = self._ranks() if ends else {}
         return sum(rank[head] - rank[tail] for [tail], [head] in ends)
 
     def _arrows(self) -> list[Arrow]:
         """The edges between boxes; edges inside a fold are not drawn, but its stops are kept."""
         home = {node: box for box in self.boxes for node in box.nodes}
-        arrows: dict[object, Arrow] = {}
+        groups: dict[object, list[Edge]] = {}
         for edge in self.edges:
             tail, head = home[edge.input], home[edge.node]
-            if tail is head:
-                head.stops += [edge] if self.is_stop(edge) else []
-                continue
-            key: object = (tail, head) if self.folded else edge
-            arrows.setdefault(key, Arrow(len(arrows), tail, head, [])).edges.append(edge)
-        for node in self.nodes:
-            for cut in cut_off(node):
-                if cut in home and home[cut] is not home[node]:
-                    ends = home[cut], home[node]
-                    arrows.setdefault((*ends, "detached"), Arrow(len(arrows), *ends, [], True))
-        return list(arrows.values())
+            if tail is not head:
+                key: object = (tail, head) if self.folded else edge
+                groups.setdefault(key, []).append(edge)
+        for stop in self.stops:
+            if home[stop.input] is home[stop.node]:
+                home[stop.node].stops.append(stop)
+        arrows = [
+            Arrow(i, home[edges[0].input], home[edges[0].node], edges)
+            for i, edges in enumerate(groups.values())
+        ]
+        cutting = filter(_cuts, self.nodes)
+        cuts = [(home[x], home[node]) for node in cutting for x in cut_off(node) if x in home]
+        ends = dict.fromkeys((tail, head) for tail, head in cuts if tail is not head)
+        return [*arrows, *[Arrow(len(arrows) + i, *e, [], True) for i, e in enumerate(ends)]]
 
 
 # From finest to coarsest; a picture takes the first that fits.
@@ -181,11 +211,12 @@ FOLDS: list[tuple[str, Callable[[Value], object]]] = [
 ]
 
 
-def _stages(paths: Paths, most: int) -> Callable[[Value], object]:
+def _stages(output: Value, most: int) -> Callable[[Value], object]:
     """Which of `most` stages a node is in, one after the other on the way to the output.
 
     A stage ends at a node that every path from the deepest leaf goes through.
     """
+    paths = Paths(output)
     depth = [0] * len(paths.nodes)
     for i, j in zip(paths.tails, paths.heads):
         depth[i] = max(depth[i], depth[j] + 1)
@@ -199,8 +230,13 @@ def _stages(paths: Paths, most: int) -> Callable[[Value], object]:
     return lambda node: numbers[paths.index[node]] // together if node in paths.index else node
 
 
+def _cuts(node: Value) -> bool:
+    return node.rule is not None and node.rule.silent != ()
+
+
 def _is_unwell(node: Value) -> bool:
-    return not all(map(math.isfinite, (node.data, node.grad, *node.partials)))
+    isfinite = math.isfinite
+    return not (isfinite(node.data) and isfinite(node.grad) and all(map(isfinite, node.partials)))
 
 
 def _checked(output: Value, without: Iterable[Value], limit: int) -> set[Value]:
