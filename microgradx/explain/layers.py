@@ -19,19 +19,23 @@ class Passage(NamedTuple):
     Sizes are root mean squares over the layer's neurons and all samples:
     arriving: |∂output/∂y|, at the outputs
     leaving:  |∂output/∂z|, at the pre-activations
-    weights:  arriving / what leaves the layer above, where there is one: its weights' doing
+    above:    what leaves the layers that read this one; where none does, what arrives
+    weights:  arriving / above: the doing of the weights between
     slopes:   leaving / arriving: the doing of this layer's activations
+    is_read:  whether another layer reads this one
     """
 
     layer: Layer
+    above: float
     arriving: float
     leaving: float
     weights: float
     slopes: float
+    is_read: bool
 
     @property
     def factor(self) -> float:
-        """From what leaves the layer above to what leaves this one."""
+        """From what leaves the layers that read this one to what leaves it."""
         return self.weights * self.slopes
 
 
@@ -40,16 +44,16 @@ def together(passages: list[Passage]) -> Passage:
     weights, slopes = (
         math.prod(getattr(passage, name) for passage in passages) for name in ("weights", "slopes")
     )
-    first = passages[0]
-    arriving = first.leaving / slopes if slopes else passages[-1].arriving
-    return Passage(first.layer, arriving, first.leaving, weights, slopes)
+    first, last = passages[0], passages[-1]
+    arriving = first.leaving / slopes if slopes else last.arriving
+    return Passage(first.layer, last.above, arriving, first.leaving, weights, slopes, last.is_read)
 
 
 class Survey:
     """What the gradient of a net does, neuron by neuron and layer by layer.
 
     alive: the nodes that a gradient can reach: by a path from the output without a partial of 0.
-           All others are starved, whatever their grad
+           All others are starved, but for those whose grad is not finite
     off:   by neuron, the samples in which its slope is 0; of those where this stops a gradient
            in one sample at least
     passages: what each layer does to the gradient, in the order of the computation
@@ -58,6 +62,7 @@ class Survey:
     def __init__(self, net: Net) -> None:
         self.net = net
         self.alive = reached(net.nodes)
+        self.alive |= {node for node in net.nodes if not math.isfinite(node.grad)}
         self.off: dict[Neuron, list[int]] = {}
         for neuron in net.neurons:
             closed = [k for k, turn in neuron.turns.items() if not turn.slope]
@@ -89,16 +94,25 @@ def saturated(neuron: Neuron) -> bool:
 
 def _passages(net: Net) -> list[Passage]:
     """One for each layer, in the order of the computation."""
+    readers: dict[Layer, list[Layer]] = {}
+    for layer in net.layers:
+        for below in layer.reads:
+            readers.setdefault(below, []).append(layer)
     passages: list[Passage] = []
-    above = 0.0
-    for layer in reversed(net.layers):
-        turns = [turn for neuron in layer.neurons.values() for turn in neuron.turns.values()]
-        arriving = mean_square_root([turn.y.grad for turn in turns])
-        leaving = mean_square_root([turn.z.grad for turn in turns])
-        weights = _ratio(arriving, above) if passages else 1.0
-        passages.append(Passage(layer, arriving, leaving, weights, _ratio(leaving, arriving)))
-        above = leaving
-    return passages[::-1]
+    for layer in net.layers:
+        ys, zs = _grads([layer])
+        arriving, leaving = mean_square_root(ys), mean_square_root(zs)
+        is_read = layer in readers
+        above = mean_square_root(_grads(readers[layer])[1]) if is_read else arriving
+        weights, slopes = _ratio(arriving, above) if is_read else 1.0, _ratio(leaving, arriving)
+        passages.append(Passage(layer, above, arriving, leaving, weights, slopes, is_read))
+    return passages
+
+
+def _grads(layers: Iterable[Layer]) -> tuple[list[float], list[float]]:
+    """The gradients at the outputs and at the pre-activations of layers, in every sample."""
+    turns = [t for layer in layers for n in layer.neurons.values() for t in n.turns.values()]
+    return [turn.y.grad for turn in turns], [turn.z.grad for turn in turns]
 
 
 def mean_square_root(xs: Sequence[float]) -> float:

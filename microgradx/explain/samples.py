@@ -97,8 +97,8 @@ class Net:
     nodes:   every node, in the order of the sweep
     layers, inputs: of the net
     samples: how many samples there are
-    repeats: whether a neuron works several times in a sample, as in a recurrent net: its turns
-             are then numbered as the sweep meets them
+    repeats: whether a neuron works several times in a sample, as in a recurrent net
+    mixed:   whether two models have the same labels
     loss:    the nodes between the last layers and the output, in the order of the sweep
     """
 
@@ -119,7 +119,7 @@ class Net:
         self._outputs: dict[Value, Value] = {}  # of each node from a y down to its z, that y
         self._slopes: dict[Value, float] = {}  # ∂y/∂node
         self._neurons: dict[Value, Neuron] = {}
-        self._passed: set[int] = set()  # the ids of lists of operands
+        self._passed: set[object] = set()  # lists of operands, by id, and who has read them
         for node in nodes:
             if node.rule:
                 self._place(node)
@@ -128,6 +128,8 @@ class Net:
         last = {layer: i for i, node in enumerate(nodes) if (layer := self._owner.get(node))}
         self.layers = sorted(last, key=lambda layer: -last[layer])
         self.inputs = list(self._inputs.values())
+        for given in self.inputs:
+            given.numbers = dict(sorted(given.numbers.items()))
         for layer in self.layers:
             layer.neurons = dict(
                 sorted(layer.neurons.items(), key=lambda named: _numbers(named[0]))
@@ -135,6 +137,7 @@ class Net:
         for neuron in self.neurons:
             neuron.turns = dict(sorted(neuron.turns.items()))
             neuron.parameters = sorted(self._parameters[neuron], key=_is_bias)
+        self.mixed = any(_repeated(p.label for p in neuron.parameters) for neuron in self.neurons)
         self.samples = max((k for neuron in self.neurons for k in neuron.turns), default=-1) + 1
 
     @property
@@ -188,8 +191,15 @@ class Net:
         neuron.turns[k] = Turn(y, y, 1.0)
         self._owner[y] = neuron.layer
         self._neurons[y], self._outputs[y], self._slopes[y] = neuron, y, 1.0
-        if neuron in self._zs and y.rule and y.rule.kind != "linear":
-            neuron.activation = neuron.activation or y.op
+        if neuron in self._zs and not neuron.activation:
+            neuron.activation = self._activation(y, self._zs[neuron])
+
+    def _activation(self, y: Value, z: str) -> str:
+        """The op between z and y; "" for a sum with z, such as that of a norm's bias."""
+        direct = any(x.label == z for x in y.inputs)
+        if direct and y.rule and y.rule.kind == "linear":
+            return ""
+        return y.op if direct and len(y.inputs) == 1 else "f(z)"
 
     def _pass_slope(self, node: Value) -> None:
         """End a neuron's turn at its z; above it, give ∂y/∂node to what the node reads."""
@@ -209,9 +219,13 @@ class Net:
             for operand in node.operands:
                 if not isinstance(operand, tuple):
                     self._pass_to(node, [operand])
-                elif id(operand) not in self._passed:
-                    self._passed.add(id(operand))
-                    self._pass_to(node, operand)
+                else:
+                    # Weights are those of one neuron; other lists go to a layer in a sample.
+                    own = isinstance(operand[0], Value) and role_of(operand[0].label).role
+                    reader = () if own == "parameter" else (self._owner[node], self._sample[node])
+                    if (id(operand), *reader) not in self._passed:
+                        self._passed.add((id(operand), *reader))
+                        self._pass_to(node, operand)
         else:
             self._pass_to(node, node.inputs)
 
@@ -257,6 +271,11 @@ def role_of(label: str) -> _Role:
     return _Role(match["path"], match["index"], "z" if match["z"] else "y")
 
 
+def _repeated(labels: Iterable[str]) -> bool:
+    names = list(labels)
+    return len({*names}) < len(names)
+
+
 def _is_bias(parameter: Value) -> bool:
     return role_of(parameter.label).path.endswith("bias")
 
@@ -266,12 +285,17 @@ def _numbers(index: str) -> list[int]:
 
 
 def net_of(output: Value) -> Net | None:
-    """The net behind `output`; None where no label says that its nodes form layers with weights."""
+    """The net behind `output`; None where no label says that its nodes form layers with weights.
+
+    Nor is it one to be read so where a neuron works several times in a sample, as in a recurrent
+    net, or where two models have the same labels.
+    """
     nodes = order(output)
     if not any(node.rule and role_of(node.label).role == "y" for node in nodes):
         return None
     net = Net(output, nodes)
-    return net if any(neuron.parameters for neuron in net.neurons) else None
+    plain = not (net.repeats or net.mixed)
+    return net if plain and any(neuron.parameters for neuron in net.neurons) else None
 
 
 def _samples_of_last_layers(output: Value) -> dict[Value, int]:

@@ -79,8 +79,16 @@ class Boxes:
         box = 74 + (GROUPED if self.grouped else HEIGHT * rows)
         opened = len(self.opened.parameters) * PARAMETER if self.opened else 0
         given = 34 + HEIGHT * (2 if self.grouped else rows)
-        tallest = max(len(layer.neurons) for layer in self.net.layers) * box
-        across = [max(map(self._width, layer.neurons.values())) + 76 for layer in self.net.layers]
+        columns: dict[int, list[Layer]] = {}
+        depth: dict[Layer, int] = {}
+        for layer in self.net.layers:  # what they read comes before them
+            depth[layer] = max(
+                [depth[below] + 1 for below in layer.reads if below in depth], default=0
+            )
+            columns.setdefault(depth[layer], []).append(layer)
+        tallest = max(sum(len(x.neurons) for x in column) * box for column in columns.values())
+        neurons = [[n for x in column for n in x.neurons.values()] for column in columns.values()]
+        across = [max(map(self._width, column)) + 76 for column in neurons]
         high = 50 + opened + max(tallest, len(self.net.inputs) * given)
         return high <= height and sum(across) + 320 <= width
 
@@ -119,7 +127,8 @@ class Boxes:
     def _input(self, given: Input) -> str:
         """An input's name and its numbers, a row a sample."""
         numbers = [x.data if isinstance(x, Value) else x for x in given.numbers.values()]
-        texts = [short(x) for x in numbers]
+        by_sample = dict(zip(given.numbers, map(short, numbers)))
+        texts = [by_sample.get(k, "–") for k in range(self.net.samples)]
         if self.grouped:
             texts = [span(numbers), count(len(numbers), "sample")]
         rows = [row(cell(words(given.name, 13, strong=True), cellpadding=2))]
@@ -199,7 +208,8 @@ class Boxes:
                 else:
                     strong = 0 < abs(line.slope) < ORANGES[1][0]
                     slope = words(f"×{short(line.slope)}", 11, strong=strong)
-                    cells["slope"] = filled(slope, slope_fill(line.slope) if line.slope else PALE)
+                    fill = slope_fill(line.slope) if line.slope else PALE
+                    cells["slope"] = filled(slope if line.n else "", fill)
                 fill = self.scale.fill(line.arriving)
                 cells["grad"] = filled(words(line.grad, 11, GREY if fill == PALE else INK), fill)
                 yield row(*[cells[name] for name in columns])

@@ -159,8 +159,9 @@ class Cells:
     def _lines(self) -> Iterator[str]:
         """From row to row; what else a layer reads is told below its name."""
         path = [f"L{i}" for i in range(len(self.rows))]
-        for below, above in zip(path, path[1:]):
-            yield f"{below}:c:n -> {above}:c:s [weight=50 penwidth=1.4]"
+        for i, (below, above) in enumerate(zip(self.rows, self.rows[1:])):
+            look = "penwidth=1.4" if below[-1] in above[0].reads else "style=invis"
+            yield f"{path[i]}:c:n -> {path[i + 1]}:c:s [weight=50 {look}]"
         if self.net.inputs:
             yield f"x:n -> {path[0]}:c:s [weight=50 penwidth=1.4]"
         if self.net.loss:
@@ -208,8 +209,10 @@ class Cells:
 
     def _facts(self, layer: Layer) -> list[str]:
         """What stands below a layer's name: its kind, gates that are off, what else it reads."""
-        below = self.net.layers[self.net.layers.index(layer) - 1]
-        facts = [f"and reads {source.name}" for source in layer.reads if source is not below][:2]
+        place = self.net.layers.index(layer)
+        below = self.net.layers[place - 1] if place else None
+        beside = [source.name for source in layer.reads if source is not below][:2]
+        facts = [f"{'and reads' if below in layer.reads else 'reads'} {name}" for name in beside]
         if self.size in (EQUATION, MARKED):
             return facts[:1]
         neurons = list(layer.neurons.values())
@@ -287,7 +290,7 @@ class Cells:
         hard = self.strip.is_hard(i)
         texts = [cell(words(f" {factor}", 14 if hard else 12, strong=hard), width=FACTOR, **LEFT)]
         texts.append(cell(words(split, 10, GREY), width=SPLIT, **LEFT))
-        if i == len(self.rows) - 1:
+        if not passage.is_read:
             texts = [cell(words(f" {factor}", 12), width=FACTOR + SPLIT, **LEFT)]
         return table(
             [

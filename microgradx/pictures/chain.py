@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from microgradx._base.text import count, names_parameter, short
-from microgradx.engine import Value
+from microgradx.engine import Value, cut_off
+from microgradx.explain.extended import Extended, show
 from microgradx.pictures.answer import Answer
 from microgradx.pictures.markup import block, cell, row, table, words
 from microgradx.pictures.sheet import Shares
@@ -32,7 +33,7 @@ SHORTEST, LONGEST = 9, 60  # of a snake; a shorter chain is a graph of ops, a lo
 TURN = 10  # boxes to a line at most
 BARS = 100
 HIGH = 60  # points of all decades
-CHANGED = 0.1  # a product below it fades
+CHANGED = 1.0  # decades from which a product fades or grows
 
 
 class Link(NamedTuple):
@@ -45,20 +46,21 @@ class Link(NamedTuple):
 def chain_of(output: Value) -> list[Link] | None:
     """The links of a graph that is one chain of ops, in the order of the computation; else None.
 
-    A link may read leaves besides the link before it; the first reads nothing but leaves.
+    A link may read leaves besides the link before it, each read once; the first nothing but leaves.
     """
     links, node = [], output
     while node.rule:
         inputs = node.inputs
         before = [x for x in inputs if x.rule]
         source = before[0] if before else _start(node)
-        if any(x is not source for x in before):
+        if any(x is not source for x in before) or (node.rule.silent and cut_off(node)):
             return None
         links.append(Link(node, sum([d for x, d in zip(inputs, node.partials) if x is source])))
         if source is None:
             break
         node = source
-    return links[::-1] if len(links) >= SHORTEST else None
+    leaves = [x for node, _ in links for x in dict.fromkeys(node.inputs) if not x.rule]
+    return links[::-1] if len(links) >= SHORTEST and len({*leaves}) == len(leaves) else None
 
 
 def _start(node: Value) -> Value | None:
@@ -91,25 +93,32 @@ class Chain:
     def answer(self) -> Answer:
         """The title, and what follows from it."""
         partials = [link.partial for link in self.links]
-        broken = [link for link in self.links if not math.isfinite(link.partial)]
+        broken = [link for link in self.links if not math.isfinite(link.node.data * link.partial)]
         if broken:
-            return Answer(f"Not finite at {_name(broken[-1].node)}", "")
+            return Answer(f"Not finite at {_name(broken[0].node)}", "")
         if not self.links[-1].node.grad:
             return Answer("No gradients yet: call backward() first", "")
         if 0 in partials:
             last = max(i for i, partial in enumerate(partials) if not partial)
             behind = f"{count(last, 'op')} behind it"
             return Answer(f"The gradient stops at {_name(self.links[last].node)}", behind)
-        whole = math.prod(partials)
-        together = f"all {len(partials)} together ×{short(whole)}"
-        if CHANGED <= abs(whole) <= 1 / CHANGED:
+        whole = self._together()
+        together = f"all {len(partials)} together ×{show(whole)}"
+        if abs(whole.decades) <= CHANGED:
             return Answer(f"The gradient gets through: {together}", "No stop")
-        fades = abs(whole) < 1
+        fades = whole.decades < 0
         node, partial = self._extreme(min if fades else max)
         most = f"most at {_name(node)}, ×{short(partial)}"
         return Answer(
             f"The gradient {'fades' if fades else 'grows'}, {most}; {together}", "No stop"
         )
+
+    def _together(self) -> Extended:
+        """The product of all partials, which neither underflows nor overflows."""
+        whole = Extended(1.0, 0)
+        for link in self.links:
+            whole = whole * link.partial
+        return whole
 
     def _extreme(self, choose: Callable[..., Link]) -> Link:
         return choose(self.links, key=lambda link: abs(link.partial))
@@ -193,7 +202,7 @@ class Chain:
             bars.append(cell(self._bar(abs(last.grad), abs(self.leaves[i]), 5, HIGH + 30)))
         scale = f"|grad| from 1e{self.low} to 1e{self.low + self.decades}"
         least = self._extreme(min)
-        facts = f"together ×{short(math.prod(link.partial for link in self.links))}"
+        facts = f"together ×{show(self._together())}"
         facts += f"; least at {_name(least.node)}, ×{short(least.partial)}"
         rows = [
             row(cell(title, cellpadding=4)),

@@ -57,7 +57,8 @@ def _compared(y: Value, name: str, readers: dict[Value, Value]) -> Compared:
         return end._replace(share=short(p))
     if partial == -1.0 and (total := readers.get(above)) and total.rule is rules.logsumexp:
         return end._replace(target="yes", share=short(math.exp(-total.data)))
-    if partial == 1.0 and above.data == reader.data**2 and {*above.inputs} == {reader}:
+    squares = above.rule in (rules.pow, rules.mul) and above.data == reader.data**2
+    if partial == 1.0 and squares and {*above.inputs} == {reader}:
         return end._replace(target=short(y.data - reader.data), error=short(above.data))
     return end
 

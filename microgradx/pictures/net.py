@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from microgradx._base.text import count
+from microgradx.engine import with_cut_off
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.layers import Survey
 from microgradx.explain.samples import Net
@@ -12,7 +13,17 @@ from microgradx.pictures.cells import Cells
 from microgradx.pictures.chain import Chain, Link
 from microgradx.pictures.markup import cell, filled, row, table, words
 from microgradx.pictures.sheet import Shares
-from microgradx.pictures.style import BLUES, INK, LAYER, LINE, ON_STOP, PAPER, Look, Scale
+from microgradx.pictures.style import (
+    BLUES,
+    INK,
+    LAYER,
+    LINE,
+    NOT_FINITE,
+    ON_STOP,
+    PAPER,
+    Look,
+    Scale,
+)
 
 SHEET = (1600, 900)  # points: fitted into as many pixels, 9 points are 9 pixels
 HEAD = 100  # points of the title, the line below it and the legend
@@ -34,6 +45,10 @@ def net_source(
     sheet = boxes if in_boxes else Cells(survey, shares)
     if shares:
         found = Answer(shares.heading(), found.title)
+    behind = len(with_cut_off(net.output)) - len(net.nodes)
+    if behind:
+        hidden = f"{count(behind, 'node')} behind a detach: not shown"
+        found = found._replace(line=f"{found.line}; {hidden}")
     facts = f"{count(len(net.layers), 'layer')}, {count(net.samples, 'sample')}"
     return _source(sheet, found, title, shares), f"{found.title}; {found.line}; {facts}"
 
@@ -73,7 +88,8 @@ def legend(scale: Scale, looks: list[Look]) -> list[str]:
     """The cells of a legend: the decades of the blues, then the other marks."""
     cells = [cell(words("|grad|", 10))] if scale.used else []
     blues = [Look(BLUES[i], f"≥ {scale.floor(i)}") for i in sorted(scale.used)]
-    for fill, text, ink in [*blues, *looks]:
+    spoilt = [Look(NOT_FINITE, "not finite")] if scale.is_spoilt else []
+    for fill, text, ink in [*blues, *spoilt, *looks]:
         content = words(text or "    ", 10, ink, strong=ink == ON_STOP)
         cells.append(filled(content, fill, color=LAYER, cellpadding=3) if fill else cell(content))
     return cells

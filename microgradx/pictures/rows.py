@@ -30,11 +30,15 @@ class Line(NamedTuple):
     height: int
 
 
+NOT_USED = Line(0, "–", 1.0, "–", 0.0, 0.0, False, HEIGHT)  # a sample that does not read it
+
+
 def lines_of(neuron: Neuron, survey: Survey) -> list[Line]:
     """The rows of a neuron's box: the samples in their order, or groups from the steepest slope."""
     turns = list(neuron.turns.values())
     if survey.net.samples <= ROWS:
-        return [_line([turn], survey, HEIGHT) for turn in turns]
+        rows = [neuron.turns.get(k) for k in range(survey.net.samples)]
+        return [_line([turn], survey, HEIGHT) if turn else NOT_USED for turn in rows]
     groups: dict[float, list[Turn]] = {bound: [] for bound in (*BOUNDS, -1.0)}
     for turn in turns:
         groups[_bound(turn.slope)].append(turn)

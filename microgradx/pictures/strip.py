@@ -69,7 +69,7 @@ class Strip:
         what the weights took, and what was lost before.
         """
         arriving, leaving = self.passages[i].arriving, self.passages[i].leaving
-        above = self.passages[i + 1].leaving if i + 1 < len(self.passages) else arriving
+        above = self.passages[i].above
         spans = [(min(above, leaving), style.LEFT), (leaving, style.GAINED)]
         spans += [(arriving, style.BY_SLOPES), (above, style.BY_WEIGHTS)]
         placed = [(self._place(size), colour) for size, colour in spans]
@@ -94,7 +94,7 @@ class Strip:
     def factor(self, i: int) -> tuple[str, str]:
         """The factor from the layer above in words, and what it is the product of."""
         p = self.passages[i]
-        if i == len(self.passages) - 1:
+        if not p.is_read:
             slopes = f" · slopes ×{short(p.slopes)}" if p.slopes != 1 else ""
             return f"starts at {short(p.arriving)}{slopes}", ""
         split = f"weights ×{short(p.weights)} · slopes ×{short(p.slopes)}"
@@ -102,7 +102,7 @@ class Strip:
 
     def is_hard(self, i: int) -> bool:
         """Whether a layer takes or gives so much that it stands out."""
-        return i < len(self.passages) - 1 and not HARD <= self.passages[i].factor <= 1 / HARD
+        return self.passages[i].is_read and not HARD <= self.passages[i].factor <= 1 / HARD
 
 
 def ceiling_of(layer: Layer) -> float:

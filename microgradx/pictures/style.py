@@ -76,6 +76,7 @@ class Scale:
         self.top = max(decades)
         self.step = (self.top - min(decades)) // len(BLUES) + 1  # decades in a shade
         self.used: set[int] = set()
+        self.is_spoilt = False  # whether one was not finite
 
     def shade(self, size: float) -> int:
         """The shade of a size that is neither 0 nor inf."""
@@ -86,6 +87,7 @@ class Scale:
     def fill(self, grad: float) -> str:
         """The colour of a gradient; of 0 and of what is not finite their own."""
         if not math.isfinite(grad):
+            self.is_spoilt = True
             return NOT_FINITE
         return BLUES[self.shade(abs(grad))] if grad else PALE
 

@@ -53,7 +53,7 @@ def test_a_neuron_has_its_activation_its_slope_and_its_parameters():
     loss.backward()
     net = net_of(loss)
     hidden, last = net.layers
-    assert [n.activation for n in net.neurons] == ["mul", "mul", ""]
+    assert [n.activation for n in net.neurons] == ["f(z)", "f(z)", ""]
     for i, neuron in enumerate(hidden.neurons.values()):
         assert [p.label for p in neuron.parameters] == [
             *[f"layers.0.weight[{i},{j}]" for j in range(3)], f"layers.0.bias[{i}]",
@@ -113,11 +113,34 @@ def test_a_residual_block_is_read_by_two_ways():
     assert [n.activation for n in net.layers[3].neurons.values()] == [""] * 4
 
 
-def test_a_neuron_that_works_twice_in_a_sample_repeats():
+def test_a_net_whose_neurons_work_twice_in_a_sample_is_a_graph_of_ops():
     cell = nn.MLP(1, [1, 1], seed=1)
-    net = net_of(cell([cell([0.5])]))
-    assert net.repeats
-    assert [len(neuron.turns) for neuron in net.neurons] == [2, 2]
+    assert net_of(cell([cell([0.5])])) is None
+
+
+def test_two_models_of_the_same_labels_are_no_net():
+    one, other = nn.MLP(1, [2, 1], seed=1), nn.MLP(1, [2, 1], seed=2)
+    assert net_of(one([0.5]) + other([0.5])) is None
+    assert net_of(one([0.5]) + one([0.25])).samples == 2
+
+
+def test_samples_that_share_a_row_of_numbers_both_have_it():
+    layer, row = nn.Layer(2, 2, seed=1), (1.0, 2.0)
+    outputs = [layer(xs) for xs in (row, (3.0, 4.0), row)]
+    net = net_of(mx.sum([y for ys in outputs for y in ys]))
+    assert [given.numbers for given in net.inputs] == [
+        {0: 1.0, 1: 3.0, 2: 1.0}, {0: 2.0, 1: 4.0, 2: 2.0},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [("relu", "relu"), (lambda z: z.relu() - 0.5, "f(z)"), (lambda z: -z.relu(), "f(z)"),
+     (lambda z: z + 1.0, ""), (None, "")],
+)  # fmt: skip
+def test_what_lies_between_z_and_y_is_the_activation(activation, name):
+    net = net_of(nn.MLP(1, [2, 1], activation=activation, seed=1)([0.5]))
+    assert {n.activation for n in net.layers[0].neurons.values()} == {name}
 
 
 def test_inputs_go_by_their_labels_or_their_place():
