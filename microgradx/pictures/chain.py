@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from microgradx._base.text import count, names_parameter, short
+from microgradx._base.text import count, known_as, names_parameter, short
 from microgradx.engine import Value, order
 from microgradx.pictures.answer import Answer
 from microgradx.pictures.markup import block, cell, row, table, words
@@ -224,4 +224,4 @@ def _leaf(leaf: Value) -> str:
 
 
 def _name(node: Value) -> str:
-    return node.label or f"{node.op}({short(node.data)})"
+    return known_as(node) or f"{node.op}({short(node.data)})"
