@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from microgradx import nn, optim, step
@@ -40,19 +41,20 @@ else:
         if name in functions:
             return functions[name]
         if name not in _LATE:
-            raise AttributeError(_missing(name))
+            raise _missing(name)
         import importlib
 
         room = importlib.import_module(f"microgradx.{_LATE[name]}")
         return getattr(room, name, room)
 
 
-def _missing(name: str) -> str:
-    """The message for a name that is not offered here; it may be one of a room's."""
+def _missing(name: str) -> AttributeError:
+    """The error for a name that is not offered here; it may be one of a room's."""
     rooms = {"nn": nn, "optim": optim, "step": step}
     found = [(name, f"mx.{room}.{name}") for room, module in rooms.items() if name in dir(module)]
     offers = f"; it offers {', '.join(__all__)}"
-    return hints.missing("microgradx", name, {**hints.FRONT, **dict(found)}, offers)
+    words = {**hints.FRONT, **dict(found)}
+    return hints.missing("microgradx", name, words, sys.modules[__name__], offers)
 
 
 def __dir__() -> list[str]:

@@ -325,7 +325,7 @@ class Value:
 
         def __getattr__(self, name):
             """An AttributeError; for a name that other libraries use, with what to write here."""
-            raise AttributeError(hints.missing("a Value", name, hints.VALUE), name=name, obj=self)
+            raise hints.missing("a Value", name, hints.VALUE, self)
 
 
 # --- 2. the chain rule ----------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -48,10 +48,15 @@ REFLECTED = {  # the method that NumPy's ufunc for `number ∘ x` stands for
 }  # fmt: skip
 
 
-def missing(owner: str, name: str, words: dict[str, str], otherwise: str = "") -> str:
-    """The message of an AttributeError: what to use for a word of another library."""
+def missing(
+    owner: str, name: str, words: Mapping[str, str], obj: Any, otherwise: str = ""
+) -> AttributeError:
+    """An AttributeError that says what to use for a word of another library.
+
+    obj: what was asked, so that a traceback proposes the name of its that is nearest
+    """
     hint = f"; use {words[name]}" if name in words else otherwise
-    return f"{owner} has no {name!r}{hint}"
+    return AttributeError(f"{owner} has no {name!r}{hint}", name=name, obj=obj)
 
 
 def refusing(**words: str) -> Callable[[Init], Init]:

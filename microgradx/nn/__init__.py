@@ -1,5 +1,6 @@
 """Neural nets of Values: modules, layers, norms, losses, and their files."""
 
+import sys
 from typing import TYPE_CHECKING
 
 from microgradx._base import hints
@@ -25,7 +26,7 @@ if not TYPE_CHECKING:
     def __getattr__(name):
         """An AttributeError, which for PyTorch's names says what to use."""
         offers = f"; it offers {', '.join(__all__)}"
-        raise AttributeError(hints.missing("microgradx.nn", name, hints.NN, offers))
+        raise hints.missing("microgradx.nn", name, hints.NN, sys.modules[__name__], offers)
 
 
 def __dir__() -> list[str]:

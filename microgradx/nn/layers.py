@@ -64,7 +64,7 @@ class Neuron(Module):
 
         def __getattr__(self, name):
             """An AttributeError, which for micrograd's names says what to use."""
-            raise AttributeError(hints.missing("a Neuron", name, hints.NEURON), name=name, obj=self)
+            raise hints.missing("a Neuron", name, hints.NEURON, self)
 
     def __call__(self, xs: Any) -> Value:
         """The output for one sample: numbers or Values, as many as it has weights."""
