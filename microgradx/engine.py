@@ -271,7 +271,7 @@ class Value:
 
     def __dir__(self) -> list[str]:
         """The facts and the ops, so that the panel of a debugger shows no slot twice."""
-        return [name for name in super().__dir__() if not name.startswith("_")]
+        return [name for name in super().__dir__() if name[0] != "_" and hasattr(self, name)]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Value:
         """A twin of this node and of all it was computed from, whatever the depth."""
@@ -320,12 +320,6 @@ class Value:
         def where(self, x: Any, y: Any) -> Value: ...
         def clamp(self, low: Any, high: Any) -> Value: ...
         def detach(self) -> Value: ...
-
-    else:
-
-        def __getattr__(self, name):
-            """An AttributeError; for a name that other libraries use, with what to write here."""
-            raise hints.missing("a Value", name, hints.VALUE, self)
 
 
 # --- 2. the chain rule ----------------------------------------------------------------------------
@@ -865,3 +859,4 @@ for _name, _fast in (
     _take_the_place(_name, _fast)
 for _row in rules.TABLE.values():
     _offer(_row)
+hints.answer_for(Value, "a Value", hints.VALUE)

@@ -1,5 +1,6 @@
 """Typical mistakes of a newcomer, and the words that each is answered with."""
 
+import inspect
 import math
 from difflib import get_close_matches
 
@@ -8,6 +9,8 @@ import pytest
 
 import microgradx as mx
 from microgradx import Value, nn, optim
+from microgradx._base import hints
+from microgradx.engine import rule
 from microgradx.replay import FrozenBranch
 
 MISTAKES = [
@@ -114,3 +117,27 @@ SILENT = [  # no exception, but why answers
 @pytest.mark.parametrize("pair, words", SILENT, ids=[pair for pair, _ in SILENT])
 def test_a_silent_mistake_is_answered_by_why(pair, words):
     assert words in " ".join(str(mx.why(*eval(pair, scene()))).split())
+
+
+def test_a_word_of_another_library_is_no_attribute(temporary_ops):
+    x, neuron = Value(2.0), nn.Neuron(2)
+    for each, words in ((x, hints.VALUE), (neuron, hints.NEURON)):
+        for word in words:
+            assert not hasattr(each, word) and not hasattr(type(each), word)
+            assert inspect.getdoc(vars(type(each))[word].func) == "@private"
+    assert not {*dir(x)} & {*hints.VALUE}
+
+    class Own(nn.Neuron):
+        w = None
+
+        def __init__(self):
+            super().__init__(2)
+            self.b = 1.0
+
+    assert (Own().w, Own().b) == (None, 1.0)
+
+    @rule(kind="singular")
+    def square(xp, x):
+        return x * x, 2.0 * x
+
+    assert x.square().data == 4.0 and "square" in dir(x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, TypeVar, cast
 
 Init = TypeVar("Init", bound=Callable[..., None])
@@ -57,6 +57,30 @@ def missing(
     """
     hint = f"; use {words[name]}" if name in words else otherwise
     return AttributeError(f"{owner} has no {name!r}{hint}", name=name, obj=obj)
+
+
+class Word(cached_property[Any]):
+    """An attribute that a class has not: asking for it is an AttributeError with what to use.
+
+    A `__getattr__` would answer as well, and make every read of any attribute slower. As a kind of
+    property, and private, it stays out of a reference that is made by pdoc.
+    """
+
+    def __init__(self, owner: str, name: str, words: Mapping[str, str]) -> None:
+        def asked(x: Any) -> Any:
+            """@private"""
+            raise missing(owner, name, words, x)
+
+        super().__init__(asked)
+
+    def __get__(self, x: Any, kind: Any = None) -> Any:
+        return self.func(kind if x is None else x)
+
+
+def answer_for(kind: type, owner: str, words: Mapping[str, str]) -> None:
+    """Let a class answer words of other libraries, called `owner` in the message."""
+    for name in words:
+        setattr(kind, name, Word(owner, name, words))
 
 
 def refusing(**words: str) -> Callable[[Init], Init]:

@@ -60,12 +60,6 @@ class Neuron(Module):
         self.bias = Value(0.0)
         self.activation = activation
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name):
-            """An AttributeError, which for micrograd's names says what to use."""
-            raise hints.missing("a Neuron", name, hints.NEURON, self)
-
     def __call__(self, xs: Any) -> Value:
         """The output for one sample: numbers or Values, as many as it has weights."""
         row = sample_row(xs, len(self.weight), self)
@@ -83,6 +77,9 @@ class Neuron(Module):
     def _called(self, path: str) -> None:
         super()._called(path)
         self._z = join(path, "z")
+
+
+hints.answer_for(Neuron, "a Neuron", hints.NEURON)
 
 
 class Layer(Module):
