@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING
 
 from microgradx import nn, optim, step
+from microgradx._base import hints
 from microgradx.engine import Value, functions, record_lines
 from microgradx.explain import Flow, check_gradients, compare, why
-from microgradx.ops import mean
+from microgradx.ops import mean, silu
 from microgradx.pictures import draw, draw_dot
 
 __version__ = "0.2.0.dev0"
 
 __all__ = [
-    "Value", *functions, "mean", "nn", "optim", "step", "bounds", "page", "check_gradients",
+    "Value", *functions, "mean", "silu", "nn", "optim", "step", "bounds", "page", "check_gradients",
     "draw", "draw_dot", "Flow", "why", "compare", "record_lines", "record", "lift", "fit",
     "__version__",
 ]  # fmt: skip
@@ -24,17 +26,36 @@ _LATE = {  # the room that has it
 }  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    """Ops, and what is loaded when asked for, since importing microgradx must stay quick."""
-    if name in functions:
-        return functions[name]
-    if name not in _LATE:
-        raise AttributeError(f"microgradx has no {name!r}; it offers {', '.join(__all__)}")
-    import importlib
+if TYPE_CHECKING:  # a checker knows the names one by one, so that it refuses any other
+    from microgradx.explain import bounds as bounds
+    from microgradx.ops import *  # noqa: F403
+    from microgradx.replay import lift as lift
+    from microgradx.replay import record as record
+    from microgradx.step import page as page
+    from microgradx.train import fit as fit
 
-    room = importlib.import_module(f"microgradx.{_LATE[name]}")
-    return getattr(room, name, room)
+else:
+
+    def __getattr__(name):
+        """Ops, and what is loaded when asked for, since importing microgradx must stay quick."""
+        if name in functions:
+            return functions[name]
+        if name not in _LATE:
+            raise _missing(name)
+        import importlib
+
+        room = importlib.import_module(f"microgradx.{_LATE[name]}")
+        return getattr(room, name, room)
+
+
+def _missing(name: str) -> AttributeError:
+    """The error for a name that is not offered here; it may be one of a room's."""
+    rooms = {"nn": nn, "optim": optim, "step": step}
+    found = [(name, f"mx.{room}.{name}") for room, module in rooms.items() if name in dir(module)]
+    offers = f"; it offers {', '.join(__all__)}"
+    words = {**hints.FRONT, **dict(found)}
+    return hints.missing("microgradx", name, words, sys.modules[__name__], offers)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *functions})
+    return sorted({*__all__, *functions})

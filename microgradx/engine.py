@@ -19,7 +19,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from microgradx import rules
-from microgradx._base import floats
+from microgradx._base import floats, hints
 from microgradx._base.arguments import number
 from microgradx._base.text import clip, count
 from microgradx.rules import Rule
@@ -65,7 +65,6 @@ class Value:
     __slots__ = (
         "data", "grad", "label", "rule", "_a", "_b", "_da", "_db", "_many", "_readers", "_line",
     )  # fmt: skip
-    __array_ufunc__ = None  # NumPy leaves `array * value` to __rmul__, which says what to do
     recorded: ClassVar[bool] = False  # whether it stands for any sample's number, as `record` sets
 
     data: float
@@ -251,6 +250,29 @@ class Value:
     def __float__(self) -> float:
         return self.data
 
+    def __int__(self) -> int:
+        return int(float(self))
+
+    def __round__(self, digits: int | None = None) -> float:
+        return round(float(self), digits)
+
+    def __format__(self, spec: str) -> str:
+        return format(float(self), spec) if spec else str(self)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **_: Any) -> Any:
+        """NumPy's answer for `number ∘ self`, by our operators; for its functions, a TypeError."""
+        name = ufunc.__name__
+        if name in hints.REFLECTED and method == "__call__" and operands[0] is not self:
+            other = operands[0][()] if hasattr(operands[0], "ndim") else operands[0]  # from 0-d
+            found = getattr(self, hints.REFLECTED[name])(other)
+            return name == "not_equal" if found is NotImplemented else found
+        own = f"x.{name}({'y' * (ufunc.nin - 1)})" if name in functions else hints.NO_OP
+        raise TypeError(f"np.{name} takes no Value; use {hints.NUMPY.get(name, own)}")
+
+    def __dir__(self) -> list[str]:
+        """The facts and the ops, so that the panel of a debugger shows no slot twice."""
+        return [name for name in super().__dir__() if name[0] != "_" and hasattr(self, name)]
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Value:
         """A twin of this node and of all it was computed from, whatever the depth."""
         fresh = [node for node in with_cut_off(self) if id(node) not in memo]
@@ -274,8 +296,30 @@ class Value:
         _readers: int
         _line: tuple[str, int]
 
-        def __getattr__(self, op: str) -> Callable[..., Value]:
-            """Every row of the table is a method: x.tanh(), x.relu(), x.leaky_relu(0.1), …"""
+        # every row of the table is a method; tests/test_types.py compares the two
+        def add(self, y: Any) -> Value: ...
+        def mul(self, y: Any) -> Value: ...
+        def neg(self) -> Value: ...
+        def div(self, y: Any) -> Value: ...
+        def pow(self, y: Any) -> Value: ...
+        def abs(self) -> Value: ...
+        def sqrt(self) -> Value: ...
+        def exp(self) -> Value: ...
+        def log(self) -> Value: ...
+        def sin(self) -> Value: ...
+        def cos(self) -> Value: ...
+        def relu(self) -> Value: ...
+        def leaky_relu(self, slope: Any = 0.01) -> Value: ...
+        def elu(self, alpha: Any = 1.0) -> Value: ...
+        def sigmoid(self) -> Value: ...
+        def tanh(self) -> Value: ...
+        def softplus(self) -> Value: ...
+        def gelu(self) -> Value: ...
+        def maximum(self, y: Any) -> Value: ...
+        def minimum(self, y: Any) -> Value: ...
+        def where(self, x: Any, y: Any) -> Value: ...
+        def clamp(self, low: Any, high: Any) -> Value: ...
+        def detach(self) -> Value: ...
 
 
 # --- 2. the chain rule ----------------------------------------------------------------------------
@@ -815,3 +859,4 @@ for _name, _fast in (
     _take_the_place(_name, _fast)
 for _row in rules.TABLE.values():
     _offer(_row)
+hints.answer_for(Value, "a Value", hints.VALUE)

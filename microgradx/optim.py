@@ -10,6 +10,8 @@ from microgradx._base import floats
 from microgradx._base.arguments import number, within
 from microgradx.engine import Value
 
+__all__ = ["Optimizer", "SGD", "Adam"]
+
 State = dict[str, list[Any]]
 
 
@@ -130,6 +132,10 @@ class Adam(Optimizer):
             means.append(m)
             squares.append(v)
         state["means"], state["squares"] = means, squares
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def _checked(parameters: Any) -> list[Value]:

@@ -8,6 +8,7 @@ import math
 import os
 import pickle
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+import microgradx as mx
 from microgradx import engine, rules
 from microgradx._base import floats
 from microgradx.engine import PLAIN, Edge, Value, apply, dots, order, sweep
@@ -104,8 +106,8 @@ REFUSED = [
     (np.array([1.0, 2.0]), "got an ndarray of shape (2,); take its elements one by one"),
     (np.zeros((2, 3)), "got an ndarray of shape (2, 3); take its elements one by one"),
     (np.array([1.0]), "got an ndarray of shape (1,)"),
-    (np.array(None), "got a ndarray"),
-    (np.array("3"), "got a ndarray"),
+    (np.array(None), "a Value holds one float, got "),  # to the operators NumPy hands what it holds
+    (np.array("3"), "a Value holds one float, got "),
     (np.datetime64("2020-01-01"), "got a datetime64"),
     (memoryview(b"abc"), "got an memoryview of shape (3,)"),
     (memoryview(np.array(1.0)), "got a memoryview"),
@@ -997,3 +999,52 @@ def test_a_number_beside_a_row_is_a_float_without_a_partial():
     assert node.data == 11.0
     assert type(node.operands[-1]) is float and node.operands[-1] == 5.0
     assert node.partials == (3.0,)
+
+
+# --- as a number, and in other people's words -----------------------------------------------------
+
+
+def test_formats_rounds_and_truncates_as_its_number_does():
+    for number in (2.34567, -0.5, 0.0, 1e300):
+        x = Value(number, "x")
+        assert f"{x:.4f}" == f"{number:.4f}" and f"{x:>9.2e}" == f"{number:>9.2e}"
+        assert (round(x), round(x, 2), int(x)) == (round(number), round(number, 2), int(number))
+        assert f"{x}" == str(x) == f"{x!r}" and type(round(x)) is int
+    with pytest.raises(ValueError):
+        f"{x:d}"
+    for number in (math.inf, math.nan):
+        with pytest.raises((OverflowError, ValueError)):
+            int(Value(number))
+
+
+def test_numbers_of_numpy_take_part_in_every_operator():
+    x, a = Value(2.0), np.float64(3.0)
+    for other in (a, np.float32(3.0), np.int64(3), np.array(3.0)):
+        pairs = [(other + x, 3.0 + x), (other - x, 3.0 - x), (other * x, 3.0 * x),
+                 (other / x, 3.0 / x), (other**x, 3.0**x)]  # fmt: skip
+        for ours, plain in pairs:
+            assert (ours.data, ours.op, ours.partials) == (plain.data, plain.op, plain.partials)
+        assert (other < x, other <= x, other > x, other >= x) == (False, False, True, True)
+        assert (other == x) is False and (other != x) is True
+
+
+@pytest.mark.parametrize(
+    "name, use",
+    [
+        ("exp", "x.exp()"), ("tanh", "x.tanh()"), ("maximum", "x.maximum(y)"), ("square", "x ** 2"),
+        ("absolute", "abs(x)"), ("multiply", "x * y"), ("isnan", "x.data"),
+    ],
+)  # fmt: skip
+def test_a_function_of_numpy_says_what_to_use(name, use):
+    ufunc = getattr(np, name)
+    with pytest.raises(TypeError, match=re.escape(f"np.{name} takes no Value; use {use}")):
+        ufunc(*[Value(2.0)] * ufunc.nin)
+
+
+def test_a_function_for_silu_makes_the_same_graph_as_the_method():
+    x = Value(0.7)
+    one, other = x.silu(), mx.silu(x)
+    assert (one.data, one.op, one.partials) == (other.data, other.op, other.partials)
+    assert mx.silu(0.7).data == one.data
+    with pytest.raises(TypeError):
+        mx.silu("0.7")

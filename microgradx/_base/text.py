@@ -9,6 +9,8 @@ from os.path import basename
 from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
 
+from microgradx._base.source import variable
+
 if TYPE_CHECKING:
     from microgradx.engine import Value
 
@@ -49,10 +51,15 @@ def names_parameter(label: str) -> bool:
     return PARAMETER.fullmatch(label) is not None
 
 
+def known_as(node: Value) -> str:
+    """A node's label, else the variable that it was assigned to if its line was recorded."""
+    return node.label or variable(node)
+
+
 def name_of(node: Value) -> str:
-    """A node's name in a sentence: its label, else its op and its number."""
-    if node.label:
-        return node.label
+    """A node's name in a sentence: its label or its variable's, else its op and its number."""
+    if name := known_as(node):
+        return name
     return f"{node.op}({node.data:.3g})" if node.rule else f"the leaf {node.data:.3g}"
 
 

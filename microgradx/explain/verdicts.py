@@ -122,12 +122,22 @@ def _disconnected(case: Case) -> Evidence | None:
     if case.flow is not None or case.node in set(with_cut_off(case.output)):
         return None
     node, output, nodes = case.node, case.output, case.paths.nodes
+    if output in set(with_cut_off(node)):
+        return Evidence(
+            because=[
+                f"It is the other way round: {name_of(node)} was computed from {name_of(output)}",
+                f"For ∂{name_of(node)}/∂{name_of(output)}, pass the two in the other order",
+            ]
+        )
     leaves = [x for x in nodes if not x.rule]
     names = [x.label for x in leaves if x.label][:3]
     among = f", {', '.join(names)} among them" if names else ""
     number = count(len(leaves), "leaf", "leaves") if leaves else "no leaf"
     source = f"It was computed from {number}{among}"
-    remedy = "To connect the two, compute with this Value itself, not with its .data"
+    remedy = (
+        "To connect the two, compute with this Value itself, as x.tanh() does: math.tanh(x), "
+        "float(x) and x.data are bare numbers, and a bare number has no gradient"
+    )
     if node.label and any(x.label == node.label for x in nodes):
         remedy = f"Another Value is labelled {node.label}, which may be the one to ask about"
     because = [

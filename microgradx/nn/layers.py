@@ -9,17 +9,30 @@ import math
 import operator
 import random
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from microgradx import rules
+from microgradx._base import hints
 from microgradx._base.arguments import chosen, whole
 from microgradx.engine import Value
 from microgradx.nn.module import Module, join, label_parts, sample_row, title
 from microgradx.ops import dot, dots
 
+# The names are spelt out for type checkers; tests/test_types.py compares them with the tables.
+ActivationName = Literal[
+    "linear", "abs", "sqrt", "exp", "log", "sin", "cos", "relu", "leaky_relu", "elu", "sigmoid",
+    "tanh", "softplus", "gelu", "silu",
+]  # fmt: skip
+InitialiserName = Literal["he", "glorot", "lecun", "uniform"]
 Activation = Callable[[Value], Value]
 Initialiser = Callable[[int, int, Any], float]
 Seed = int | random.Random | None
+NONLIN = "write activation=None for nonlin=False"
+
+if TYPE_CHECKING:
+
+    class Outputs(Value, list[Value]):  # type: ignore[misc]
+        """For type checkers: a list of Values or the only one, which may be used as either."""
 
 
 class Neuron(Module):
@@ -31,11 +44,12 @@ class Neuron(Module):
 
     _z = "z"  # the label of its pre-activation: kept, as a forward pass takes 3 % less
 
+    @hints.refusing(nonlin=NONLIN)
     def __init__(
         self,
         nin: int,
-        activation: str | Activation | None = "relu",
-        init: str | Initialiser = "he",
+        activation: ActivationName | Activation | None = "relu",
+        init: InitialiserName | Initialiser = "he",
         seed: Seed = None,
         nout: int = 1,
     ) -> None:
@@ -65,18 +79,22 @@ class Neuron(Module):
         self._z = join(path, "z")
 
 
+hints.answer_for(Neuron, "a Neuron", hints.NEURON)
+
+
 class Layer(Module):
     """`nout` neurons that read the same `nin` inputs; arguments and errors as for `Neuron`.
 
     Its parameters are `weight`, nout × nin, and `bias`; they live in `neurons`.
     """
 
+    @hints.refusing(nonlin=NONLIN)
     def __init__(
         self,
         nin: int,
         nout: int,
-        activation: str | Activation | None = "relu",
-        init: str | Initialiser = "he",
+        activation: ActivationName | Activation | None = "relu",
+        init: InitialiserName | Initialiser = "he",
         seed: Seed = None,
     ) -> None:
         self.nin, nout = whole("nin", nin), whole("nout", nout)
@@ -84,13 +102,13 @@ class Layer(Module):
         self.neurons = [Neuron(nin, activation, init, rng, nout) for _ in range(nout)]
         label_parts(self, "")
 
-    def __call__(self, xs: Any) -> Any:
+    def __call__(self, xs: Any) -> Outputs:
         """For one sample, a list of Values, or the only neuron's Value."""
         row = sample_row(xs, self.nin, self)
         neurons = self.neurons
         zs = dots([n.weight for n in neurons], row, [n.bias for n in neurons])
         ys = [n.activate(z) for n, z in zip(neurons, zs)]
-        return ys[0] if len(ys) == 1 else ys
+        return cast("Outputs", ys[0] if len(ys) == 1 else ys)
 
     def _parts(self) -> Mapping[str, Any]:
         own = {name: part for name, part in vars(self).items() if name != "neurons"}
@@ -122,13 +140,14 @@ class MLP(Module):
     A wrong size or name is a TypeError or ValueError before any weight is drawn.
     """
 
+    @hints.refusing(nonlin=NONLIN)
     def __init__(
         self,
         nin: int,
         nouts: Iterable[int],
-        activation: str | Activation | None = "relu",
-        output: str | Activation | None = None,
-        init: str | Initialiser = "he",
+        activation: ActivationName | Activation | None = "relu",
+        output: ActivationName | Activation | None = None,
+        init: InitialiserName | Initialiser = "he",
         seed: Seed = None,
     ) -> None:
         if isinstance(nouts, str) or not isinstance(nouts, Iterable):
@@ -141,11 +160,12 @@ class MLP(Module):
         ends = [activation] * (len(widths) - 2) + [output]
         self.layers = [Layer(n, m, end, draw, rng) for n, m, end in zip(widths, widths[1:], ends)]
 
-    def __call__(self, xs: Any) -> Any:
+    def __call__(self, xs: Any) -> Outputs:
         """For one sample, a list of Values, or a Value if the last layer has one neuron."""
+        ys: Any = xs
         for layer in self.layers:
-            xs = layer(xs)
-        return xs
+            ys = layer(ys)
+        return cast("Outputs", ys)
 
 
 # --- what a module can be asked to be ----------------------------------------------------------
@@ -188,7 +208,7 @@ INITIALISERS: dict[str, Initialiser] = {
 }  # fmt: skip
 
 
-def _activation(choice: str | Activation | None) -> Activation | None:
+def _activation(choice: ActivationName | Activation | None) -> Activation | None:
     return None if choice is None else chosen("activation", choice, activations())
 
 

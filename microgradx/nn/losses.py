@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from microgradx._base.arguments import chosen, flat, nested, number, shape, show_shape
 from microgradx.engine import Value
@@ -219,6 +219,7 @@ def accuracy_by_class(predictions: Array, targets: Array) -> float:
 
 
 BY_SIGN, BY_CLASS = {"accuracy": accuracy_by_sign}, {"accuracy": accuracy_by_class}
+LossName = Literal["mse", "hinge", "binary_cross_entropy", "cross_entropy"]
 LOSSES = {
     "mse": Loss(mse_loss),
     "hinge": Loss(hinge_loss, SIGNS.of_array, BY_SIGN),

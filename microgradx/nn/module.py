@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from microgradx._base.arguments import flat, nested, number, shape, show_shape
 from microgradx.engine import Value, list_of_operands
@@ -123,7 +123,7 @@ class Module:
         from microgradx.replay.batch import outputs, samples
 
         X = samples("X", X)
-        return outputs(record(cast("Callable[[Any], Any]", self), X[0]), X)
+        return outputs(record(self, X[0]), X)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the state dict in float64 to a .npz or .safetensors file; returns its Path.
@@ -151,6 +151,10 @@ class Module:
     def __setattr__(self, name: str, part: Any) -> None:
         super().__setattr__(name, part)
         label_parts(part, join(self._path, name), self)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *xs: Any, **named: Any) -> Any: ...
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self.parameters())} parameters>"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from microgradx._base.text import count, names_parameter, short
+from microgradx._base.text import count, known_as, names_parameter, short
 from microgradx.engine import Value, cut_off
 from microgradx.explain.extended import Extended, show
 from microgradx.pictures.answer import Answer
@@ -233,4 +233,4 @@ def _leaf(leaf: Value) -> str:
 
 
 def _name(node: Value) -> str:
-    return node.label or f"{node.op}({short(node.data)})"
+    return known_as(node) or f"{node.op}({short(node.data)})"

@@ -11,11 +11,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from microgradx._base.arguments import flat
-from microgradx._base.text import Place, clip, common_place, count, name_of, place, short
+from microgradx._base.text import Place, clip, common_place, count, known_as, name_of, place, short
 from microgradx.engine import Edge, Value
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.extended import show
@@ -49,7 +48,7 @@ class Sheet:
         self.shares = Shares(diagram.explanation) if diagram.explanation else None
         self.diagram = diagram
         self.is_stop = diagram.is_stop
-        self.label: Text = label or attrgetter("label")
+        self.label: Text = label or known_as
         self.note = note
         self.crowd = Counter(box.place for box in diagram.boxes)
         self.scale = Scale(max(abs(x.grad) for x in box.nodes) for box in diagram.boxes)
@@ -422,4 +421,4 @@ def _tail(node: Value) -> str:
 
 def _called(node: Value) -> str:
     """A node's name for a sentence."""
-    return clip(" ".join(filter(None, [node.label, node.op])) or "a leaf", style.WIDTH)
+    return clip(" ".join(filter(None, [known_as(node), node.op])) or "a leaf", style.WIDTH)

@@ -197,7 +197,7 @@ def _mapped(fn: Callable[[Any], Any], nest: Any) -> Any:
 
 
 BRANCHES = {
-    "__bool__": "bool()", "__float__": "float()",
+    "__bool__": "bool()", "__float__": "float()", "__int__": "int()", "__round__": "round()",
     "__lt__": "<", "__le__": "<=", "__gt__": ">", "__ge__": ">=",
 }  # fmt: skip
 

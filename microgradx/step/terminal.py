@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from microgradx._base.text import clean, made_at, short, squeeze, width
+from microgradx._base.text import clean, known_as, made_at, short, squeeze, width
 from microgradx.engine import Edge
 from microgradx.explain.extended import show
 from microgradx.step import words
@@ -150,7 +150,7 @@ def _guides(lines: list[Line], i: int, base: int, room: int) -> str:
 
 def _title(line: Line) -> str:
     """A node's name and op; ↑ where it was listed above."""
-    op = f"  {line.node.op}" if line.node.rule and line.node.label else ""
+    op = f"  {line.node.op}" if line.node.rule and known_as(line.node) else ""
     return called(line.node) + op + ("  ↑" if line.again else "")
 
 

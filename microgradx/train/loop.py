@@ -13,7 +13,7 @@ import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, whole
 from microgradx.engine import Value
-from microgradx.nn.losses import Loss, Metric, loss_of
+from microgradx.nn.losses import Loss, LossName, Metric, loss_of
 from microgradx.nn.module import Module, tensors
 from microgradx.optim import Adam
 from microgradx.replay import Replay, record
@@ -31,11 +31,11 @@ PIECE = 8192  # parameters moved at a time, for the cache: 48,000 take 1.5 ms a 
 
 
 def fit(
-    model: Any,
+    model: Module,
     X: Any,
     y: Any,
     *,
-    loss: str | Callable[[Any, Any], Value],
+    loss: LossName | Callable[[Any, Any], Value],
     epochs: int,
     optimizer: Any = None,
     batch_size: int | None = 32,

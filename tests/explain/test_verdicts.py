@@ -1,10 +1,12 @@
 """One graph for every verdict, and what is said of it."""
 
 import html
+import math
 
 import pytest
 
 from microgradx import Flow, Value, record_lines, why
+from microgradx._base.text import name_of
 from microgradx.explain import verdicts
 from microgradx.explain.verdicts import TABLE, Evidence, Verdict, table
 from microgradx.pictures import render
@@ -282,6 +284,26 @@ def test_disconnected_names_what_the_output_was_computed_from():
     assert any("3 leaves, a, b among them" in said for said in it.because)
     assert not any("another Value labelled" in said for said in it.because)
     assert any("compute with this Value itself" in said for said in it.because)
+
+
+def test_a_number_that_was_cut_off_is_told_from_what_people_do():
+    x = leaf()
+    for y in (Value(math.tanh(x), "y") * 2.0, Value(2.0) * float(x), Value(x.data)):
+        assert any("math.tanh(x), float(x) and x.data" in said for said in why(x, y).because)
+
+
+def test_the_other_way_round():
+    w = leaf(3.0, "w")
+    loss = w * 2.0
+    loss.label = "loss"
+    for below in (loss, loss.detach().exp()):
+        it = why(below, w)
+        name = name_of(below)
+        assert it.verdict == "disconnected" and it.because == [
+            f"It is the other way round: {name} was computed from w",
+            f"For ∂{name}/∂w, pass the two in the other order",
+        ]
+    assert "other way round" not in str(why(leaf(), loss)) + str(why(w, loss))
 
 
 def test_disconnected_points_at_a_twin_label():

@@ -42,6 +42,18 @@ def by_float(x):
     return w * float(x)  # here: float()
 
 
+def by_int(x):
+    return w * int(x)  # here: int()
+
+
+def by_rounding(x):
+    return w * round(x, 2)  # here: round()
+
+
+def by_formatting(x):
+    return w * float(f"{x:.4f}")  # here: float()
+
+
 def by_math(x):
     return w * math.exp(x)  # here: float()
 

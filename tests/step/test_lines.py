@@ -225,7 +225,7 @@ def test_why_names_the_line_of_a_detach():
         cut, at = h.detach(), here()
         y = cut * 3.0
     text = str(why(x, y))
-    assert f"It is cut off between mul(2) and detach(2) (test_lines.py:{at[1]})." in text
+    assert f"It is cut off between h and detach(2) (test_lines.py:{at[1]})." in text
 
 
 def test_without_recording_no_line_is_named():

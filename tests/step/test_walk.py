@@ -375,8 +375,8 @@ def test_the_line_that_made_a_node_is_told():
         x = Value(2.0, "x")
         y = x * x
     line = f"test_walk.py:{y.line[1]})"
-    assert f"  Forward: the value of mul(4) ({line}" in seen(at(y, "n"))
-    assert f"  Backward: from mul(4) to x, through mul ({line}" in seen(at(y, "t", "n"))
+    assert f"  Forward: the value of y ({line}" in seen(at(y, "n"))
+    assert f"  Backward: from y to x, through mul ({line}" in seen(at(y, "t", "n"))
 
 
 # --- the tree -------------------------------------------------------------------------------------
