@@ -52,7 +52,7 @@ def names_parameter(label: str) -> bool:
 def name_of(node: Value) -> str:
     """A node's name in a sentence: its label, else its op and its number."""
     if node.label:
-        return node.label
+        return clean(node.label)
     return f"{node.op}({node.data:.3g})" if node.rule else f"the leaf {node.data:.3g}"
 
 
@@ -92,6 +92,8 @@ def count(n: int, noun: str, plural: str = "") -> str:
 
 def clean(text: str) -> str:
     """Text in one line, whose escape sequences and line ends are harmless."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
