@@ -13,6 +13,7 @@ from microgradx.ops import mean, silu
 from microgradx.pictures import draw, draw_dot
 
 __version__ = "0.2.0.dev0"
+"""The version of the package, as its metadata has it."""
 
 __all__ = [
     "Value", *functions, "mean", "silu", "nn", "optim", "step", "bounds", "page", "check_gradients",

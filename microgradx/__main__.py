@@ -9,12 +9,16 @@ import runpy
 import shutil
 import sys
 import traceback
+import webbrowser
 from pathlib import Path
 
 from microgradx import __version__, rules
-from microgradx.engine import Value
+from microgradx._base.text import clean, count
+from microgradx.engine import Value, with_cut_off
+from microgradx.explain import why
 from microgradx.pictures import RendererNotFound, RenderingFailed, draw
 from microgradx.step.html import page
+from microgradx.step.keys import commands
 from microgradx.step.terminal import colour, plain, screen
 from microgradx.step.walk import Stepper
 from microgradx.step.words import sweep
@@ -43,21 +47,26 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="microgradx", description="Why a gradient is what it is.")
     parser.add_argument("--version", action="version", version=f"microgradx {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
+    kinds = parser.add_subparsers(dest="command", required=True)
     for name, run, what, out in (
         ("draw", _draw, "run a script and draw the graph of a Value it made",
          "a .svg, .png or .dot file"),
+        ("why", _why, "run a script and say why a gradient is what it is", "an .html file"),
         ("page", _page, "run a script and write a page that steps through its backpropagation",
          "an .html file"),
         ("step", _step, "run a script and step through its backpropagation in the terminal", ""),
     ):  # fmt: skip
-        command = commands.add_parser(name, help=what)
+        command = kinds.add_parser(name, help=what)
         command.set_defaults(run=run)
         command.add_argument("target", metavar="FILE[:NAME]", type=parsed,
                              help=f"the script and the Value, else {DEFAULT_NAME}")  # fmt: skip
+        if name == "why":
+            whose = "whose gradient: a Value's name in the script, or its label"
+            command.add_argument("node", metavar="NODE", help=whose)
         if out:
             command.add_argument("-o", "--out", metavar="PATH", type=_file_name, help=out)
-    commands.add_parser("ops", help="list the ops there are").set_defaults(run=_ops)
+            command.add_argument("--open", action="store_true", help="open it in the browser")
+    kinds.add_parser("ops", help="list the ops there are").set_defaults(run=_ops)
     return parser
 
 
@@ -80,11 +89,45 @@ def _draw(chosen: argparse.Namespace) -> None:
     picture = draw(value_of(*chosen.target))
     path = picture.render(chosen.out or Path(chosen.target[0]).with_suffix(".svg"))
     print(f"{path}: {picture.summary}")
+    _open(chosen, path)
+
+
+def _why(chosen: argparse.Namespace) -> None:
+    file, name = chosen.target
+    values = values_of(file)
+    output = _named(values, file, name)
+    explanation = why(_node(values, file, output, chosen.node), output)
+    print(explanation)
+    if chosen.out:
+        path = explanation.save(chosen.out)
+        print(path)
+        _open(chosen, path)
+    elif chosen.open:
+        explanation.show()
+
+
+def _node(values: dict[str, Value], file: str, output: Value, name: str) -> Value:
+    """The Value of that name in the script, else the one node of that label in the graph."""
+    nodes = [x for x in with_cut_off(output) if x.label == name]
+    if name in values or not nodes:
+        return _named(values, file, name)
+    if len(nodes) > 1:
+        raise NoValue(f"{count(len(nodes), 'node')} are labelled {clean(name)}; give one a name")
+    return nodes[0]
 
 
 def _page(chosen: argparse.Namespace) -> None:
-    whole = page(value_of(*chosen.target))
-    print(whole.save(chosen.out or Path(chosen.target[0]).with_suffix(".html")))
+    path = page(value_of(*chosen.target)).save(
+        chosen.out or Path(chosen.target[0]).with_suffix(".html")
+    )
+    print(path)
+    _open(chosen, path)
+
+
+def _open(chosen: argparse.Namespace, path: Path) -> None:
+    """Show a file in the browser, if that was asked for."""
+    if chosen.open and not webbrowser.open(path.resolve().as_uri()):
+        print(f"there is no browser to open {path} with", file=sys.stderr)
 
 
 def _step(chosen: argparse.Namespace) -> None:
@@ -106,7 +149,10 @@ def _terminal() -> tuple[int, int]:
 
 
 def _converse(stepper: Stepper) -> None:
-    """Show a moment, do what is asked, show the next; until the reader quits."""
+    """Show a moment, do what is asked, show the next; until the reader quits.
+
+    A key is a command by itself, but in a terminal that can't be cleared, where Enter ends a line.
+    """
     try:
         import readline  # noqa: F401 (history and editing for input(), where there is any)
     except ImportError:
@@ -117,11 +163,12 @@ def _converse(stepper: Stepper) -> None:
     paint = colour if smart and not os.environ.get("NO_COLOR") else plain
     if smart:
         print("\n" * _terminal()[1])  # what the script said stays, further up
-    while not stepper.over:
-        columns, lines = _terminal()
-        clear = "\x1b[H\x1b[2J" if smart else "\n"
-        print(clear + screen(stepper, columns, lines, paint))
-        stepper.ask(input("> "))
+    with commands(single=smart) as command:
+        while not stepper.over:
+            columns, lines = _terminal()
+            cleared = "\x1b[H\x1b[2J" if smart else "\n"
+            print(cleared + screen(stepper, columns, lines, paint))
+            stepper.ask(command())
 
 
 # --- the reader's script --------------------------------------------------------------------------
@@ -144,10 +191,25 @@ def parsed(target: str) -> tuple[str, str]:
 
 
 def value_of(file: str, name: str) -> Value:
-    """The Value that the script leaves in `name`, run as `python file` would run it.
+    """The Value that the script leaves in `name`.
 
-    ScriptFailed if it raised, after its own traceback is printed; NoValue if there is no such file
-    or no Value of that name, which lists those there are.
+    ScriptFailed and NoValue as `values_of`; NoValue, with those there are, if it leaves none of
+    that name.
+    """
+    return _named(values_of(file), file, name)
+
+
+def _named(values: dict[str, Value], file: str, name: str) -> Value:
+    if name not in values:
+        there = f"there are {', '.join(values)}" if values else "it leaves no Value at all"
+        raise NoValue(f"{file} leaves no Value named {clean(name)}; {there}")
+    return values[name]
+
+
+def values_of(file: str) -> dict[str, Value]:
+    """The Values that the script leaves, by name, run as `python file` would run it.
+
+    ScriptFailed if it raised, after its own traceback is printed; NoValue if there is no such file.
     """
     if not Path(file).is_file():
         raise NoValue(f"there is no script {file}")
@@ -165,11 +227,7 @@ def value_of(file: str, name: str) -> Value:
         raise ScriptFailed from error
     finally:
         sys.path[0], sys.argv = path, argv
-    values = {each: value for each, value in left.items() if isinstance(value, Value)}
-    if name not in values:
-        there = f"there are {', '.join(values)}" if values else "it leaves no Value at all"
-        raise NoValue(f"{file} leaves no Value named {name}; {there}")
-    return values[name]
+    return {each: value for each, value in left.items() if isinstance(value, Value)}
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
 import pytest
 
+import microgradx as mx
 from microgradx import __version__, rules
 from microgradx.__main__ import ScriptFailed, main, value_of
 
@@ -199,6 +201,86 @@ def test_ops_on_a_terminal_without_unicode():
     assert done.returncode == 0, done.stderr
 
 
+# --- why, and what is opened ----------------------------------------------------------------------
+
+NET = """
+from microgradx import nn
+model = nn.MLP(2, [2, 1], seed=1)
+loss = nn.mse_loss([model([1.0, 2.0]), model([-1.0, 1.0])], [0.0, 1.0])
+loss.backward()
+"""
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The addresses that the browser is asked to show; there is one while it says so."""
+    addresses = []
+    monkeypatch.setattr("webbrowser.open", lambda url: addresses.append(url) or True)
+    return addresses
+
+
+@pytest.mark.parametrize("target, node", [("", "x"), (":loss", "x"), (":y", "x"), ("", "y")])
+def test_why_says_what_the_explanation_says(script, capsys, target, node):
+    file = script()
+    assert main(["why", file + target, node]) == 0
+    said = capsys.readouterr()
+    left = {}
+    exec(SCRIPT, left)
+    output = left[target[1:] or "loss"]
+    assert said.out == f"{mx.why(left[node], output)}\n" and said.err == ""
+    assert os.listdir() == [file]
+
+
+def test_why_of_a_node_by_its_label(script, capsys):
+    file = script(NET)
+    assert main(["why", file, "layers.1.weight[0,1]"]) == 0
+    assert "/∂layers.1.weight[0,1] = " in capsys.readouterr().out
+    assert main(["why", file, "layers.1[0]"]) == 2
+    assert "2 nodes are labelled layers.1[0]" in capsys.readouterr().err
+    assert main(["why", file, "layers.9\x1b[0m"]) == 2
+    assert "no Value named layers.9\ufffd[0m; there are loss" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out, written", [("why.html", "why.html"), ("new/why", "new/why.html")])
+def test_why_saves_a_page(script, capsys, out, written):
+    assert main(["why", script(), "x", "--out", out]) == 0
+    assert capsys.readouterr().out.endswith(f"\n{written.replace('/', os.sep)}\n")
+    page = Path(written).read_text(encoding="utf-8")
+    assert "stopped – relu off" in page and "<svg" in page
+
+
+@pytest.mark.parametrize("command, made", [
+    (["draw", "script.py"], "script.svg"), (["draw", "script.py", "-o", "a.png"], "a.png"),
+    (["page", "script.py"], "script.html"), (["why", "script.py", "x", "-o", "a.html"], "a.html"),
+    (["why", "script.py", "x"], "shown.html"),
+])  # fmt: skip
+def test_open_shows_what_was_made(script, opened, tmp_path, monkeypatch, command, made):
+    script()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(command) == 0 and opened == []
+    assert main([*command, "--open"]) == 0
+    [address] = opened
+    assert address.startswith("file:///") and address.endswith(f"/{made}")
+    assert Path(unquote(urlsplit(address).path)).stat().st_size > 100
+
+
+def test_without_a_browser_the_file_is_named(script, capsys, monkeypatch):
+    monkeypatch.setattr("webbrowser.open", lambda url: False)
+    assert main(["page", script(), "--open"]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (
+        "script.html\n", "there is no browser to open script.html with\n"
+    )  # fmt: skip
+
+
+def test_a_page_shows_itself(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    page = mx.page(mx.Value(2.0, "\ud800") * 3)
+    file = page.show()
+    assert opened == [file.as_uri()]
+    assert file.read_text(encoding="utf-8") == page
+
+
 # --- page and step ------------------------------------------------------------------------------
 
 
@@ -214,10 +296,11 @@ def test_page_writes(script, capsys, out, written):
         assert page.read().startswith("<!DOCTYPE html>")
 
 
-@pytest.mark.parametrize("command", ["draw", "page", "step"])
+@pytest.mark.parametrize("command", ["draw", "page", "step", "why"])
 def test_every_command_refuses_alike(script, capsys, command):
-    assert main([command, script(SCRIPT.replace("loss", "cost"))]) == 2
-    assert main([command, "nowhere.py"]) == 2
+    more = ["x"] if command == "why" else []
+    assert main([command, script(SCRIPT.replace("loss", "cost")), *more]) == 2
+    assert main([command, "nowhere.py", *more]) == 2
     said = capsys.readouterr()
     assert said.err == (
         "script.py leaves no Value named loss; there are x, y, cost\n"

@@ -59,7 +59,7 @@ def known_as(node: Value) -> str:
 def name_of(node: Value) -> str:
     """A node's name in a sentence: its label or its variable's, else its op and its number."""
     if name := known_as(node):
-        return name
+        return clean(name)
     return f"{node.op}({node.data:.3g})" if node.rule else f"the leaf {node.data:.3g}"
 
 
@@ -99,6 +99,8 @@ def count(n: int, noun: str, plural: str = "") -> str:
 
 def clean(text: str) -> str:
     """Text in one line, whose escape sequences and line ends are harmless."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 

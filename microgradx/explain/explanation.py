@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from microgradx._base.arguments import number
 from microgradx._base.files import write_whole
-from microgradx._base.text import name_of
+from microgradx._base.text import clean, name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain.case import Case, Limits
 from microgradx.explain.extended import Extended
@@ -120,13 +120,13 @@ class Explanation(Case):
         wrap = textwrap.TextWrapper(
             WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
         )
-        remark = [f"{self.remark.sentence}."] if self.remark else []
+        remark = [clean(f"{self.remark.sentence}.")] if self.remark else []
         return "\n".join(map(wrap.fill, [*self.sentences, *remark]))
 
     @property
     def sentences(self) -> list[str]:
         """The explanation, before it is wrapped into lines, and without the remark on .grad."""
-        return sentences(self, self._row, self._evidence, self._best())
+        return [clean(x) for x in sentences(self, self._row, self._evidence, self._best())]
 
     def picture(self) -> Any:
         """The graph with this gradient explained in it, a `Picture`."""

@@ -7,6 +7,7 @@ from types import NoneType
 from typing import TYPE_CHECKING
 
 from microgradx._base.files import write_whole
+from microgradx._base.text import clean
 from microgradx.pictures import show
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Picture:
         if not isinstance(renderer, (str, os.PathLike, NoneType)):
             raise TypeError(f"renderer is the name or path of a program, got {renderer!r:.60}")
         self.source = source
-        self.summary = summary
+        self.summary = clean(summary)
         self.renderer = renderer
         self.format = format
 

@@ -112,8 +112,13 @@ def decade(size: float) -> int:
 
 
 def escape(text: str) -> str:
-    """Text that stays text: no tag, no entity, no control character of its own."""
-    lines = [clip(line, WIDTH) for line in str(text).splitlines()] or [""]
+    """Text that stays text: no tag, no entity, no control character of its own.
+
+    Of nothing but line ends a mark is left, as of a control character: Graphviz takes no empty tag.
+    """
+    lines = [clip(line, WIDTH) for line in str(text).splitlines()]
+    if not any(lines):
+        return clean(str(text)[:1])
     if len(lines) > LINES:
         lines[LINES - 1 :] = ["…"]
     return "<br/>".join(clean(line).translate(MARKUP) for line in lines)

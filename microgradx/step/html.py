@@ -28,6 +28,7 @@ from microgradx.explain.extended import show
 from microgradx.pictures.diagram import FOLD_ABOVE, Arrow, Box, Diagram
 from microgradx.pictures.render import Picture
 from microgradx.pictures.sheet import Sheet, nan_first
+from microgradx.pictures.show import open_in_browser
 from microgradx.pictures.style import Scale, bold, escape, font, row
 from microgradx.step.moments import Moment, Timeline
 from microgradx.step.walk import path_products
@@ -37,7 +38,7 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 
 class Page(str):
-    """A page as HTML text, which can write itself."""
+    """A page as HTML text, which can write itself and open itself in a browser."""
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the page to `path`, whole or not at all; its folders are made as needed."""
@@ -46,6 +47,10 @@ class Page(str):
             path = path.with_suffix(".html")
         write_whole(path, self.encode())
         return path
+
+    def show(self) -> Path:
+        """Open the page in the browser; returns the file that it shows."""
+        return open_in_browser(self)
 
     def _repr_html_(self) -> str:
         return f'<iframe srcdoc="{html.escape(self)}" width="100%" height="640"></iframe>'

@@ -106,8 +106,11 @@ class Stepper:
     # --- what can be asked --------------------------------------------------------------------
 
     def ask(self, text: str) -> None:
-        """Do what the reader typed: a command's letter or its name; nothing is `next`."""
-        word, _, rest = text.strip().partition(" ")
+        """Do what the reader typed: a command's letter or its name, after a : if need be.
+
+        Nothing is `next`.
+        """
+        word, _, rest = text.strip().removeprefix(":").partition(" ")
         self.said = self.notice = ""
         word = word or "next"
         name = COMMANDS.get(word, COMMANDS.get(word.lower(), word.lower()))
@@ -117,13 +120,13 @@ class Stepper:
             self.notice = f"no command {clean(word)}; there are {', '.join(COMMANDS.values())}"
 
     def next(self, _: str = "") -> None:
-        """on by one moment; Enter alone does it too"""
+        """on by one moment; Enter and → do it too"""
         if self.now == self.end:
             self.notice = "this is the end: every grad is final"
         self.now = min(self.now + 1, self.end)
 
     def back(self, _: str = "") -> None:
-        """back by one moment"""
+        """back by one moment, as ← does"""
         if not self.now:
             self.notice = "this is the beginning"
         self.now = max(self.now - 1, 0)
@@ -145,7 +148,7 @@ class Stepper:
             self.notice = f"there are {len(moments):,} of that name; jump again for the next"
 
     def why(self, label: str = "") -> None:
-        """why this gradient is what it is; why LABEL, another's"""
+        """why this gradient is what it is; :why LABEL, another's"""
         moments = self._named(label) if label else [self.now]
         if moments:
             node = self.moments[moments[0]].subject

@@ -544,12 +544,17 @@ class Session:
         os.close(other)
         self.raw = ""
         self.all = self.read()
+        self.modes = termios.tcgetattr
+
+    def echoes(self):
+        """Whether the terminal shows what is typed, and waits for Enter, as it does by itself."""
+        return self.modes(self.terminal)[3] & 0o12 == 0o12  # ICANON and ECHO
 
     def read(self, again=b""):
         """The output until the next prompt, or until the end."""
         self.raw = ""
         data = b""
-        while not re.search(r"\n> $", self.text(data)):
+        while not re.search(r"\n> $|\A(jump |:)$", self.text(data)):
             if not select.select([self.terminal], [], [], 1 if again else 20)[0]:
                 assert again, self.text(data)
                 os.write(self.terminal, again)  # readline misses a Ctrl-C just before it waits
@@ -576,8 +581,9 @@ class Session:
 
     def end(self, text):
         said = self.ask(text)
-        os.close(self.terminal)
         assert self.process.wait(20) == 0
+        assert self.echoes()
+        os.close(self.terminal)
         assert "Traceback" not in self.all
         return said
 
@@ -586,24 +592,47 @@ def test_a_session_at_a_terminal(script):
     session = Session(f"{script}:o")
     assert "hello" in session.all and "value 1 of 10" in session.all
     assert "value 2 of 10" in session.ask("\n")
+    assert not session.echoes()
     assert "\x1b[H\x1b[2J" in session.raw and "\x1b[1m" in session.raw
-    shown = session.ask("jump w1\n").split("\n")
+    for key, value in ("n", 3), (" ", 4), ("\x1b[C", 5), ("\x1b[D", 4), ("\x1bOB", 5), ("b", 4):
+        assert f"value {value} of 10" in session.ask(key)
+    assert session.ask("j") == "jump "
+    shown = session.ask("w1\n").split("\n")
     assert max(map(width, shown)) <= 80
-    assert AT_W1 in "\n".join(shown)
+    assert AT_W1 in "\n".join(shown) and not session.echoes()
+    assert session.ask(":") == ":"
     assert "zero input" in session.ask("w w2\n")
-    assert "w2.grad: 0 + 0 = 0, which is final. STOP" in session.ask("stop\n")
-    assert "no command" in session.ask(b"\xff\xfe\n")
-    session.end("q\n")
+    assert "value 1 of 10" in session.ask("g")
+    assert "w2.grad: 0 + 0 = 0, which is final. STOP" in session.ask("s")
+    for strange in (b"\xff\xfe", "é".encode(), b"\x1b[5~", b"x"):
+        assert "no command" in session.ask(strange)
+    session.end("q")
 
 
-@pytest.mark.parametrize("last", ["q\n", "quit\n", "\x03", "\x04"])
+def test_keys_that_are_typed_ahead_are_not_lost(script):
+    session = Session(f"{script}:o")
+    session.ask("nnbn")
+    while "value 3 of 10" not in session.all:
+        session.all += session.read()
+    session.end("q")
+
+
+@pytest.mark.parametrize("last", ["q", "\x03", "\x04"])
+@pytest.mark.parametrize("before", ["j", ":", "n"])
+def test_a_terminal_is_left_as_it_was(script, before, last):
+    session = Session(f"{script}:o")
+    session.ask(before)
+    session.end(last if before == "n" or last < " " else "\nq")
+
+
+@pytest.mark.parametrize("last", ["q\n", "\x03", "\x04"])
 @pytest.mark.parametrize("more, paints, escapes", [
     ({}, True, True), ({"NO_COLOR": "1"}, False, True), ({"NO_COLOR": ""}, True, True),
     ({"TERM": "dumb"}, False, False),
 ])  # fmt: skip
 def test_a_terminal_without_colour_and_the_ways_out(script, last, more, paints, escapes):
     session = Session(f"{script}:o", **more)
-    session.ask("s\n")
+    session.ask("s\n" if more.get("TERM") == "dumb" else "s")
     assert ("\x1b[1;31m" in session.raw) is paints
     assert ("\x1b" in session.raw) is escapes
     assert ("m" in re.findall(r"\x1b\[[\d;]*([a-zA-Z])", session.raw)) is paints
