@@ -35,14 +35,19 @@ def tree(parts: Iterable[tuple[str, Module]], loss: Value | None) -> Tree:
         first = paths.setdefault(module, path)
         depth = sum(not above or path.startswith(f"{above}.") for above, _ in modules[: len(rows)])
         name, size = type(module).__name__, len(module.parameters())
+        unit = f" parameter{'s' * (size != 1)}"
         rows.append((
             f"{'  ' * depth}{path}: {name}" if depth else name,
             module.extra_repr() if first == path else f"the same as {first}",
-            f"{size:,}" if depth else count(size, "parameter"),
-            states.get(module._path, ""),
+            f"{size:,}",
+            f"{'' if depth else unit}  {states.get(module._path, '')}",
         ))  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*rows)]
-    return Tree("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows))
+    lines = (
+        f"{name:{widths[0]}}  {facts:{widths[1]}}  {size:>{widths[2]}}{state}".rstrip()
+        for name, facts, size, state in rows
+    )
+    return Tree("\n".join(lines))
 
 
 def _states(model: Module, loss: Value) -> dict[str, str]:

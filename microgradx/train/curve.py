@@ -1,14 +1,16 @@
-"""A small curve of a loss, as SVG text in the colour of the text around it."""
+"""A small curve of a loss, as SVG in the colour of the text around it, and in words.
+
+The SVG has no text: a notebook that is not trusted drops the shapes and would keep that.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from microgradx._base.text import count, short
+from microgradx._base.text import short
 
-WIDTH, HEIGHT = 360, 120  # of the curve alone, in pixels
-LEFT, ROOM = 64, 22  # for the numbers beside it and below it
+WIDTH, HEIGHT = 360, 120  # in pixels
 STEPS = 180  # of more epochs, the least and the largest loss of neighbours are drawn
 
 
@@ -30,25 +32,15 @@ def curve(loss: Sequence[float], validation: Sequence[float | None]) -> str:
         for line, dash in zip(places, ("", ' stroke-dasharray="4 3"'))
         if any(map(math.isfinite, line))
     )
-    right, below = LEFT + WIDTH, HEIGHT + ROOM
-    named = "loss, and dashed the validation loss" if math.isfinite(sum(places[1])) else "loss"
-    texts = [
-        *[(LEFT - 6, y, "end", short(x)) for x, y in {high: 12, low: HEIGHT}.items()],
-        (LEFT, below - 6, "start", "epoch 1"),
-        (right, below - 6, "end", f"{len(loss):,}"),
-        (right - 6, 14, "end", named + ", logarithmic" * logarithmic),
-    ]
-    words = "".join(
-        f'<text x="{x}" y="{y}" text-anchor="{anchor}">{text}</text>'
-        for x, y, anchor, text in texts
-    )
-    label = f"loss of {count(len(loss), 'epoch')}, between {short(low)} and {short(high)}"
+    words = f"The loss by epoch, 1 to {len(loss):,}: {short(high)} at the top"
+    words += f", {short(low)} at the bottom" * (low < high)
+    words += ", on a logarithmic scale" * logarithmic
+    words += "; dashed, the validation loss" * any(map(math.isfinite, places[1]))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" '
-        f'viewBox="0 0 {right + 4} {below}" width="{right + 4}" style="max-width:100%" '
-        'font-family="sans-serif" font-size="11" fill="currentColor">'
-        f'<g fill="none" stroke="currentColor" stroke-width="1.5">{paths}'
-        f'<path d="M{LEFT} 2V{HEIGHT}H{right}" stroke-width="0.5"/></g>{words}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{words}" '
+        f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" style="max-width:100%" '
+        'fill="none" stroke="currentColor" stroke-width="1.5">'
+        f'{paths}<path d="M0 0V{HEIGHT}H{WIDTH}" stroke-width="0.5"/></svg>\n<p>{words}.</p>'
     )
 
 
@@ -66,7 +58,7 @@ def _path(places: Sequence[float]) -> str:
     last, path, drawn = len(places) - 1, "", False
     for i, place in _thinned(places):
         if math.isfinite(place):
-            x, y = LEFT + WIDTH * i / last, 2 + (HEIGHT - 4) * (1 - place)
+            x, y = WIDTH * i / last, 2 + (HEIGHT - 4) * (1 - place)
             path += f"{'L' if drawn else 'M'}{x:.1f} {y:.1f}"
         drawn = math.isfinite(place)
     return path

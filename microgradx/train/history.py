@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from microgradx._base.text import count
+from microgradx._base.text import count, short
 from microgradx.train.curve import curve
 
 DIVERGED = 1e3  # times the loss of the first epoch, or 1 where that is smaller
@@ -41,7 +41,7 @@ class Epoch:
     def _columns(self) -> dict[str, str]:
         held = {} if self.validation_loss is None else {"validation loss": self.validation_loss}
         numbers = {"loss": self.loss, **held, **self.metrics, "seconds": self.seconds}
-        return {name: f"{x:.4g}" for name, x in numbers.items()}
+        return {name: short(x, 4) for name, x in numbers.items()}
 
 
 class History(list[Epoch]):
@@ -89,7 +89,7 @@ class History(list[Epoch]):
 
     def __repr__(self) -> str:
         facts = [f"History of {count(len(self), 'epoch')}"]
-        facts += [f"loss {self[0].loss:.4g} to {self[-1].loss:.4g}"] if self else []
+        facts += [f"loss {short(self[0].loss, 4)} to {short(self[-1].loss, 4)}"] if self else []
         facts += [f"diverged at epoch {self.diverged}"] if self.diverged else []
         return f"<{', '.join(facts)}{', interrupted' * self.interrupted}>"
 

@@ -6,12 +6,14 @@ import math
 import shutil
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, TextIO
 
+from microgradx._base.text import short
 from microgradx.train.history import History
 
 REDRAW = 0.1  # seconds between two looks of the line
@@ -30,7 +32,7 @@ class Progress:
 
     def within(self, seen: int, mean: float) -> None:
         epoch = f"epoch {len(self.history) + 1} of {self.epochs}"
-        self.show(f"{epoch}, {seen / self.samples:.0%}: loss {mean:.4g}")
+        self.show(f"{epoch}, {seen / self.samples:.0%}: loss {short(mean, 4)}")
 
     def ended(self) -> None:
         self.show(f"epoch {len(self.history)} of {self.epochs}: {self.history[-1]}")
@@ -103,7 +105,7 @@ class _Cell:
         """What others print stands below."""
 
     def say(self, sentence: str) -> None:
-        self.said.append(sentence)
+        self.said.append(textwrap.fill(sentence, 80))
         self.show("")
 
     def close(self) -> None:

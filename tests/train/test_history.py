@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from microgradx.train import Epoch, History
-from microgradx.train.curve import HEIGHT, LEFT, STEPS, WIDTH, curve
+from microgradx.train.curve import HEIGHT, STEPS, WIDTH, curve
 
 
 def history_of(losses, validation=None, **metrics):
@@ -16,11 +16,10 @@ def history_of(losses, validation=None, **metrics):
 
 
 def drawn(losses, validation=None):
-    """The paths of the curve as lists of pieces of points, and its texts."""
-    svg = curve(losses, validation or [None] * len(losses))
-    root = ElementTree.fromstring(svg)
+    """The paths of the curve as lists of pieces of points, and its words."""
+    svg, words = curve(losses, validation or [None] * len(losses)).split("\n")
     space = "{http://www.w3.org/2000/svg}"
-    *paths, axes = root.iter(f"{space}path")
+    *paths, axes = ElementTree.fromstring(svg).iter(f"{space}path")
     pieces = [
         [
             [tuple(map(float, point.split())) for point in piece.split("L")]
@@ -28,28 +27,34 @@ def drawn(losses, validation=None):
         ]
         for path in paths
     ]
-    return pieces, [text.text for text in root.iter(f"{space}text")]
+    return pieces, words[len("<p>") : -len("</p>")]
 
 
 def test_a_linear_curve_has_its_points_where_the_losses_are():
-    [[points]], texts = drawn([4.0, 3.0, 2.0])
-    assert points == [(LEFT, 2), (LEFT + WIDTH / 2, HEIGHT / 2), (LEFT + WIDTH, HEIGHT - 2)]
-    assert texts == ["4", "2", "epoch 1", "3", "loss"]
+    [[points]], words = drawn([4.0, 3.0, 2.0])
+    assert points == [(0, 2), (WIDTH / 2, HEIGHT / 2), (WIDTH, HEIGHT - 2)]
+    assert words == "The loss by epoch, 1 to 3: 4 at the top, 2 at the bottom."
 
 
 def test_a_loss_of_decades_is_drawn_by_decades():
-    [[points]], texts = drawn([100.0, 1.0, 0.01])
+    [[points]], words = drawn([100.0, 1.0, 0.01])
     assert [y for _, y in points] == [2, HEIGHT / 2, HEIGHT - 2]
-    assert texts == ["100", "0.01", "epoch 1", "3", "loss, logarithmic"]
-    assert "logarithmic" not in "".join(drawn([10.0, 1.0])[1] + drawn([100.0, -1.0])[1])
+    assert words.endswith("100 at the top, 0.01 at the bottom, on a logarithmic scale.")
+    assert "logarithmic" not in drawn([10.0, 1.0])[1] + drawn([100.0, -1.0])[1]
 
 
 def test_a_validation_loss_is_dashed():
-    pieces, texts = drawn([2.0, 1.0], [2.0, 1.5])
-    assert pieces[1] == [[(LEFT, 2.0), (LEFT + WIDTH, HEIGHT / 2)]]
-    assert texts[-1] == "loss, and dashed the validation loss"
+    pieces, words = drawn([2.0, 1.0], [2.0, 1.5])
+    assert pieces[1] == [[(0, 2.0), (WIDTH, HEIGHT / 2)]]
+    assert words.endswith("1 at the bottom; dashed, the validation loss.")
     assert curve([2.0, 1.0], [2.0, 1.5]).count("stroke-dasharray") == 1
-    assert "stroke-dasharray" not in curve([2.0, 1.0], [None, None])
+    assert "dash" not in curve([2.0, 1.0], [None, None])
+
+
+def test_without_its_shapes_the_words_are_left():
+    """As in a notebook that is not trusted: the SVG itself holds no text."""
+    svg, words = curve([4.0, 2.0], [None, None]).split("\n")
+    assert re.sub("<[^>]*>", "", svg) == "" and "4 at the top" in words
 
 
 GAPS = [
@@ -76,21 +81,22 @@ EDGES = [[1.0, 1.0], [0.0, 0.0], [1e308, -1e308], [5e-324, 1e308], [1e-300, 2e-3
 
 @pytest.mark.parametrize("losses", EDGES)
 def test_no_loss_leaves_the_frame(losses):
-    pieces, texts = drawn(losses)
+    pieces, words = drawn(losses)
     assert all(2 <= y <= HEIGHT - 2 for piece in pieces[0] for _, y in piece)
-    assert "nan" not in "".join(texts) and "-0" not in texts
+    assert "nan" not in words and "-0 " not in words
+    assert ("bottom" in words) == (losses[0] != losses[1])
 
 
 def test_of_very_many_epochs_no_spike_is_lost():
     losses = [1.0 + 0.1 * math.sin(i) for i in range(5000)]
     losses[1234], losses[4321] = 2.0, 0.5
-    [[points]], texts = drawn(losses)
+    [[points]], words = drawn(losses)
     assert len(points) <= 2 * STEPS + 2
     heights = {y: x for x, y in points}
-    assert heights[2.0] == pytest.approx(LEFT + WIDTH * 1234 / 4999, abs=0.06)
-    assert heights[HEIGHT - 2.0] == pytest.approx(LEFT + WIDTH * 4321 / 4999, abs=0.06)
-    assert points == sorted(points) and points[0][0] == LEFT and points[-1][0] == LEFT + WIDTH
-    assert texts[3] == "5,000"
+    assert heights[2.0] == pytest.approx(WIDTH * 1234 / 4999, abs=0.06)
+    assert heights[HEIGHT - 2.0] == pytest.approx(WIDTH * 4321 / 4999, abs=0.06)
+    assert points == sorted(points) and points[0][0] == 0 and points[-1][0] == WIDTH
+    assert "1 to 5,000: 2 at the top" in words
 
 
 def test_a_notebook_has_the_words_the_curve_and_the_table():

@@ -53,8 +53,12 @@ def test_there_is_one_display_whose_last_text_says_how_it_ended(cell, monkeypatc
     history = trained()
     assert cell.displays == 1 and len(cell.texts) > 30
     assert cell.texts[0].startswith("epoch 1 of 30, 50%: loss ")
-    assert cell.texts[-1].splitlines() == [*history.remarks, f"epoch 30 of 30: {history[-1]}"]
-    assert history.remarks and capsys.readouterr() == ("", "")
+    [remark] = history.remarks
+    *said, last = cell.texts[-1].splitlines()
+    assert " ".join(said) == remark and max(map(len, said)) <= 80
+    assert last == f"epoch 30 of 30: {history[-1]}"
+    assert cell.texts.count("\n".join([*said, ""])) == 1
+    assert capsys.readouterr() == ("", "")
 
 
 def test_it_changes_ten_times_a_second_at_most(cell, monkeypatch):
