@@ -1,7 +1,4 @@
-"""A small curve of a loss, as SVG in the colour of the text around it, and in words.
-
-The SVG has no text: a notebook that is not trusted drops the shapes and would keep that.
-"""
+"""A small curve of a loss, legible on a light and on a dark ground, and its words below it."""
 
 from __future__ import annotations
 
@@ -9,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 from microgradx._base.text import short
+from microgradx.pictures import show
+from microgradx.pictures.style import GREY, LEFT
 
 WIDTH, HEIGHT = 360, 120  # in pixels
 STEPS = 180  # of more epochs, the least and the largest loss of neighbours are drawn
@@ -29,7 +28,7 @@ def curve(loss: Sequence[float], validation: Sequence[float | None]) -> str:
     places = [[_place(x, low, high, logarithmic) for x in line] for line in lines.values()]
     paths = "".join(
         f'<path d="{_path(line)}"{dash}/>'
-        for line, dash in zip(places, ("", ' stroke-dasharray="4 3"'))
+        for line, dash in zip(places, ("", ' stroke-dasharray="5 4"'))
         if any(map(math.isfinite, line))
     )
     words = f"The loss by epoch, 1 to {len(loss):,}: {short(high)} at the top"
@@ -37,10 +36,12 @@ def curve(loss: Sequence[float], validation: Sequence[float | None]) -> str:
     words += ", on a logarithmic scale" * logarithmic
     words += "; dashed, the validation loss" * any(map(math.isfinite, places[1]))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{words}" '
-        f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" style="max-width:100%" '
-        'fill="none" stroke="currentColor" stroke-width="1.5">'
-        f'{paths}<path d="M0 0V{HEIGHT}H{WIDTH}" stroke-width="0.5"/></svg>\n<p>{words}.</p>'
+        show.in_cell(
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-1 -1 {WIDTH + 2} {HEIGHT + 2}" '
+            f'width="{WIDTH}" fill="none" stroke="{LEFT}" stroke-width="2">'
+            f'{paths}<path d="M0 0V{HEIGHT}H{WIDTH}" stroke="{GREY}" stroke-width="1"/></svg>'
+        )
+        + f"\n<p>{words}.</p>"
     )
 
 
