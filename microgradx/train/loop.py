@@ -87,7 +87,7 @@ def fit(
     trainer = _Trainer(model, replays, optimizer, (X, y), size, rng)
     if checkpoint is not None:
         model.save(checkpoint)
-    history, signs = History(), Signs(model, X, y, trainer.put_back)
+    history, signs = History(), Signs(model, X, y, trainer.settle)
     with ctrl_c() as pressed, closing(Progress(history, epochs, len(X))) as progress:
         try:
             while len(history) < epochs and not pressed:
@@ -193,6 +193,11 @@ class _Trainer:
         """Go on from the numbers that the parameters have now."""
         self.replay.refresh()
         self.with_outputs.refresh()
+
+    def settle(self) -> None:
+        """Let the model be looked at as it is now."""
+        self.put_back()
+        self.take_over()
 
     def measured(
         self, held_out: Samples | None, metrics: Mapping[str, Metric], form: tuple[int, ...]

@@ -79,8 +79,9 @@ class Signs:
         return f"on all {len(self.X)} samples that were looked at"
 
     def _hint(self, layers: list[Layer]) -> str:
-        activations = {neuron.activation for layer in layers for neuron in layer.neurons.values()}
-        if not self.only_signs or activations != {"relu"}:
+        rules = {neuron.rule for layer in layers for neuron in layer.neurons.values()}
+        shuts = all(rule is not None and rule.shut_below is not None for rule in rules)  # as ReLUs
+        if not (self.only_signs and shuts):
             return ""
         return (
             ". The targets are ±1, and the lecture's own net for them has tanh: "

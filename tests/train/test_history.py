@@ -69,6 +69,8 @@ GAPS = [
 def test_a_loss_that_is_not_finite_leaves_a_gap(losses, sizes):
     [pieces], _ = drawn(losses)
     assert [len(points) for points in pieces] == sizes
+    heights = [y for points in pieces for _, y in points]
+    assert (min(heights), max(heights)) == (2, HEIGHT - 2)
 
 
 @pytest.mark.parametrize("losses", [[], [1.0], [math.nan, math.nan], [math.inf] * 3])
