@@ -74,9 +74,9 @@ def made_at(node: Value) -> str:
 # --- numbers --------------------------------------------------------------------------------------
 
 
-def short(x: float) -> str:
-    """Three significant digits: 0.25, 1.5e-7; -0 is 0."""
-    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{x + 0.0:.3g}")
+def short(x: float, digits: int = 3) -> str:
+    """Three significant digits, or so many: 0.25, 1.5e-7; -0 is 0."""
+    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{x + 0.0:.{digits}g}")
 
 
 def fixed(x: float, digits: int) -> str:

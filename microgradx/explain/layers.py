@@ -92,6 +92,20 @@ def saturated(neuron: Neuron) -> bool:
     return 0 < slopes[len(slopes) // 2] < SATURATED * rule.ceiling
 
 
+def off_or_saturated(neurons: Iterable[Neuron]) -> tuple[int, int, int]:
+    """How many neurons are off on all samples, how many on some, and how many are saturated."""
+    shut = some = flat = 0
+    for neuron in neurons:
+        closed = sum(not turn.slope for turn in neuron.turns.values())
+        everywhere = closed == len(neuron.turns)
+        if neuron.rule and neuron.rule.kind == "saturating":  # a slope of 0 has been rounded there
+            flat += everywhere or saturated(neuron)
+        else:
+            shut += everywhere
+            some += 0 < closed < len(neuron.turns)
+    return shut, some, flat
+
+
 def _passages(net: Net) -> list[Passage]:
     """One for each layer, in the order of the computation."""
     readers: dict[Layer, list[Layer]] = {}

@@ -59,6 +59,10 @@ class Neuron(Module):
         self.weight = tuple([Value(draw(nin, nout, rng)) for _ in range(nin)])
         self.bias = Value(0.0)
         self.activation = activation
+        self.init = _name(draw)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)} → 1, {_name(self.activation)}, {self.init}"
 
     def __call__(self, xs: Any) -> Value:
         """The output for one sample: numbers or Values, as many as it has weights."""
@@ -101,6 +105,10 @@ class Layer(Module):
         rng = _generator(seed)
         self.neurons = [Neuron(nin, activation, init, rng, nout) for _ in range(nout)]
         label_parts(self, "")
+
+    def extra_repr(self) -> str:
+        ends = dict.fromkeys(_name(neuron.activation) for neuron in self.neurons)
+        return f"{self.nin} → {len(self.neurons)}, {' and '.join(ends)}, {self.neurons[0].init}"
 
     def __call__(self, xs: Any) -> Outputs:
         """For one sample, a list of Values, or the only neuron's Value."""
@@ -210,6 +218,11 @@ INITIALISERS: dict[str, Initialiser] = {
 
 def _activation(choice: ActivationName | Activation | None) -> Activation | None:
     return None if choice is None else chosen("activation", choice, activations())
+
+
+def _name(choice: Callable[..., Any] | None) -> str:
+    """The name of an activation or an initialiser."""
+    return "linear" if choice is None else getattr(choice, "__name__", type(choice).__name__)
 
 
 def _generator(seed: Any) -> Any:

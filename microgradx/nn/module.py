@@ -8,8 +8,10 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from microgradx._base.arguments import flat, nested, number, shape, show_shape
+from microgradx._base.text import count
 from microgradx.engine import Value, list_of_operands
 from microgradx.nn import files as weights
+from microgradx.nn.tree import Tree, tree
 
 if TYPE_CHECKING:
     import os
@@ -152,12 +154,35 @@ class Module:
         super().__setattr__(name, part)
         label_parts(part, join(self._path, name), self)
 
+    def tree(self, loss: Value | None = None) -> Tree:
+        """What `print(model)` shows: a line a module, with its shapes and its parameters.
+
+        loss: the end of a graph of this model, as a rule over all samples; it adds the neurons that
+              are off, saturated or starved there
+
+        A `loss` that is no Value is a TypeError, one of another model a ValueError.
+        """
+        modules = ((path, part) for path, part in _walk(self, "") if isinstance(part, Module))
+        return tree(modules, loss)
+
+    def extra_repr(self) -> str:
+        """What the tree says beside the name of its class, as in PyTorch: its own tensors."""
+        own = ((name, part) for name, part in self._parts().items() if _is_tensor(part))
+        return ", ".join(f"{name} {show_shape(tensor)}" for name, tensor in own)
+
     if TYPE_CHECKING:
 
         def __call__(self, *xs: Any, **named: Any) -> Any: ...
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self.parameters())} parameters>"
+        return f"<{type(self).__name__} of {count(len(self.parameters()), 'parameter')}>"
+
+    def __str__(self) -> str:
+        return self.tree()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """The face in a notebook: the tree."""
+        return {"text/plain": str(self)}
 
     def _parts(self) -> Mapping[str, Any]:
         """The attributes that may hold parameters, by name."""

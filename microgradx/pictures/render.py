@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from types import NoneType
 from typing import TYPE_CHECKING
 
@@ -146,15 +147,18 @@ class Picture:
     render = save  # as the graphviz package, and so micrograd's notebook, calls it
 
     def html(self, words: str = "") -> str:
-        """Words above the picture, as a part of a page; of no renderer, more words say so."""
+        """Words above the picture, for a notebook; of no renderer, more words say so."""
+        return self._below(words, show.in_cell)
+
+    def _below(self, words: str, form: Callable[[str], str]) -> str:
         try:
-            return show.in_html(words, self.svg())
+            return show.in_html(words, form(self.svg()))
         except (RendererNotFound, RenderingFailed) as error:
             return show.in_html(f"{words}\n\n{error}".strip(), "")
 
     def page(self, words: str = "") -> str:
-        """The same as an HTML page of its own, whose title is what the picture shows."""
-        return show.as_page(self.summary, self.html(words))
+        """Both as an HTML page of its own, whose title is what the picture shows."""
+        return show.as_page(self.summary, self._below(words, show.in_page))
 
     def show(self, words: str = "") -> Path:
         """Open that page in the browser; returns the file that it shows."""

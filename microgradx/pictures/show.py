@@ -68,10 +68,23 @@ def as_page(title: str, body: str) -> str:
     )
 
 
-def in_html(words: str, svg: str) -> str:
+def in_html(words: str, picture: str) -> str:
     """Words above a picture, as a part of a page."""
-    text = f"<pre>{html.escape(words)}</pre>\n" if words else ""
-    return text + (fitted(svg[svg.index("<svg") :]) if svg else "")
+    return f"<pre>{html.escape(words)}</pre>\n{picture}" if words else picture
+
+
+def in_page(svg: str) -> str:
+    """An SVG as a part of a page, whose text can be found."""
+    return fitted(svg[svg.index("<svg") :])
+
+
+def in_cell(svg: str) -> str:
+    """An SVG as one element: a notebook that is not trusted would keep the text of a bare one."""
+    source = in_base64(fitted(svg).encode())
+    return (
+        f'<img src="data:image/svg+xml;base64,{source}" style="max-width:100%" '
+        'alt="The picture is shown when this notebook is trusted, or its cell run again.">'
+    )
 
 
 def open_in_browser(page: str) -> Path:

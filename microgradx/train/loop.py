@@ -18,7 +18,9 @@ from microgradx.nn.module import Module, tensors
 from microgradx.optim import Adam
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import outputs, pair
-from microgradx.train.history import Epoch, History, Progress, ctrl_c
+from microgradx.train.history import Epoch, History
+from microgradx.train.progress import Progress, ctrl_c
+from microgradx.train.signs import Signs
 
 if TYPE_CHECKING:
     import os
@@ -67,7 +69,8 @@ def fit(
     Ctrl-C ends the training after a step that is complete, a second one at once; the history is
     returned. After any other exception too the parameters are those of the last complete step. A
     loss of nan or inf ends nothing: the history shows it. Bad arguments are a TypeError or
-    ValueError before anything has changed. A terminal's stderr shows the progress.
+    ValueError before anything has changed. A terminal's stderr or a notebook's cell shows the
+    progress, and says when the loss diverges, or stands still because neurons are off.
     """
     epochs, chosen, rng = whole("epochs", epochs), loss_of(loss), np.random.default_rng(seed)
     optimizer = _optimizer(optimizer, model)
@@ -84,7 +87,7 @@ def fit(
     trainer = _Trainer(model, replays, optimizer, (X, y), size, rng)
     if checkpoint is not None:
         model.save(checkpoint)
-    history = History()
+    history, signs = History(), Signs(model, X, y, trainer.settle)
     with ctrl_c() as pressed, closing(Progress(history, epochs, len(X))) as progress:
         try:
             while len(history) < epochs and not pressed:
@@ -95,6 +98,9 @@ def fit(
                 seconds, interrupted = perf_counter() - start, seen < len(X)
                 measured = trainer.measured(held_out, metrics, form)
                 history.append(Epoch(mean, *measured, trainer.gradients(), seconds, interrupted))
+                if remark := signs.after(history):
+                    history.remarks.append(remark)
+                    progress.say(remark)
                 if progress.due < perf_counter():
                     progress.ended()
                 if checkpoint is None and on_epoch is None:
@@ -103,7 +109,7 @@ def fit(
                 if checkpoint is not None:
                     model.save(checkpoint)
                 if on_epoch is not None:
-                    progress.show("")
+                    progress.clear()
                     if on_epoch(history[-1]):
                         break
                 trainer.take_over()
@@ -187,6 +193,11 @@ class _Trainer:
         """Go on from the numbers that the parameters have now."""
         self.replay.refresh()
         self.with_outputs.refresh()
+
+    def settle(self) -> None:
+        """Let the model be looked at as it is now."""
+        self.put_back()
+        self.take_over()
 
     def measured(
         self, held_out: Samples | None, metrics: Mapping[str, Metric], form: tuple[int, ...]

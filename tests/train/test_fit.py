@@ -20,7 +20,7 @@ from microgradx.nn import MLP
 from microgradx.nn.losses import LOSSES
 from microgradx.ops import sum as total
 from microgradx.optim import SGD, Adam
-from microgradx.train import history as showing
+from microgradx.train import progress as showing
 from microgradx.train.history import Epoch, History
 from microgradx.train.loop import fit
 
