@@ -5,8 +5,9 @@ import pytest
 from microgradx import rules
 from microgradx.engine import Value, functions
 from tests.step.browser import browser, contexts, open_page
+from tests.step.pages import at, saved
 
-__all__ = ["browser", "contexts", "open_page", "temporary_ops"]
+__all__ = ["at", "browser", "contexts", "open_page", "saved", "temporary_ops"]
 
 
 def pytest_collection_modifyitems(items):

@@ -2,7 +2,8 @@
 
 A rule is written once over a namespace `xp`. This module is that namespace for floats; NumPy
 itself, which has these names and these manners (but no erfc and no normal distribution), is the
-namespace for arrays.
+namespace for arrays. The last functions are made of those above them, without a branch, and so
+run on symbols too (`step/javascript.py`).
 """
 
 import builtins
@@ -36,7 +37,7 @@ def exp_difference(x: float, y: float) -> float:
     t = d - x
     lost = (x - (d - t)) - (y + t)  # x - y = d + lost exactly
     e = exp(d)
-    return e + e * lost if abs(lost) < 1.0 else e
+    return where(abs(lost) < 1.0, e + e * lost, e)
 
 
 def expm1(x: float) -> float:
@@ -124,8 +125,8 @@ def sum_and_log(parts: list[float]) -> tuple[float, float]:
     total = rest = 0.0
     for x in parts:
         total += x
-        rest += x if x != 1.0 else 0.0
-    return total, log1p(rest) if total < 2.0 else log(total)  # below 2 there is a single 1
+        rest += where(x != 1.0, x, 0.0)
+    return total, where(total < 2.0, log1p(rest), log(total))  # below 2 there is a single 1
 
 
 # Far out, exp and erfc magnify by x² whatever rounding x² and x/√2 loses. Both are therefore
@@ -147,7 +148,7 @@ def normal_cdf(x: float) -> float:
     size, head, tail = _parted(x)
     u = size * ROOT_HALF
     lost = (head * HEAD - u) + (tail * HEAD + size * TAIL)  # |x|/√2 = u + lost
-    side = 1.0 if x < 0 else -1.0
+    side = where(x < 0, 1.0, -1.0)
     slope = exp(-u * u) / math.sqrt(math.pi)  # of ½ erfc at -u; a few digits do
     return 0.5 * erfc(side * u) - side * lost * slope
 

@@ -14,7 +14,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,10 @@ from microgradx.pictures.render import Picture
 from microgradx.pictures.sheet import Sheet, nan_first
 from microgradx.pictures.show import open_in_browser
 from microgradx.pictures.style import Scale, bold, escape, font, row
+from microgradx.step.live import Live, number
 from microgradx.step.moments import Moment, Timeline
 from microgradx.step.walk import path_products
-from microgradx.step.words import bracketed, derivative
+from microgradx.step.words import bracketed, called, derivation
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -53,7 +53,8 @@ class Page(str):
         return open_in_browser(self)
 
     def _repr_html_(self) -> str:
-        return f'<iframe srcdoc="{html.escape(self)}" width="100%" height="640"></iframe>'
+        frame = 'width="100%" height="640" allowfullscreen'
+        return f'<iframe srcdoc="{html.escape(self)}" {frame}></iframe>'
 
     def __repr__(self) -> str:
         return f"<Page of {len(self):,} characters>"
@@ -84,12 +85,13 @@ def page(
     sheet = _Sheet(diagram, label, timeline)
     svg = sheet.svg(direction, renderer)
     title = title or f"Backpropagation through {name_of(output)}"
-    return Page(_filled(title, svg, _Story(sheet, output, timeline).data()))
+    story = _Story(sheet, output, timeline)
+    return Page(_filled(title, svg, story.data(), story.live.library.source()))
 
 
-def _filled(title: str, svg: str, data: dict[str, Any]) -> str:
+def _filled(title: str, svg: str, data: dict[str, Any], ops: str) -> str:
     """The template with its contents, and with a policy that knows its script and its style."""
-    text = TEMPLATE.read_text(encoding="utf-8")
+    text = TEMPLATE.read_text(encoding="utf-8").replace("{{ops}}", ops)
     holes = {"title": html.escape(str(title)), "svg": svg}
     for kind in ("style", "script"):
         [block] = re.findall(f"<{kind}>(.*?)</{kind}>", text, re.DOTALL)
@@ -99,11 +101,6 @@ def _filled(title: str, svg: str, data: dict[str, Any]) -> str:
     holes["data"] = content.translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
     text = re.sub(r"\{\{(\w+)\}\}", lambda hole: holes[hole[1]], text)  # once: no label is a hole
     return text.encode(errors="replace").decode()  # a lone surrogate is no text
-
-
-def number(x: float) -> float | str:
-    """A number for JSON, which has no inf and no nan."""
-    return x if math.isfinite(x) else str(x)
 
 
 class _Sheet(Sheet):
@@ -189,6 +186,7 @@ class _Story:
         self.products = path_products(self.flow.paths)
         self.whole = self._whole()
         self.scale = Scale(map(abs, timeline.grads.values()))
+        self.live = Live(output, timeline)
 
     def _whole(self) -> set[Value]:
         """The nodes all of whose contributions are lines of their own, and add up as one steps."""
@@ -200,25 +198,21 @@ class _Story:
     def data(self) -> dict[str, Any]:
         boxes = [self.fold(box) if box.name else self.node(box.nodes[0])
                  for box in self.sheet.diagram.boxes]  # fmt: skip
-        arrows = list(map(self.arrow, self.arrows))
-        return {"boxes": boxes, "arrows": arrows, "legend": self.legend(boxes, arrows)}
-
-    def legend(self, boxes: list[Any], arrows: list[Any]) -> list[tuple[str, str]]:
-        """The looks there are on this very page, and what they mean."""
-        looks = {box["shade"] for box in boxes if "apart" not in box}
-        shades = sorted(look for look in looks if isinstance(look, int))
-        entries = [(f"s{shade}", f"|grad| ≥ {self.scale.floor(shade)}") for shade in shades]
-        words = {"zero": "grad is 0", "odd": "not finite"}
-        entries += [(look, word) for look, word in words.items() if look in looks]
-        if any("stop" in arrow for arrow in arrows):
-            entries.append(("halt", "STOP: a local derivative of 0"))
-        return entries
+        return {
+            "boxes": boxes,
+            "arrows": [*map(self.arrow, self.arrows)],
+            "scale": {"top": self.scale.top, "step": self.scale.step},
+            "graph": self.live.graph,
+            "still": self.live.reason,
+        }
 
     # --- a box --------------------------------------------------------------------------------
 
     def fold(self, box: Box) -> dict[str, Any]:
         """Many nodes drawn as one: how many, and the largest of their gradients."""
         facts = {"name": box.name, "fold": len(box.nodes), "value": _size(box)}
+        facts["given"] = all(node.rule is None for node in box.nodes)
+        facts["nodes"] = [self.live.index[node] for node in box.nodes]
         largest, why = self.sheet.largest(box), f"{_size(box)} drawn as one"
         if largest is None:
             return {**facts, "apart": True, "why": f"{why}, all detached."}
@@ -233,8 +227,9 @@ class _Story:
         """A node with its value, its gradient, how it was made, and why it is so."""
         facts = self.named(node)
         facts.update(value=number(node.data), line=made_at(node).strip(" ()"))
+        facts["node"] = self.live.index[node]
         if node.rule:
-            facts["made"] = self.made(node)
+            facts.update(self.made(node))
             facts["sign"] = node.rule.label if node.rule.operator else ""
         facts["why"] = "\n".join(self.flow.why(node).sentences)
         if node not in self.flow:
@@ -255,10 +250,12 @@ class _Story:
             facts["formula"] = node.rule.__doc__ or ""
         return facts
 
-    def made(self, node: Value) -> list[tuple[str, float | str]]:
-        """The operands by name and number; of very many, the first."""
-        first = islice(flat(node.operands), 100)
-        return [(_named(x), number(data_of(x))) for x in first]
+    def made(self, node: Value) -> dict[str, Any]:
+        """The operands by name and number; of more than five the first four, and how many more."""
+        operands = [*flat(node.operands)]
+        first = operands if len(operands) <= 5 else operands[:4]
+        made = [(_named(x), number(data_of(x))) for x in first]
+        return {"made": made, "more": len(operands) - len(first)}
 
     def shade(self, grad: float) -> int | str:
         """Which blue: a decade, 0 the largest; or a word for what is off the scale."""
@@ -276,8 +273,9 @@ class _Story:
         facts: dict[str, Any] = {"id": f"e{arrow.number}", **ends}
         if not moments:  # behind a detach
             return {**facts, "apart": True}
-        if self.sheet.is_bar(arrow):
-            facts["stop"] = f"bar{arrow.number}"
+        facts["edges"] = [(self.live.index[moment.node], moment.edge.position)
+                          for moment in moments if moment.edge]  # fmt: skip
+        facts["stop"] = self.sheet.is_bar(arrow)
         if len(moments) > 1:
             return {**facts, **self.several(moments)}
         for end, box, node in (("from", arrow.head, arrow.edges[0].node),
@@ -301,7 +299,7 @@ class _Story:
         """One multiplication, what it is added to, and the strongest path it is on."""
         edge = moment.edge
         assert edge is not None
-        facts = {"maths": derivative(edge), "partial": number(edge.partial)}
+        facts = {"maths": [*map(self.part, derivation(edge))], "partial": number(edge.partial)}
         facts.update(adjoint=number(moment.adjoint), contribution=number(moment.contribution))
         above = self.products[self.flow.paths.index[edge.node]]
         facts["product"] = show(edge.partial * above)
@@ -310,6 +308,12 @@ class _Story:
         final = self.timeline.final(edge.input) == self.timeline.along[edge]
         return {**facts, "before": number(moment.before), "after": number(moment.after),
                 "final": final}  # fmt: skip
+
+    def part(self, part: str | float | Value) -> str | int | None:
+        """A part of a derivation: words, the number of a node to name, None for the partial."""
+        if isinstance(part, Value):
+            return self.live.index[part] if self.live.graph else called(part)
+        return None if isinstance(part, float) else part
 
 
 def _named(x: Any) -> str:

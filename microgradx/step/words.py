@@ -78,20 +78,30 @@ def _operand(x: Any) -> str:
 
 def derivative(edge: Edge) -> str:
     """The local derivative as the rule writes it, and the number that is: ∂/∂y = x = 2, where …"""
+    return "".join(_operand(x) if isinstance(x, (Value, float)) else x for x in derivation(edge))
+
+
+def derivation(edge: Edge) -> list[str | float | Value]:
+    """The same in parts: words, the local derivative as a number, and the nodes that it names."""
     node, rule, which = edge.node, edge.node.rule, operand_of(edge)
     assert rule is not None
     by = f"∂/∂{_blackboard(rule, which)}"
-    written, number = (*rule.partials[which : which + 1], "")[0], short(edge.partial)
+    written = (*rule.partials[which : which + 1], "")[0]
     if " if " in written:
-        return f"{by} = {number} ({written})"
-    equation = " = ".join(dict.fromkeys(part for part in (by, written, number) if part))
-    where = [
-        f"{x} = {_operand(y)}" for x, y in zip(rule.operands, node.operands) if x not in rule.lists
-    ]
+        return [f"{by} = ", edge.partial, f" ({written})"]
+    equation: list[str | float | Value] = [f"{by} = {written}"]
+    if written != short(edge.partial):
+        equation = [f"{by} = {written} = " if written else f"{by} = ", edge.partial]
+    where = [(x, y) for x, y in zip(rule.operands, node.operands) if x not in rule.lists]
     if rule.lists and rule.kind == "product":
         other = partner(node, edge.position)
-        where = [f"{written} = {_operand(other)}"] if written and other is not None else []
-    return f"{equation}, where {', '.join(where)}" if where else equation
+        where = [(written, other)] if written and other is not None else []
+    for i, (name, x) in enumerate(where):
+        equation += [
+            f"{', ' if i else ', where '}{name} = ",
+            x if isinstance(x, Value) else short(x),
+        ]
+    return equation
 
 
 def _blackboard(rule: Rule, which: int) -> str:

@@ -3,148 +3,21 @@
 import base64
 import hashlib
 import html
-import json
-import math
-import random
 import re
-import struct
 
 import pytest
 
 import microgradx as mx
-from microgradx import Value, nn, page
+from microgradx import Value, page
 from microgradx._base.text import name_of, short
 from microgradx.engine import order
 from microgradx.pictures.render import RendererNotFound, RenderingFailed
 from microgradx.pictures.style import BLUES
 from microgradx.step.moments import Timeline
 from tests.explain.test_paths import random_graph
+from tests.step import pages
 from tests.step.browser import contrasts
-
-HOSTILE = [
-    "</script><img src=x onerror=document.title='owned'>",
-    '"><svg onload="document.title=\'owned\'">',
-    "<!--<script>document.title='owned'</script>",
-    "]]></style><iframe srcdoc=x>",
-    "{{data}} {{svg}} {{script}} $& \\1",
-    "\\N \\G \\n &lt;b&gt; &#92;",
-    "line\u2028separator\u2029\r\n\ttab",
-    "\x00\x01\x1b[31m\x7f\u202eevil\ud800",
-    "x" * 10_000,
-]
-
-
-def neuron():
-    """The lecture's neuron; x2 = 0 stops w2's gradient."""
-    x1, x2 = Value(2.0, "x1"), Value(0.0, "x2")
-    w1, w2, b = Value(-3.0, "w1"), Value(1.0, "w2"), Value(6.8813735870195432, "b")
-    o = (x1 * w1 + x2 * w2 + b).tanh()
-    o.label = "o"
-    return o
-
-
-def hostile():
-    result = Value(1.0, "out")
-    for i, label in enumerate(HOSTILE):
-        result = result * Value(1.0 + i / 8, label)
-        result.label = label
-    return result
-
-
-def square():
-    x = Value(3.0, "x")
-    return x * x + x
-
-
-def rows():
-    xs = [Value(0.1 * i, f"x{i}") for i in range(5)]
-    ws = [Value(1.0 - 0.3 * i, f"w{i}") for i in range(5)]
-    return mx.logsumexp([mx.dot(ws, xs, Value(0.5, "b")), mx.sum(xs), mx.mean(ws), xs[0]])
-
-
-def spoilt():
-    x, y = Value(math.inf, "x"), Value(0.0, "y")
-    return (x * y + Value(2.0, "u") * x).tanh() + y + Value(-math.inf, "v")
-
-
-def detached():
-    x = Value(0.2, "x")
-    y = x * 3.0
-    y.label = "y"
-    return (y.detach() * x + (Value(1.0, "lost") * 2.0).detach()).tanh()
-
-
-def shades():
-    """Gradients of as many decades as there are shades, and one of 0."""
-    h = Value(1.0, "x")
-    for i in range(len(BLUES) - 1):
-        h = h * 0.1
-        h.label = f"h{i}"
-    return h + (Value(-1.0, "off").relu() * Value(1.0, "w"))
-
-
-def fan_out():
-    """x.grad is 0.123 before it is 1: what was widest is not what is final."""
-    x = Value(2.0, "x")
-    return x * 0.123 + x * 0.877
-
-
-def dead():
-    """A classifier of the flowers, one of whose ReLUs is off."""
-    model = nn.MLP(4, [3, 3], seed=3)
-    model.layers[0].neurons[0].bias.data = -20.0
-    names = ["sepal length", "sepal width", "petal length", "petal width"]
-    inputs = [Value(x, name) for x, name in zip([7.7, 2.6, 6.9, 2.3], names)]
-    loss = nn.cross_entropy(model(inputs), 2)
-    loss.label = "loss"
-    return loss
-
-
-def many():
-    """About 300 nodes, each drawn by itself."""
-    return mx.sum([Value(0.01 * i, f"a{i}").tanh() for i in range(149)])
-
-
-def network(width=15):
-    """More than 300 nodes, folded; an input is read by folds and by single nodes."""
-    random.seed(1)
-    xs = [Value(x, f"x{i}") for i, x in enumerate([1.0, 0.5, -1.0])]
-    return nn.MLP(3, [width, width, 1])(xs)
-
-
-GRAPHS = {
-    "neuron": neuron,
-    "square": square,
-    "rows": rows,
-    "spoilt": spoilt,
-    "detached": detached,
-    "shades": shades,
-    "hostile": hostile,
-    "leaf": lambda: Value(3.0, "leaf"),
-    "tiny": lambda: Value(1e-300, "x") * Value(1e-20, "y") * 1e308,
-    **{f"random{seed}": lambda seed=seed: random_graph(seed, 20) for seed in range(3)},
-}
-
-
-def same(a, b):
-    return a == b or (math.isnan(a) and math.isnan(b))
-
-
-def bits(x):
-    return struct.pack("<d", x)
-
-
-def data_of(text):
-    return json.loads(re.search(r' id="data">(.*?)</script>', text)[1])
-
-
-def swept(output):
-    """The grads after a backward() of a graph that had none, by node."""
-    for node in order(output):
-        node.grad = 0.0
-    output.backward()
-    return {node: node.grad for node in order(output)}
-
+from tests.step.pages import GRAPHS, HOSTILE, bits, data_of, each_moment, last, neuron, now, swept
 
 # --- the moments ----------------------------------------------------------------------------------
 
@@ -226,7 +99,7 @@ def test_hostile_text_stays_text(label):
 
 
 def test_lecture_page_is_small():
-    assert len(page(neuron()).encode()) <= 60_000
+    assert len(page(neuron()).encode()) <= 80_000
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -237,7 +110,7 @@ def test_grads_are_left_alone_and_told(name):
     text = page(output)
     assert [node.grad for node in order(output)] == [100.0 + i for i in range(len(order(output)))]
     told = [float(box["grad"]) for box in data_of(text)["boxes"] if "apart" not in box]
-    assert all(map(same, told, swept(output).values())) and len(told) == len(order(output))
+    assert all(map(pages.same, told, swept(output).values())) and len(told) == len(order(output))
 
 
 @pytest.mark.parametrize("options", [
@@ -298,7 +171,7 @@ def test_direction(direction):
 
 
 def test_folds_and_what_is_left_out():
-    output = network()
+    output = pages.network()
     boxes = data_of(page(output))["boxes"]
     assert len(order(output)) > 300 > len(boxes) and any("fold" in box for box in boxes)
     hidden = [node for node in order(output) if not node.inputs]
@@ -314,89 +187,30 @@ def test_labels_of_the_readers():
 
 
 def test_shades_cover_the_scale():
-    used = {box["shade"] for box in data_of(page(shades()))["boxes"]}
+    used = {box["shade"] for box in data_of(page(pages.shades()))["boxes"]}
     assert used == {*range(len(BLUES)), "zero"}
 
 
 # --- in a browser ---------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def saved(tmp_path_factory):
-    """The page of each graph, written when first asked for; with its output."""
-    folder, known = tmp_path_factory.mktemp("pages"), {}
-
-    def save(name, make=None, **options):
-        if name not in known:
-            output = (make or GRAPHS[name])()
-            known[name] = page(output, **options).save(folder / f"{name}.html"), output
-        return known[name]
-
-    return save
-
-
-@pytest.fixture
-def at(open_page, saved):
-    """at(name) is the page of that graph, opened; more options are the browser's."""
-
-    def at(name, make=None, visit="", save_options=(), **options):
-        path, output = saved(name, make, **dict(save_options))
-        it = open_page(**options)
-        it.goto(path.as_uri() + (visit if isinstance(visit, str) else f"#visit={visit}"))
-        it.output, it.told = output, Timeline(output)
-        return it
-
-    return at
-
-
-def now(it):
-    """The moment that the page shows, by its slider, and by its counter beside it."""
-    value, end, count = it.evaluate("""() => [...["value", "max"].map((x) =>
-      Number(document.getElementById("slider")[x])), document.getElementById("count").innerText]""")
-    assert count == f"{value} / {end}"
-    return value
-
-
-def last(it):
-    return int(it.locator("#slider").get_attribute("max"))
-
-
-def node(it, name):
-    """The node of that name in the picture."""
-    index = [name_of(x) for x in it.told.nodes].index(name)
-    return it.locator(f"#n{index}"), it.told.final(it.told.nodes[index])
-
-
-def each_moment(it, what):
-    """The results of the JavaScript function `what` at every moment, by way of the slider."""
-    return it.evaluate(f"""() => {{
-      const slider = document.getElementById("slider"), found = [], what = {what};
-      for (let k = 0; k <= slider.max; k++) {{
-        slider.value = k;
-        slider.dispatchEvent(new Event("input"));
-        found.push(what(k));
-      }}
-      return found;
-    }}""")
-
-
-GRADS = "() => [...document.querySelectorAll('td[data-grad]')].map((cell) => cell.dataset.grad)"
-
-
 @pytest.mark.parametrize("name", GRAPHS)
 def test_every_gradient_at_every_moment(at, name):
     it = at(name)
     assert last(it) == len(it.told.moments) - 1
-    found = each_moment(it, GRADS)
+    found = each_moment(it, pages.GRADS)
     grads = {}
+    assert len(found) == len(it.told.moments)
     for k, moment in enumerate(it.told.moments):
         if k >= it.told.turn:
             grads[moment.edge.input if moment.edge else moment.node] = moment.after
         shown = {x: float(text) for x, text in zip(it.told.nodes, found[k]) if text}
-        assert shown.keys() == grads.keys() and all(same(shown[x], grads[x]) for x in grads), k
+        assert shown.keys() == grads.keys() and all(
+            pages.same(shown[x], grads[x]) for x in grads
+        ), k
     engines = swept(it.output)
     assert len(found[-1]) == len(engines)
-    assert all(same(float(text), engines[x]) for text, x in zip(found[-1], it.told.nodes))
+    assert all(pages.same(float(text), engines[x]) for text, x in zip(found[-1], it.told.nodes))
     texts = it.evaluate("() => [...document.querySelectorAll('#rows tr')].map((row) => "
                         "[...row.children].map((cell) => cell.textContent))")  # fmt: skip
     for (_, value, grad), x in zip(texts, it.told.nodes):
@@ -407,7 +221,7 @@ def test_every_gradient_at_every_moment(at, name):
 @pytest.mark.parametrize("case", ["folded", "without"])
 def test_final_gradients_where_not_all_is_drawn(at, case):
     if case == "folded":
-        it = at("folded", lambda: network(12))
+        it = at("folded", lambda: pages.network(12))
     else:
         x = Value(2.0, "x")
         h, v = x * 3.0, x * 5.0
@@ -415,14 +229,14 @@ def test_final_gradients_where_not_all_is_drawn(at, case):
         it = at("without", lambda: h * v, save_options={"without": [h]})
         other = at("without too", lambda: h * v, save_options={"without": [v]}, alone=True)
         other.keyboard.press("End")
-        assert other.evaluate(GRADS) == ["1", "10", "60"]
+        assert other.evaluate(pages.GRADS) == ["1", "10", "60"]
     it.keyboard.press("End")
     engines = swept(it.output)
     known, called = {name_of(x): grad for x, grad in engines.items()}, [*map(name_of, engines)]
     boxes = [box for box in data_of(it.content())["boxes"] if "apart" not in box]
     told = [
         (grad, known[box["name"]])
-        for grad, box in zip(it.evaluate(GRADS), boxes, strict=True)
+        for grad, box in zip(it.evaluate(pages.GRADS), boxes, strict=True)
         if grad and "fold" not in box and called.count(box["name"]) == 1
     ]
     assert len(told) >= 3 and all(float(grad) == engines for grad, engines in told)
@@ -447,12 +261,12 @@ def test_keys(at):
                       ("Home", 0)]:  # fmt: skip
         it.keyboard.press(key)
         assert now(it) == then and it.url.endswith(f"#visit={then}")
-    for key in ("s", "Shift+S"):
-        it.keyboard.press("Home")
-        it.keyboard.press(key)
-        assert now(it) == it.told.next_stop(0)
-        it.keyboard.press(key)
-        assert now(it) == it.told.next_stop(0)  # there is no other
+    stop = it.told.next_stop(0)
+    for start, key, then in [("Home", "s", stop), ("End", "Shift+S", stop), ("Home", "Shift+S", 0),
+                             ("End", "s", end), ("Home", "t", it.told.turn)]:  # fmt: skip
+        for press in (start, key, key):  # there is no other
+            it.keyboard.press(press)
+        assert now(it) == then, key
     it.keyboard.press("Home")
     for key in ("Control+End", "Alt+End", "Meta+End", "x", "Enter"):  # the browser's own
         it.keyboard.press(key)
@@ -491,7 +305,7 @@ def test_buttons(at):
     end, stop = last(it), it.told.next_stop(0)
     disabled = ("() => [...document.querySelectorAll('button[aria-disabled=true]')]"
                 ".map((x) => x.id)")  # fmt: skip
-    assert it.evaluate(disabled) == ["first", "back"]
+    assert it.evaluate(disabled) == ["undo", "first", "back"]
     for button, then in [
         ("next", 1), ("back", 0), ("stop", stop), ("back", stop - 1), ("last", end),
         ("to-backward", it.told.turn), ("to-forward", 0), ("last", end), ("first", 0),
@@ -499,11 +313,12 @@ def test_buttons(at):
         it.locator(f"#{button}").click()
         off = ["first", "back"] if then == 0 else ["next", "last"] if then == end else []
         off += ["stop"] if then >= stop else []
+        off.insert(0, "undo")  # nothing was changed
         assert (now(it), it.evaluate(disabled)) == (then, off), button
         current = it.locator("[aria-current]").get_attribute("id")
         assert current == ("to-backward" if then >= it.told.turn else "to-forward")
     leaf = at("leaf")
-    assert leaf.evaluate(disabled) == ["first", "back", "stop"]  # a value, and the 1
+    assert leaf.evaluate(disabled) == ["undo", "first", "back", "stop"]  # a value, and the 1
 
 
 def test_slider(at):
@@ -529,7 +344,7 @@ def test_choosing_a_node(at, way):
     it = at("neuron")
     flow = mx.Flow(it.output)
     for name in ("w2", "o", "x1"):
-        group, final = node(it, name)
+        group, final = pages.node(it, name)
         if way == "click":
             group.click()
         elif way == "table":
@@ -538,7 +353,7 @@ def test_choosing_a_node(at, way):
             group.focus()
             it.keyboard.press(way)
         assert now(it) == final and it.url.endswith(f"#visit={final}")
-        assert it.locator("#why-of").inner_text().lower() == f"why {name}?"
+        assert it.locator("#why-of").inner_text() == f"Why {name}?"
         (chosen,) = (x for x in it.told.nodes if x.label == name)
         said = it.locator("#why").text_content()
         assert said == "\n".join(flow.why(chosen).sentences)
@@ -550,7 +365,7 @@ def test_choosing_a_node(at, way):
 
 def test_the_lecture_says_why_w2_gets_nothing(at):
     it = at("neuron")
-    node(it, "w2")[0].click()
+    pages.node(it, "w2")[0].click()
     assert re.search(r"stopped|locked|off", it.locator("#why").inner_text())
     assert "x2" in it.locator("#maths").inner_text()
     assert it.locator("#product .zero").inner_text() == "×0 w2"
@@ -559,18 +374,18 @@ def test_the_lecture_says_why_w2_gets_nothing(at):
 
 def test_the_equation(at):
     it = at("neuron")
-    node(it, "x1")[0].click()
+    pages.node(it, "x1")[0].click()
     assert it.locator("#terms b").all_inner_texts() == ["0.5", "×", "-3", "=", "-1.5"]
     assert it.locator("#sum").inner_text() == "x1.grad: 0 + (-1.5) = -1.5, which is final"
     factors = it.locator("#product .link").all_inner_texts()
     assert [x.split()[0] for x in factors] == ["1", "×0.5", "×1", "×1", "×-3"]
-    it.goto(it.url.split("#")[0] + "#visit=9")
+    it.goto(it.url.split("#")[0] + "#visit=5")
     it.locator("#maths", has_text="tanh").wait_for()
     assert it.locator("#terms b").all_inner_texts() == ["tanh", "0.881", "=", "0.707"]
 
 
 def test_deep_links(at):
-    hashes = [("#visit=12", 12), ("#visit=0", 0), ("#visit=999999", "last"), ("#visit=-3", 0),
+    hashes = [("#visit=8", 8), ("#visit=0", 0), ("#visit=999999", "last"), ("#visit=-3", 0),
               ("#visit=" + "9" * 400, "last"), ("#visit=1.5", 0), ("#visit=", 0), ("#%", 0),
               ("#visit=<img src=x>", 0)]  # fmt: skip
     for hash, then in hashes:
@@ -579,8 +394,8 @@ def test_deep_links(at):
 
 
 def test_deep_link_changed_later(at):
-    it = at("neuron", visit=12)
-    assert now(it) == 12
+    it = at("neuron", visit=8)
+    assert now(it) == 8
     for hash, then in [("#visit=7", 7), ("#visit=9999", last(it)), ("#nonsense", 0)]:
         it.evaluate("(hash) => { location.hash = hash; }", hash)
         it.locator("#count", has_text=f"{then} / {last(it)}").wait_for()
@@ -604,15 +419,15 @@ def test_stops_appear_and_go(at):
 
 def test_every_moment_is_announced(at):
     it = at("neuron")
-    assert it.locator("[role=status]").count() == 1
-    said = each_moment(it, "() => document.querySelector('[role=status]').textContent")
+    said = each_moment(it, "() => document.querySelector('#status[role=status]').textContent")
     assert len(set(said)) == len(said) and all(said)
+    assert all(f"{x.label} is {short(x.data)}" in said[0] for x in it.told.given)
     for words, moment in zip(said, it.told.moments):
         assert name_of(moment.edge.input if moment.edge else moment.node) in words
         assert ("stops here" in words) == moment.stops
         if moment.edge:
             assert f"= {short(moment.after)}" in words
-    shown = it.locator("[role=status]").evaluate(
+    shown = it.locator("#status").evaluate(
         "(x) => getComputedStyle(x).display + getComputedStyle(x).visibility"
     )
     assert shown == "blockvisible"
@@ -626,7 +441,7 @@ def test_values_appear_in_order(at):
     values = each_moment(it, "() => [...document.querySelectorAll('#rows tr')].map((row) => "
                              "row.children[1].textContent)")  # fmt: skip
     for k, shown in enumerate(values):
-        born = {moment.node for moment in it.told.moments[: k + 1]}
+        born = {x for x, then in it.told.born.items() if then <= k}
         assert shown == [short(x.data) if x in born else "–" for x in it.told.nodes]
 
 
@@ -688,7 +503,7 @@ def test_on_a_phone(at, name):
 
 @pytest.mark.parametrize("viewport", [DESK, {"width": 1920, "height": 1080}])
 def test_no_scrolling_on_a_desk(at, viewport):
-    it = at("neuron", viewport=viewport, visit=12)
+    it = at("neuron", viewport=viewport, visit=8)
     size = "() => ['Width', 'Height'].map((x) => document.documentElement[`scroll${x}`])"
     assert it.evaluate(size) == [*viewport.values()]
     frame = it.locator("#picture").bounding_box()
@@ -724,8 +539,11 @@ def test_every_control_has_a_name(at):
         if role in ("button", "slider") and not each.get("ignored"):
             named.setdefault(role, []).append(each.get("name", {}).get("value", "").strip())
     assert all(map(all, named.values()))
-    assert len(named["button"]) == 8 + 2 * len(it.told.nodes) and named["slider"] == ["Moment"]
-    assert len(set(named["button"][:8])) == 8
+    assert sorted(named["slider"]) == ["Its value, on a slider", "Moment"]
+    nodes = [*map(name_of, it.told.nodes)]
+    others = [name for name in named["button"] if name.split(":")[0] not in nodes]
+    assert len(others) == len(set(others)) == len(named["button"]) - 2 * len(nodes)
+    assert {"Play", "Keys", "Undo", "One gradient step", "Next stop"} <= {*others}
 
 
 def test_reduced_motion(at):
@@ -750,7 +568,7 @@ def test_print(at):
     it.evaluate("() => dispatchEvent(new Event('beforeprint'))")
     it.emulate_media(media="print")
     assert now(it) == last(it) and it.locator(".bar.reached").count() == 1
-    for hidden in ("footer", ".keys", ".phases"):
+    for hidden in ("footer", ".keys", ".phases", "#change"):
         assert not it.locator(hidden).is_visible()
     for shown in ("h1", "#picture svg", "#rows", "#legend", "#equation"):
         assert it.locator(shown).is_visible()
@@ -760,7 +578,7 @@ def test_print(at):
 
 
 def test_print_of_a_dark_page_is_dark_on_white(at):
-    it = at("neuron", color_scheme="dark", reduced_motion="reduce", visit=12, alone=True)
+    it = at("neuron", color_scheme="dark", reduced_motion="reduce", visit=8, alone=True)
     it.emulate_media(media="print")
     poor = [text for text in contrasts(it) if text["ratio"] < 4.5]
     assert poor == []
@@ -797,19 +615,19 @@ def test_without_a_script(at):
 
 def picture_of(output):
     """The texts of the picture as it is without a script."""
-    svg = re.search(r"<svg.*?</svg>", page(output), re.DOTALL)[0]
+    svg = re.search(r'id="picture".*?</svg>', page(output), re.DOTALL)[0]
     return " ".join(re.findall(r">([^<]+)</text>", svg))
 
 
 def test_the_picture_has_the_final_gradients():
-    output = fan_out()
+    output = pages.fan_out()
     grads = [short(grad) for grad in swept(output).values()]
     assert re.findall(r"grad (\S+)", picture_of(output)) == grads
 
 
 @pytest.mark.parametrize("wide", [320, 390, 1024, 1280])
 def test_the_equation_never_spills(at, wide):
-    it = at("dead", dead, viewport={"width": wide, "height": 800})
+    it = at("dead", pages.dead, viewport={"width": wide, "height": 800})
     found = each_moment(
         it,
         """() => {
@@ -827,7 +645,7 @@ def test_the_equation_never_spills(at, wide):
 
 
 def test_the_current_row_is_in_sight(at):
-    it = at("dead", dead, viewport=DESK)
+    it = at("dead", pages.dead, viewport=DESK)
     seen = each_moment(
         it,
         """() => {
@@ -846,14 +664,14 @@ def test_a_product_too_small_for_a_float():
 
 
 def test_a_fold_is_told():
-    data = data_of(page(network()))
+    data = data_of(page(pages.network()))
     folds = [box for box in data["boxes"] if "fold" in box]
     assert all("drawn as one. The largest |grad| is" in box["why"] for box in folds)
     assert any(re.fullmatch(r"[\d,]+ edges", arrow.get("many", "")) for arrow in data["arrows"])
 
 
 def test_many_nodes_and_folds(at):
-    for name, make in [("many", many), ("network", network)]:
+    for name, make in [("many", pages.many), ("network", pages.network)]:
         it = at(name, make, reduced_motion="reduce")
         for key in ("End", "Home", "ArrowRight"):
             it.keyboard.press(key)
@@ -868,3 +686,166 @@ def test_other_directions(at):
     it.keyboard.press("End")
     it.locator("#n0").click()
     assert now(it) == it.told.turn
+
+
+# --- on a phone, in a frame, in full --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["neuron", "dead", "shades"])
+@pytest.mark.parametrize("wide", [320, 390])
+def test_the_bar_is_in_view_at_the_stop(at, name, wide):
+    size = {"width": wide, "height": 844}
+    make = pages.dead if name == "dead" else GRAPHS[name]
+    it = at(name, make, viewport=size, has_touch=True, is_mobile=True, reduced_motion="reduce")
+    stops = [k for k, moment in enumerate(it.told.moments) if moment.stops]
+    it.evaluate("() => scrollTo(0, 10000)")
+    for k in stops:
+        it.keyboard.press("s")
+        assert now(it) == k
+        outside = it.evaluate("""() => {
+          const box = bars[moments[now].arrow];
+          const frame = document.querySelector("#picture").getBoundingClientRect();
+          const low = document.querySelector("footer").getBoundingClientRect().top;
+          const { left, right, top, bottom } = box.getBoundingClientRect();
+          return [frame.left - left, right - frame.right, frame.top - top, bottom - frame.bottom,
+                  bottom - low].filter((x) => x > 0); }""")  # fmt: skip
+        assert outside == []
+
+
+def test_both_ends_are_in_view_where_there_is_room(at):
+    it = at("neuron", viewport=PHONE, has_touch=True, is_mobile=True, reduced_motion="reduce")
+    it.locator("#stop").tap()
+    seen = it.evaluate("""() => {
+      const frame = document.querySelector("#picture").getBoundingClientRect();
+      const { tail, head } = arrows[moments[now].arrow];
+      return [tail, head].map((i) => groups[i].getBoundingClientRect()).every((box) =>
+        box.left >= frame.left && box.right <= frame.right); }""")  # fmt: skip
+    assert seen
+
+
+def test_names_keep_their_case(at):
+    it = at("neuron", visit=3)
+    transformed = it.evaluate("""() => [...document.querySelectorAll("*")].filter((x) =>
+      getComputedStyle(x).textTransform !== "none" || /caps/.test(getComputedStyle(x).fontVariant)
+    ).length""")
+    assert transformed == 0
+
+
+def test_nothing_is_cut_without_a_cue(at):
+    """What is larger than its place scrolls and has a shadow there, or ends in an ellipsis."""
+    it = at("dead", pages.dead, viewport=DESK)
+    found = each_moment(
+        it,
+        """() => [...document.querySelectorAll("body *:not(svg *)")].filter((x) => {
+      const style = getComputedStyle(x), scrolls = /auto|scroll/.test(style.overflowY);
+      const cut = x.scrollHeight > x.clientHeight + 1 || x.scrollWidth > x.clientWidth + 1;
+      if (!cut || style.display.startsWith("inline") || !x.clientHeight) return false;
+      if (style.overflow === "visible" || x.matches(".hide, select, input, option")) return false;
+      if (scrolls) return !/local/.test(style.backgroundAttachment);
+      return style.webkitLineClamp === "none" && style.textOverflow !== "ellipsis";
+    }).map((x) => x.id || x.className || x.tagName)""",
+    )
+    assert {name for names in found for name in names} == set()
+
+
+def test_no_row_stands_half_under_the_head(at):
+    it = at("dead", pages.dead, viewport=DESK)
+    halves = each_moment(
+        it,
+        """() => {
+      const low = document.querySelector("thead").getBoundingClientRect().bottom;
+      return [...document.querySelectorAll("#rows tr")].filter((row) => {
+        const box = row.getBoundingClientRect();
+        return box.top < low - 2 && box.bottom > low + 2; }).length; }""",
+    )
+    assert set(halves[:-1]) == {0}  # at the very end there is no row to go on to
+
+
+def test_help(at):
+    it = at("neuron", visit=3)
+    box = it.locator("#help")
+    assert not box.is_visible()
+    it.keyboard.press("?")
+    assert box.is_visible()
+    told = box.inner_text()
+    assert all(key in told for key in ("shift+S", "Home", "full screen", "undo", "address"))
+    it.keyboard.press("Escape")
+    assert not box.is_visible()
+    it.locator("#ask").click()
+    it.locator("#close").click()
+    assert not box.is_visible() and now(it) == 3
+
+
+def test_speed(at, open_page, saved):
+    it = open_page(alone=True)
+    it.clock.install()
+    it.goto(saved("neuron")[0].as_uri())
+
+    def moments_in(seconds):
+        before = now(it)
+        it.clock.run_for(int(seconds * 1000))
+        return now(it) - before
+
+    it.keyboard.press("Space")
+    assert moments_in(4.45) == 4
+    it.keyboard.press("+")
+    assert it.locator("#speed").inner_text() == "2×" and moments_in(2.25) == 4
+    for _ in range(9):
+        it.keyboard.press("-")
+    assert it.locator("#speed").inner_text() == "0.25×" and moments_in(4.45) == 1
+    for then in ("0.5×", "1×", "2×", "4×", "0.25×"):
+        it.locator("#speed").click()
+        assert it.locator("#speed").inner_text() == then
+    assert it.locator("#play").get_attribute("aria-label") == "Pause"
+
+
+def test_full_screen(at):
+    it = at("neuron", alone=True)
+    full = "() => document.fullscreenElement === document.documentElement"
+    it.keyboard.press("f")
+    it.wait_for_function(full)
+    it.keyboard.press("f")
+    it.wait_for_function("() => !document.fullscreenElement")
+    it.evaluate("() => { document.documentElement.requestFullscreen = "
+                "() => Promise.reject(new TypeError()); }")  # fmt: skip
+    it.locator("#screen").click()
+    it.locator("#status", has_text="Full screen is not allowed here").wait_for(state="attached")
+
+
+FRAMES = {
+    "small": 'width="120" height="60"',
+    "nothing": 'width="0" height="0"',
+    "hidden": 'style="display: none" width="800" height="600"',
+    "sandboxed": 'sandbox="allow-scripts" width="800" height="600"',
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+@pytest.mark.parametrize("name", ["neuron", "dead"])
+def test_in_a_frame(open_page, tmp_path, kind, name):
+    """An error in the frame would fail in `open_page`."""
+    output = neuron() if name == "neuron" else pages.dead()
+    text = f'<iframe {FRAMES[kind]} srcdoc="{html.escape(page(output))}"></iframe>'
+    path = tmp_path / "outer.html"
+    path.write_text(text, encoding="utf-8")
+    it = open_page(viewport=DESK)
+    it.goto(path.as_uri())
+    frame = it.frames[1]
+    frame.wait_for_function("() => document.readyState === 'complete'")
+    frame.evaluate("""() => {
+      for (const key of ["End", "s", "ArrowLeft", "Home", "s"]) moves[key]();
+      change([[leaves[0], 0.5]]); undo(); choose(0); }""")  # fmt: skip
+    it.evaluate("""() => Object.assign(document.querySelector("iframe"),
+      { width: 900, height: 700, style: "" })""")  # fmt: skip
+    frame.wait_for_function("() => document.getElementById('picture').clientWidth > 300")
+    frame.wait_for_function("() => fresh.size === 0")
+    spilt = frame.evaluate("""() => groups.filter((group) => {
+      const box = group.querySelector("path, polygon").getBoundingClientRect();
+      return [...group.querySelectorAll("text")].map((x) => x.getBoundingClientRect()).some((x) =>
+        x.left < box.left || x.right > box.right); }).length""")  # fmt: skip
+    assert spilt == 0 and frame.evaluate("() => now") >= 0
+
+
+def test_in_a_notebook():
+    text = page(neuron())._repr_html_()
+    assert text.startswith('<iframe srcdoc="&lt;!DOCTYPE html&gt;') and "allowfullscreen" in text
