@@ -776,10 +776,11 @@ def test_help(at):
     assert not box.is_visible() and now(it) == 3
 
 
-def test_speed(at, open_page, saved):
+def test_speed(open_page, saved):
     it = open_page(alone=True)
-    it.clock.install()
+    it.clock.install(time=0)
     it.goto(saved("neuron")[0].as_uri())
+    it.clock.pause_at(10)  # the clock's own time would pass too
 
     def moments_in(seconds):
         before = now(it)
