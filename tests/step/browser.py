@@ -18,25 +18,30 @@ def _without(reason):
     pytest.skip(reason)
 
 
+def program(playwright):
+    """The path of a Chromium: the one on PATH, or else playwright's own."""
+    return next(filter(None, map(shutil.which, NAMES)), playwright.chromium.executable_path)
+
+
 @pytest.fixture(scope="session")
 def browser():
-    """One headless Chromium for all tests: the one on PATH, or else playwright's own."""
+    """One headless Chromium for all tests."""
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
         _without(f"playwright can't be imported: {error}")
     with sync_playwright() as playwright:
-        program = next(filter(None, map(shutil.which, NAMES)), playwright.chromium.executable_path)
-        if not os.path.exists(program):
+        path = program(playwright)
+        if not os.path.exists(path):
             _without(f"there is no Chromium: none of {', '.join(NAMES)} on PATH")
         try:
             # Playwright adds --headless, --no-sandbox (root needs it), --disable-dev-shm-usage.
             # The rule seals what can't be routed: preconnects, and Chromium's own traffic.
             browser = playwright.chromium.launch(
-                executable_path=program, args=["--host-resolver-rules=MAP * ~NOTFOUND"]
+                executable_path=path, args=["--host-resolver-rules=MAP * ~NOTFOUND"]
             )
         except Error as error:
-            _without(f"{program} did not start: {error.message.splitlines()[0]}")
+            _without(f"{path} did not start: {error.message.splitlines()[0]}")
         yield browser
         browser.close()
 

@@ -708,7 +708,7 @@ def test_the_bar_is_in_view_at_the_stop(at, name, wide):
           const low = document.querySelector("footer").getBoundingClientRect().top;
           const { left, right, top, bottom } = box.getBoundingClientRect();
           return [frame.left - left, right - frame.right, frame.top - top, bottom - frame.bottom,
-                  bottom - low].filter((x) => x > 0); }""")  # fmt: skip
+                  -top, bottom - low].filter((x) => x > 0); }""")  # fmt: skip
         assert outside == []
 
 
@@ -776,10 +776,11 @@ def test_help(at):
     assert not box.is_visible() and now(it) == 3
 
 
-def test_speed(at, open_page, saved):
+def test_speed(open_page, saved):
     it = open_page(alone=True)
-    it.clock.install()
+    it.clock.install(time=0)
     it.goto(saved("neuron")[0].as_uri())
+    it.clock.pause_at(10)  # the clock's own time would pass too
 
     def moments_in(seconds):
         before = now(it)
@@ -834,7 +835,8 @@ def test_in_a_frame(open_page, tmp_path, kind, name):
     frame.wait_for_function("() => document.readyState === 'complete'")
     frame.evaluate("""() => {
       for (const key of ["End", "s", "ArrowLeft", "Home", "s"]) moves[key]();
-      change([[leaves[0], 0.5]]); undo(); choose(0); }""")  # fmt: skip
+      change([[leaves[0], 0.5]]); undo(); choose(0);
+      change(leaves.map((i) => [i, -1.23e-105])); moves.End(); }""")  # fmt: skip
     it.evaluate("""() => Object.assign(document.querySelector("iframe"),
       { width: 900, height: 700, style: "" })""")  # fmt: skip
     frame.wait_for_function("() => document.getElementById('picture').clientWidth > 300")
