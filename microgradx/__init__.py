@@ -10,7 +10,6 @@ from microgradx._base import hints
 from microgradx.engine import Value, functions, record_lines
 from microgradx.explain import Flow, check_gradients, compare, why
 from microgradx.ops import mean, silu
-from microgradx.pictures import draw, draw_dot
 
 __version__ = "0.2.0.dev0"
 """The version of the package, as its metadata has it."""
@@ -23,13 +22,15 @@ __all__ = [
 
 _LATE = {  # the room that has it
     "record": "replay", "lift": "replay", "fit": "train", "page": "step",
-    "bounds": "explain.bounds",
+    "draw": "pictures", "draw_dot": "pictures", "bounds": "explain.bounds",
 }  # fmt: skip
 
 
 if TYPE_CHECKING:  # a checker knows the names one by one, so that it refuses any other
     from microgradx.explain import bounds as bounds
     from microgradx.ops import *  # noqa: F403
+    from microgradx.pictures import draw as draw
+    from microgradx.pictures import draw_dot as draw_dot
     from microgradx.replay import lift as lift
     from microgradx.replay import record as record
     from microgradx.step import page as page

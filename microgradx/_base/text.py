@@ -1,4 +1,4 @@
-"""What to call a node, and where its label says that it belongs; how to write a number."""
+"""The name of a node, and the place that its label gives it; how to write a number."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ PARAMETER = re.compile(r"(.+\.)?(weight|bias|[wWbB])_?\d*(\[\d+(,\d+)*\])?")
 ELEMENT = re.compile(r"(?P<path>.+?)(\[(?P<index>\d+(,\d+)*)\])?")
 
 
+@lru_cache(maxsize=100_000)  # a net's labels are asked for again and again
 def element(label: str) -> tuple[str, tuple[int, ...]]:
     """The tensor that a parameter's label names, and the place in it; "" for no label."""
     match = ELEMENT.fullmatch(label)

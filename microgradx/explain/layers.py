@@ -14,7 +14,7 @@ SATURATED = 0.01  # of the largest slope that an activation has
 
 
 class Passage(NamedTuple):
-    """What a layer does to the gradient that comes to it from above.
+    """The doing of a layer to the gradient that comes to it from above.
 
     Sizes are root mean squares over the layer's neurons and all samples:
     arriving: |∂output/∂y|, at the outputs
@@ -40,7 +40,7 @@ class Passage(NamedTuple):
 
 
 def together(passages: list[Passage]) -> Passage:
-    """What layers in a row do, as if they were one: their factors are multiplied."""
+    """Layers in a row as if they were one: their factors are multiplied."""
     weights, slopes = (
         math.prod(getattr(passage, name) for passage in passages) for name in ("weights", "slopes")
     )
@@ -50,7 +50,7 @@ def together(passages: list[Passage]) -> Passage:
 
 
 class Survey:
-    """What the gradient of a net does, neuron by neuron and layer by layer.
+    """The gradient of a net, neuron by neuron and layer by layer.
 
     alive: the nodes that a gradient can reach: by a path from the output without a partial of 0.
            All others are starved, but for those whose grad is not finite
@@ -151,7 +151,7 @@ def reached(nodes: Sequence[Value]) -> set[Value]:
 
 
 def carried(net: Net) -> dict[tuple[Neuron | Input, Neuron], float]:
-    """What the line from a neuron or an input to one that reads it carries back.
+    """By line, from a neuron or an input to one that reads it, the gradient that it carries back.
 
     It is the root of Σ (partial · grad)² over the samples, grad being that at the reader's z.
     """

@@ -261,7 +261,7 @@ class _Role(NamedTuple):
 
 @lru_cache(maxsize=100_000)
 def role_of(label: str) -> _Role:
-    """What a label says: the layer, the neuron's index in it, and which of its nodes this is."""
+    """A label, read: the layer, the neuron's index in it, and which of its nodes this is."""
     match = LABEL.fullmatch(label)
     if match is None:
         return _Role("", "", "parameter" if TENSOR.fullmatch(label) else "")

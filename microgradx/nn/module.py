@@ -11,13 +11,14 @@ from microgradx._base.arguments import flat, nested, number, shape, show_shape
 from microgradx._base.text import count
 from microgradx.engine import Value, list_of_operands
 from microgradx.nn import files as weights
-from microgradx.nn.tree import Tree, tree
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from microgradx.nn.tree import Tree
 
 M = TypeVar("M", bound="Module")
 
@@ -155,18 +156,20 @@ class Module:
         label_parts(part, join(self._path, name), self)
 
     def tree(self, loss: Value | None = None) -> Tree:
-        """What `print(model)` shows: a line a module, with its shapes and its parameters.
+        """The text that `print(model)` shows: a line a module, with its shapes and its parameters.
 
         loss: the end of a graph of this model, as a rule over all samples; it adds the neurons that
               are off, saturated or starved there
 
         A `loss` that is no Value is a TypeError, one of another model a ValueError.
         """
+        from microgradx.nn.tree import tree  # here, as importing microgradx stays quick
+
         modules = ((path, part) for path, part in _walk(self, "") if isinstance(part, Module))
         return tree(modules, loss)
 
     def extra_repr(self) -> str:
-        """What the tree says beside the name of its class, as in PyTorch: its own tensors."""
+        """Its facts in the tree, beside its class, as in PyTorch: its own tensors."""
         own = ((name, part) for name, part in self._parts().items() if _is_tensor(part))
         return ", ".join(f"{name} {show_shape(tensor)}" for name, tensor in own)
 

@@ -62,7 +62,7 @@ def _states(model: Module, loss: Value) -> dict[str, str]:
 
 
 def _state(layer: Layer, survey: Survey) -> str:
-    """What a gradient meets at a layer: "off: 2 of 4 neurons on all 3 samples, 1 on some"."""
+    """The state of a layer in words: "off: 2 of 4 neurons on all 3 samples, 1 on some"."""
     neurons, samples = layer.neurons.values(), survey.net.samples
     of = f"of {count(len(neurons), 'neuron')}"
     everywhere = f" on all {samples} samples" if samples > 1 else ""

@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 
 def answer(survey: Survey) -> Answer:
-    """What a picture of a net says first: a stop comes before a gradient that fades."""
+    """The title of a net's picture: a stop comes before a gradient that fades."""
     net, samples = survey.net, count(survey.net.samples, "sample")
     if not _finite(x for n in net.neurons for t in n.turns.values() for x in (t.y.data, t.y.grad)):
         return Answer(f"Not finite {_origin(net)}", samples)

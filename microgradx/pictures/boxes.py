@@ -254,7 +254,7 @@ class Boxes:
         return table([row(*cells)])
 
     def _state(self, neuron: Neuron) -> tuple[str, str]:
-        """What ails a neuron, in a word or two, and its colour: off, saturated, starved."""
+        """The ailment of a neuron in a word or two, and its colour: off, saturated, starved."""
         off = self.survey.off_on(neuron)
         if off:
             state = "off" if is_gate(neuron) else "slope 0"

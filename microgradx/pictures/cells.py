@@ -208,7 +208,7 @@ class Cells:
         return table([row(*cells)])
 
     def _facts(self, layer: Layer) -> list[str]:
-        """What stands below a layer's name: its kind, gates that are off, what else it reads."""
+        """The lines below a layer's name: its kind, gates that are off, other layers it reads."""
         place = self.net.layers.index(layer)
         below = self.net.layers[place - 1] if place else None
         beside = [source.name for source in layer.reads if source is not below][:2]
@@ -284,7 +284,7 @@ class Cells:
     # --- beside it ------------------------------------------------------------------------------
 
     def _side(self, i: int, layers: list[Layer]) -> str:
-        """What ails a row, its strip, its factor and what is left."""
+        """A row's ailment, its strip, its factor and the gradient that is left."""
         passage = self.strip.passages[i]
         factor, split = self.strip.factor(i)
         hard = self.strip.is_hard(i)
@@ -328,7 +328,7 @@ class Cells:
         return max(layers, key=lambda x: sum(map(self.survey.stops_all, x.neurons.values())))
 
     def _heads(self) -> str:
-        """What stands above the columns beside the cells."""
+        """The heads of the columns beside the cells."""
         factor = words(" factor from the layer above", 10, strong=True)
         return table(
             [
@@ -363,7 +363,7 @@ class Cells:
 
 
 def _title(layers: list[Layer]) -> str:
-    """What a row is called."""
+    """The name of a row."""
     names = [layers[0].name or "layer"] + ([layers[-1].name] if len(layers) > 1 else [])
     return " … ".join(names) + " "
 

@@ -179,7 +179,7 @@ class Chain:
         return round(min(max((math.log10(size) - self.low) / self.decades, 0.0), 1.0) * high)
 
     def _bar(self, arrives: float, leaves: float, width: int, high: int) -> str:
-        """What is left, upright; above it what is lost here."""
+        """An upright bar: the gradient that is left, and above it the loss here."""
         top, left = self._height(arrives, high), self._height(leaves, high)
         parts = [
             (high - max(top, left), GROUND),

@@ -76,6 +76,7 @@ def block(width: float, height: float, fill: str) -> str:
 
 
 def row(*cells: str) -> str:
+    """A table's row."""
     return f"<tr>{''.join(cells)}</tr>"
 
 

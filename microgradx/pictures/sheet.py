@@ -265,7 +265,7 @@ class Sheet:
 
 
 def _bar_id(arrow: Arrow) -> str:
-    """What DOT calls the bar across an arrow."""
+    """The name in DOT of the bar across an arrow."""
     return f"{arrow.tail.id}_{arrow.edges[0].position}_{arrow.head.id}"
 
 

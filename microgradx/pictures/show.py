@@ -1,4 +1,4 @@
-"""What makes a picture at home where it is shown: a notebook's cell, a dark scheme, a browser."""
+"""Pictures made at home where they are shown: a notebook's cell, a dark scheme, a browser."""
 
 from __future__ import annotations
 

@@ -65,8 +65,8 @@ class Strip:
     def _spans(self, i: int) -> list[Span]:
         """The colours of a strip from left to right.
 
-        What is left comes first; what was given lies in it, at its end. Then what the slopes took,
-        what the weights took, and what was lost before.
+        The gradient that is left comes first, with the gain at its end. Then come the losses: by
+        the slopes, by the weights, and those of the layers before.
         """
         arriving, leaving = self.passages[i].arriving, self.passages[i].leaving
         above = self.passages[i].above

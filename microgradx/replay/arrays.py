@@ -1,6 +1,6 @@
 """The arrays of a program: where each node lives, and how one statement reads what others made.
 
-What a statement reads is a matrix of ids. If it runs evenly through one array it is a view of
+A statement reads a matrix of ids. If that runs evenly through one array it is a view of
 that; if not, it is gathered.
 """
 

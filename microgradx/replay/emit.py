@@ -329,7 +329,7 @@ class Writer:
     def _target(self, x: Symbol) -> str:
         """A buffer for x: that of an argument which nothing reads after it, or one that is free.
 
-        What is computed less often than in each step has one of its own.
+        An array that is computed less often than in each step has one of its own.
         """
         kind = (x.shape, x.truth)
         for arg in x.args if x.op not in ELSEWHERE else ():

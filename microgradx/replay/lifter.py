@@ -35,7 +35,7 @@ def lifted(tape: Tape, inputs: dict[str, Ids], tail: Shape) -> Arrays:
 def _levels(tape: Tape, sums: dict[int, Sum]) -> Iterable[list[int]]:
     """The nodes that are computed, in levels: each reads only what lies on lower ones.
 
-    What is computed of parameters alone comes last, a penalty for instance: by then each
+    Nodes of parameters alone come last, a penalty for instance: by then each
     parameter has its place.
     """
     count = tape.parameters

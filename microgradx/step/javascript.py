@@ -47,7 +47,7 @@ PRIMITIVE = {**SAME, **INLINE, **OWN}
 
 
 class Unsayable(Exception):
-    """What no expression says, as the rest of a sentence about the op that does it."""
+    """A row that no expression says; its words end a sentence about the op."""
 
 
 def _operator(sign: str, swapped: bool = False) -> Any:

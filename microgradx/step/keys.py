@@ -63,7 +63,7 @@ def _command(key: Callable[[], str], line: Callable[[str], str]) -> str:
 
 
 def _key(terminal: int) -> str:
-    """What one key sends; an EOFError for Ctrl-D."""
+    """The text that one key sends; an EOFError for Ctrl-D."""
     import select
 
     sent = more = os.read(terminal, 1)

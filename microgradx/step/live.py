@@ -17,7 +17,7 @@ LIMIT = 10_000  # operands of all nodes; there are no more nodes than that, and 
 
 
 class Live:
-    """What a page's script computes with.
+    """The data that a page's script computes with.
 
     index:   each node by its number, first those of the sweep, in its order
     library: the ops in JavaScript

@@ -102,7 +102,7 @@ class _Cell:
             self.handle.update(bundle, raw=True)
 
     def clear(self) -> None:
-        """What others print stands below."""
+        """Leave the line, so that others print below it."""
 
     def say(self, sentence: str) -> None:
         self.said.append(textwrap.fill(sentence, 80))

@@ -25,7 +25,7 @@ LOOKED_AT = 100  # samples
 
 
 class Signs:
-    """What to say after an epoch, if anything; each sign once.
+    """The sentences to say after an epoch, if any; each sign once.
 
     settle: is called before the model is looked at, so that it has the parameters of now
     """
