@@ -43,6 +43,7 @@ PLOTS = ("ramps_and_steps", "bent_lines", "saturation", "tanh_beside_sigmoid", "
 PAGES = ("lecture_neuron", "dead_relu")
 SHOWN = [name for demo in CLAIMS for name in GRAPHS.get(demo, [])]  # in the gallery
 HEAVY = {
+    "ramps_and_steps",
     "micrograd_moons",
     "batch_norm",
     "dead_relu",
@@ -338,6 +339,7 @@ def few(monkeypatch):
     return names
 
 
+@pytest.mark.slow
 def test_all_of_them_leave_a_table_and_a_page(few, tmp_path, capsys):
     assert main(["--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
@@ -404,6 +406,7 @@ def test_a_file_in_the_way(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "in the way"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["relu_is_not_linear", "one_slope"], []])
 def test_a_claim_that_fails_is_told_and_the_others_go_on(names, few, tmp_path, capsys, monkeypatch):
     demo = importlib.import_module("demos.relu_is_not_linear")
@@ -419,6 +422,7 @@ def test_a_claim_that_fails_is_told_and_the_others_go_on(names, few, tmp_path, c
         assert page.count("FAILED: 1 &lt; 0") == 2  # in the contents, and in its section
 
 
+@pytest.mark.slow
 def test_what_could_not_be_shown_is_told_in_its_line(few, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["--out", str(tmp_path)]) == 0
