@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from microgradx.engine import Edge, Value
+from microgradx.engine import Edge, Value, data_of
 from microgradx.explain.samples import Input, Layer, Net, Neuron
 
 SATURATED = 0.01  # of the largest slope that an activation has
@@ -161,8 +161,8 @@ def carried(net: Net) -> dict[tuple[Neuron | Input, Neuron], float]:
     }
     for neuron in net.neurons:
         for turn in neuron.turns.values():
-            for given, weight in _bare_inputs(net, turn.z):
-                totals.setdefault((given, neuron), []).append(weight * turn.z.grad)
+            for given, weight in bare_inputs(net, turn.z):
+                totals.setdefault((given, neuron), []).append(data_of(weight) * turn.z.grad)
     return {line: math.hypot(*numbers) for line, numbers in totals.items()}
 
 
@@ -181,14 +181,14 @@ def edges_of(net: Net) -> dict[tuple[Neuron | Input, Neuron], list[Edge]]:
     return lines
 
 
-def _bare_inputs(net: Net, z: Value) -> list[tuple[Input, float]]:
+def bare_inputs(net: Net, z: Value) -> list[tuple[Input, Value | float]]:
     """The inputs that z reads as bare numbers, each with its weight."""
     if not (z.rule and z.rule.kind == "product" and z.rule.lists):
         return []
     weights, xs = z.operands[:2]
     named = {i.name: i for i in net.inputs}
     return [
-        (named[f"x{j}"], w.data if isinstance(w, Value) else w)
+        (named[f"x{j}"], w)
         for j, (w, x) in enumerate(zip(weights, xs))
         if not isinstance(x, Value) and f"x{j}" in named
     ]

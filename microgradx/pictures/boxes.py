@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from microgradx._base.text import count, short
-from microgradx.engine import Value
+from microgradx.engine import Value, data_of
 from microgradx.explain.layers import Survey, saturated
 from microgradx.explain.samples import Input, Layer, Neuron
 from microgradx.pictures.answer import is_gate, linear_op
@@ -22,11 +23,13 @@ from microgradx.pictures.ending import ending
 from microgradx.pictures.markup import (
     LEFT,
     RIGHT,
+    Tag,
     cell,
     filled,
     lines,
     row,
     table,
+    untagged,
     width_of,
     words,
 )  # fmt: skip
@@ -59,8 +62,9 @@ class Boxes:
     has_shares = True  # its lines are as wide as their shares
     attributes = 'rankdir="LR" nodesep="0.16" ranksep="0.85" splines="line"'
 
-    def __init__(self, survey: Survey, shares: Shares | None = None) -> None:
+    def __init__(self, survey: Survey, shares: Shares | None = None, tag: Tag = untagged) -> None:
         self.survey = survey
+        self.tag = tag
         self.shares = shares
         self.net = survey.net
         self.opened = neuron_with(self.net, shares.explanation.node) if shares else None
@@ -71,6 +75,7 @@ class Boxes:
         self.grouped = self.net.samples > ROWS
         self.names: dict[Any, str] = {given: f"x{i}" for i, given in enumerate(self.net.inputs)}
         for i, layer in enumerate(self.net.layers):
+            self.names[layer] = f"T{i}"
             self.names.update({n: f"L{i}N{j}" for j, n in enumerate(layer.neurons.values())})
 
     def fits(self, width: float, height: float) -> bool:
@@ -95,18 +100,29 @@ class Boxes:
     def body(self) -> Iterator[str]:
         """The statements of the graph."""
         inputs = {self.names[given]: self._input(given) for given in self.net.inputs}
-        yield from _column("TX", ["inputs"], inputs)
+        yield from _column("TX", {"inputs": {}}, inputs)
         for i, layer in enumerate(self.net.layers):
             width = max(map(self._width, layer.neurons.values()))
             boxes = {self.names[n]: self._neuron(n, width) for n in layer.neurons.values()}
-            yield from _column(f"T{i}", [layer.name or "layer", self._tally(layer)], boxes)
-        end = ending(self.net, self.scale)
+            heads = {layer.name or "layer": {}, self._tally(layer): self.tag("tally", layer)}
+            yield from _column(f"T{i}", heads, boxes)
+        end = ending(self.net, self.scale, self.tag)
         if end:
             yield f"loss [label=<{end}>]"
             for neuron in self.net.outputs:
-                yield f'{self.names[neuron]}:e -> loss:w [penwidth="1.4"]'
-        for (source, neuron), look in line_looks(self.net, self.shares).items():
-            yield f"{self.names[source]}:e -> {self.names[neuron]}:w [{look}]"
+                yield f'{" -> ".join(self.ends(neuron, None))} [penwidth="1.4"]'
+        for line, look in line_looks(self.net, self.shares).items():
+            yield f"{' -> '.join(self.ends(*line))} [{look}]"
+
+    def place(self, owner: Neuron | Input | Layer | None) -> str:
+        """The name of the box of a neuron or an input, of a layer's head, of the loss for None."""
+        return self.names.get(owner, "loss")
+
+    def ends(
+        self, source: Neuron | Input | Layer | None, reader: Neuron | Input | Layer | None
+    ) -> tuple[str, str]:
+        """The ends of a line from one box to another."""
+        return f"{self.place(source)}:e", f"{self.place(reader)}:w"
 
     def looks(self) -> list[Look]:
         """The marks in the picture, for its legend."""
@@ -126,14 +142,16 @@ class Boxes:
 
     def _input(self, given: Input) -> str:
         """An input's name and its numbers, a row a sample."""
-        numbers = [x.data if isinstance(x, Value) else x for x in given.numbers.values()]
+        numbers = [data_of(x) for x in given.numbers.values()]
         by_sample = dict(zip(given.numbers, map(short, numbers)))
-        texts = [by_sample.get(k, "–") for k in range(self.net.samples)]
+        texts = {k: by_sample.get(k, "–") for k in range(self.net.samples)}
+        tags = {k: self.tag("data", x) for k, x in given.numbers.items() if isinstance(x, Value)}
         if self.grouped:
-            texts = [span(numbers), count(len(numbers), "sample")]
+            texts = {0: span(numbers), 1: count(len(numbers), "sample")}
+            tags = {0: self.tag("span", *given.numbers.values())} if tags else {}
         rows = [row(cell(words(given.name, 13, strong=True), cellpadding=2))]
-        wide = 90 if self.grouped else 44
-        rows += [row(cell(words(text), width=wide, height=HEIGHT)) for text in texts]
+        room = {"width": 90 if self.grouped else 44, "height": HEIGHT}
+        rows += [row(cell(words(x), **room, **tags.get(k, {}))) for k, x in texts.items()]
         return table(rows, border=1, color=LINE, bgcolor=PAPER)
 
     def _neuron(self, neuron: Neuron, width: int) -> str:
@@ -144,7 +162,8 @@ class Boxes:
         name = words(f" [{neuron.index}] ", 12, strong=True)
         name += words(f" {neuron.activation or linear_op(neuron)}", 12)
         title = row(
-            cell(name, height=20, **LEFT), cell(words(f"{state} ", 12, ink, strong=True), **RIGHT)
+            cell(name, height=20, **LEFT),
+            cell(words(f"{state} ", 12, ink, strong=True), **RIGHT, **self.tag("state", neuron)),
         )
         heads = ["|grad|" if self.grouped and head == "grad" else head for head in columns]
         rows = [
@@ -191,28 +210,44 @@ class Boxes:
 
     def _rows(self, neuron: Neuron, columns: dict[str, int]) -> Iterator[str]:
         """A row for each line; those that follow each other and stop the gradient have one bar."""
-        found = lines_of(neuron, self.survey)
+        found = lines_of(neuron, self.survey, self.tag is not untagged)
         if neuron is self.opened:
             least = len(neuron.parameters) * PARAMETER // len(found)
             found = [line._replace(height=max(line.height, least)) for line in found]
         for stops, group in groupby(found, key=lambda line: line.stops):
             together = list(group)
             for i, line in enumerate(together):
-                cells = {"n": cell(words(str(line.n), 10, GREY), height=line.height)}
-                fill = self.scale.fill(line.left)
+                tag = partial(self._tag_row, neuron, line)
+                cells = {}
+                if self.grouped:
+                    n = words(str(line.n), 10, GREY)
+                    cells["n"] = cell(n, height=line.height, **tag("n"))
+                fill = self.scale.fill(line.left) if line.n or not self.grouped else PAPER
                 ink = GREY if fill == PALE else INK
                 room = {"width": columns["z"], "height": line.height}
-                cells["z"] = filled(words(line.z, 11, ink), fill, **room)
-                if stops:
+                cells["z"] = filled(words(line.z, 11, ink), fill, **room, **tag("z"))
+                if "slope" not in columns:
+                    pass
+                elif stops and self.tag is not untagged:  # a page lays the bar over them
+                    stop = words("×0 STOP", 11, ON_STOP, strong=True)
+                    cells["slope"] = filled(stop, STOP, **tag("slope"))
+                elif stops:
                     cells["slope"] = _bar(together, len(neuron.turns)) if i == 0 else ""
                 else:
                     strong = 0 < abs(line.slope) < ORANGES[1][0]
                     slope = words(f"×{short(line.slope)}", 11, strong=strong)
                     fill = slope_fill(line.slope) if line.slope else PALE
-                    cells["slope"] = filled(slope if line.n else "", fill)
-                fill = self.scale.fill(line.arriving)
-                cells["grad"] = filled(words(line.grad, 11, GREY if fill == PALE else INK), fill)
+                    cells["slope"] = filled(slope if line.n else "", fill, **tag("slope"))
+                fill = self.scale.fill(line.arriving) if line.n or not self.grouped else PAPER
+                grad = words(line.grad, 11, GREY if fill == PALE else INK)
+                cells["grad"] = filled(grad, fill, **tag("grad"))
                 yield row(*[cells[name] for name in columns])
+
+    def _tag_row(self, neuron: Neuron, line: Line, kind: str) -> dict[str, str]:
+        """The name of a cell of a row: of a sample, or of all with such a slope."""
+        if self.grouped:
+            return self.tag(f"{kind}s", neuron, line.group)
+        return self.tag(kind, line.turns[0]) if line.turns else {}
 
     def _open(self, neuron: Neuron) -> str:
         """The parameters of the neuron that is asked about, a row each; the one asked for bold."""
@@ -240,15 +275,15 @@ class Boxes:
             return ""
         cells = [cell(words("w, b" if len(parameters) > 1 else "w", 10, GREY), cellpadding=3)]
         for p in parameters[:TICKS]:
+            tag = self.tag("parameter" if len(parameters) <= CELLS else "tick", p)
             starved = p not in self.survey.alive
             fill, ink = (PALE, GREY) if starved else (self.scale.fill(p.grad), INK)
             if len(parameters) <= CELLS:
                 text = words(short(p.data), 10, ink, struck=starved)
-                cells.append(filled(text, fill, height=15, cellpadding=2))
+                cells.append(filled(text, fill, height=15, cellpadding=2, **tag))
             else:
-                cells.append(
-                    filled(words("0" if starved else "", 10, ink), fill, height=15, width=8)
-                )
+                text = words("0" if starved else "", 10, ink)
+                cells.append(filled(text, fill, height=15, width=8, **tag))
         if len(parameters) > TICKS:
             cells.append(cell(words(f" … {len(parameters)}", 10, GREY)))
         return table([row(*cells)])
@@ -296,12 +331,13 @@ def _bar(together: list[Line], turns: int) -> str:
     return filled(lines(texts, size, ON_STOP), STOP, rowspan=len(together))
 
 
-def _column(title: str, texts: list[str], boxes: dict[str, str]) -> Iterator[str]:
+def _column(title: str, texts: dict[str, dict[str, str]], boxes: dict[str, str]) -> Iterator[str]:
     """Boxes below each other, and above them a title with a line in small below it."""
     if not boxes:
         return
-    heads = [row(cell(words(texts[0], 13, strong=True)))]
-    heads += [row(cell(words(text, 10))) for text in texts[1:]]
+    (name, _), *below = texts.items()
+    heads = [row(cell(words(name, 13, strong=True)))]
+    heads += [row(cell(words(text, 10), **tag)) for text, tag in below]
     for name, content in {title: table(heads), **boxes}.items():
         yield f"{name} [label=<{content}>]"
     yield f"{{rank=same; {' -> '.join([title, *boxes])} [style=invis]}}"

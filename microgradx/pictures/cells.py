@@ -7,19 +7,21 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from microgradx._base.text import count, short
-from microgradx.engine import Value
+from microgradx.engine import Value, data_of
 from microgradx.explain.layers import Survey, mean_square_root, saturated, together
-from microgradx.explain.samples import Layer, Neuron
+from microgradx.explain.samples import Input, Layer, Neuron
 from microgradx.pictures.answer import is_gate, linear_op
 from microgradx.pictures.arrows import line_looks, neuron_with
 from microgradx.pictures.markup import (
     LEFT,
     RIGHT,
+    Tag,
     block,
     cell,
     filled,
     row,
     table,
+    untagged,
     width_of,
     words,
 )  # fmt: skip
@@ -63,8 +65,9 @@ FACTOR, SPLIT, GRAD = 86, 162, 60  # points of the words beside a strip
 class Cells:
     """The picture of a net in cells."""
 
-    def __init__(self, survey: Survey, shares: Shares | None = None) -> None:
+    def __init__(self, survey: Survey, shares: Shares | None = None, tag: Tag = untagged) -> None:
         self.survey = survey
+        self.tag = tag
         self.shares = shares
         self.net = net = survey.net
         self.asked = neuron_with(net, shares.explanation.node) if shares else None
@@ -158,24 +161,45 @@ class Cells:
 
     def _lines(self) -> Iterator[str]:
         """From row to row; what else a layer reads is told below its name."""
-        path = [f"L{i}" for i in range(len(self.rows))]
-        for i, (below, above) in enumerate(zip(self.rows, self.rows[1:])):
+        for below, above in zip(self.rows, self.rows[1:]):
             look = "penwidth=1.4" if below[-1] in above[0].reads else "style=invis"
-            yield f"{path[i]}:c:n -> {path[i + 1]}:c:s [weight=50 {look}]"
+            yield f"{' -> '.join(self.ends(below[-1], above[0]))} [weight=50 {look}]"
+        first, last = self.net.layers[0], self.net.layers[-1]
         if self.net.inputs:
-            yield f"x:n -> {path[0]}:c:s [weight=50 penwidth=1.4]"
+            line = " -> ".join(self.ends(self.net.inputs[0], first))
+            yield f"{line} [weight=50 penwidth=1.4]"
         if self.net.loss:
-            yield f"{path[-1]}:c:n -> loss:s [weight=50 penwidth=1.4]"
+            yield f"{' -> '.join(self.ends(last, None))} [weight=50 penwidth=1.4]"
 
     def _thin_lines(self) -> Iterator[str]:
         """From neuron to neuron, as wide as what they carry beside the others of a layer."""
-        names: dict[Any, str] = {given: f"x:{i}" for i, given in enumerate(self.net.inputs)}
-        for i, layer in enumerate(self.net.layers):
-            names.update({n: f"L{i}:{n.index}" for n in layer.neurons.values()})
-        for (source, neuron), look in line_looks(self.net, self.shares, by_layer=True).items():
-            yield f"{names[source]}:n -> {names[neuron]}:s [{look}]"
+        for line, look in line_looks(self.net, self.shares, by_layer=True).items():
+            yield f"{' -> '.join(self.ends(*line))} [{look}]"
         if self.net.loss:
-            yield from [f"{names[neuron]}:n -> loss:s" for neuron in self.net.outputs]
+            yield from [" -> ".join(self.ends(neuron, None)) for neuron in self.net.outputs]
+
+    def place(self, owner: Neuron | Input | Layer | None) -> str:
+        """The name of a layer's row, of that of the inputs, of the loss for None."""
+        layer = owner.layer if isinstance(owner, Neuron) else owner
+        if isinstance(layer, Layer):
+            return f"L{next(i for i, row in enumerate(self.rows) if layer in row)}"
+        return "x" if layer else "loss"
+
+    def ends(
+        self, source: Neuron | Input | Layer | None, reader: Neuron | Input | Layer | None
+    ) -> tuple[str, str]:
+        """The ends of a line from a neuron, or its row, to another."""
+        return (
+            f"{self.place(source)}{self._port(source)}:n",
+            f"{self.place(reader)}{self._port(reader)}:s",
+        )
+
+    def _port(self, owner: Neuron | Input | Layer | None) -> str:
+        if self.size is not EQUATION:
+            return ":c" if isinstance(owner, (Neuron, Layer)) else ""
+        if isinstance(owner, Neuron):
+            return f":{owner.index}"
+        return f":{self.net.inputs.index(owner)}" if isinstance(owner, Input) else ""
 
     # --- a layer --------------------------------------------------------------------------------
 
@@ -201,34 +225,36 @@ class Cells:
         name = table(
             [
                 row(cell(words(_title(layers), 12, strong=True), **LEFT)),
-                *[row(cell(words(text, 10, GREY), **LEFT)) for text in self._facts(layer)],
+                *[
+                    row(cell(words(text, 10, GREY), **LEFT, **self.tag(kind, layer)))
+                    for kind, text in self._facts(layer).items()
+                ],
             ]
         )
         cells = [cell(name, width=self.names, align="left"), aside, cell(inner, port="c"), aside]
         return table([row(*cells)])
 
-    def _facts(self, layer: Layer) -> list[str]:
+    def _facts(self, layer: Layer) -> dict[str, str]:
         """The lines below a layer's name: its kind, gates that are off, other layers it reads."""
         place = self.net.layers.index(layer)
         below = self.net.layers[place - 1] if place else None
         beside = [source.name for source in layer.reads if source is not below][:2]
-        facts = [f"{'and reads' if below in layer.reads else 'reads'} {name}" for name in beside]
+        reads = "and reads" if below in layer.reads else "reads"
+        facts = {f"reads {i}": f"{reads} {name}" for i, name in enumerate(beside)}
         if self.size in (EQUATION, MARKED):
-            return facts[:1]
+            return dict([*facts.items()][:1])
         neurons = list(layer.neurons.values())
         off = sum(map(self.survey.off_on, neurons))
         gates = count(sum(len(neuron.turns) for neuron in neurons), "gate")
-        return [
-            f"{len(neurons)} {neurons[0].activation or 'linear'}",
-            *([f"{off:,} of {gates} off"] if off else []),
-            *facts,
-        ]
+        kind = f"{len(neurons)} {neurons[0].activation or 'linear'}"
+        return {"kind": kind, **({"off": f"{off:,} of {gates} off"} if off else {}), **facts}
 
     def _cell(self, neuron: Neuron) -> str:
         """A neuron as a cell: off on all samples, saturated, starved, or in its blue."""
         size = self.size
         room: dict[str, Any] = {"width": size.width, "height": size.height}
         room |= {"border": 3, "color": INK} if neuron is self.asked else {}
+        room |= self.tag("cell", neuron)
         name = f"[{neuron.index}]" if size is NAMED else ""
         mark, look = self._mark(neuron)
         if look:
@@ -260,21 +286,24 @@ class Cells:
 
     def _equation(self, neuron: Neuron) -> str:
         """A neuron in one sample: an equation of its numbers, and one of its gradients."""
-        [(z, y, slope)] = neuron.turns.values()
+        [turn] = neuron.turns.values()
+        z, y, slope = turn
         name = words(f" [{neuron.index}]", 11, strong=True)
         op = f"{neuron.activation}({short(z.data)})" if neuron.activation else linear_op(neuron)
-        cells = [filled(words(short(y.grad)), self.scale.fill(y.grad), height=18)]
+        arriving = self.tag("grad", turn)
+        cells = [filled(words(short(y.grad)), self.scale.fill(y.grad), height=18, **arriving)]
         if neuron.activation:
             strong = 0 < abs(slope) < ORANGES[1][0]
-            middle = filled(
-                words(f"×{short(slope)}", 11, strong=strong), slope_fill(slope), width=54
-            )
+            room = {"width": 54, **self.tag("slope", turn)}
+            middle = filled(words(f"×{short(slope)}", 11, strong=strong), slope_fill(slope), **room)
             if self.survey.stops_all(neuron):
-                middle = filled(words("STOP", 12, ON_STOP, strong=True), STOP, width=54)
+                middle = filled(words("×0 STOP", 11, ON_STOP, strong=True), STOP, **room)
                 self.marks.setdefault(Look(STOP, "STOP: a slope of 0", ON_STOP))
-            leaving = filled(words(f"= {short(z.grad)}"), self.scale.fill(z.grad), width=70)
+            room = {"width": 70, **self.tag("leaving", turn)}
+            leaving = filled(words(f"= {short(z.grad)}"), self.scale.fill(z.grad), **room)
             cells += [middle, leaving]
-        title = cell(name + words(f" {op} = {short(y.data)}"), colspan=len(cells), height=20)
+        room = {"colspan": len(cells), "height": 20, **self.tag("equation", turn)}
+        title = cell(name + words(f" {op} = {short(y.data)}"), **room)
         border, ink = (3, INK) if neuron is self.asked else (1, LINE)
         if self.survey.stops_all(neuron):
             border, ink = 3, STOP
@@ -288,18 +317,26 @@ class Cells:
         passage = self.strip.passages[i]
         factor, split = self.strip.factor(i)
         hard = self.strip.is_hard(i)
-        texts = [cell(words(f" {factor}", 14 if hard else 12, strong=hard), width=FACTOR, **LEFT)]
-        texts.append(cell(words(split, 10, GREY), width=SPLIT, **LEFT))
-        if not passage.is_read:
-            texts = [cell(words(f" {factor}", 12), width=FACTOR + SPLIT, **LEFT)]
+        look = {**LEFT, **self.tag("factor", i)}
+        if passage.is_read:
+            text = words(f" {factor}", 14 if hard else 12, strong=hard)
+            beside = {"width": SPLIT, **LEFT, **self.tag("split", i)}
+            texts = [cell(text, width=FACTOR, **look), cell(words(split, 10, GREY), **beside)]
+        else:
+            texts = [cell(words(f" {factor}", 12), width=FACTOR + SPLIT, **look)]
         return table(
             [
                 row(
                     self._ailment(layers[0]) if len(layers) == 1 else cell(width=self.state),
                     cell(width=8),
-                    cell(self.strip.bar(i)),
+                    cell(self.strip.bar(i), **self.tag("strip", i)),
                     cell(table([row(*texts)])),
-                    cell(words(short(passage.leaving), 12, strong=True), width=GRAD, **RIGHT),
+                    cell(
+                        words(short(passage.leaving), 12, strong=True),
+                        width=GRAD,
+                        **RIGHT,
+                        **self.tag("left", i),
+                    ),
                 )
             ]
         )
@@ -311,7 +348,7 @@ class Cells:
         neurons = list(layer.neurons.values())
         dead = sum(map(self.survey.stops_all, neurons))
         flat = sum(map(saturated, neurons))
-        room = {"width": self.state, "height": 28}
+        room = {"width": self.state, "height": 28, **self.tag("ailment", layer)}
         of = f"of {len(neurons)}"
         if dead and (2 * dead >= len(neurons) or layer is self._worst()):
             stop = words(f"STOP on {dead} {of}", 12, ON_STOP, strong=True)
@@ -319,7 +356,8 @@ class Cells:
         if dead:
             word = "dead" if self.net.samples > 1 else "off"  # one sample tells of no death
             return cell(words(f"{dead} {of} {word}", 11, STOP, strong=True), **RIGHT, **room)
-        text = f"{flat} {of} saturated" if flat else ""
+        well = "" if self.tag is untagged else " "  # a place for words, should they be wanted
+        text = f"{flat} {of} saturated" if flat else well
         return cell(words(text, 11, INK, strong=True), **RIGHT, **room)
 
     def _worst(self) -> Layer:
@@ -344,7 +382,8 @@ class Cells:
     def _end(self) -> str:
         output = self.net.output
         text = words(f" {output.label or 'loss'} {short(output.data)} ", 12, strong=True)
-        return table([row(cell(text, cellpadding=5))], border=1, color=LINE, bgcolor=PAPER)
+        content = cell(text, cellpadding=5, **self.tag("loss", output))
+        return table([row(content)], border=1, color=LINE, bgcolor=PAPER)
 
     def _inputs(self) -> str:
         """The inputs with their numbers, or how many there are."""
@@ -356,7 +395,8 @@ class Cells:
         for i, given in enumerate(self.net.inputs):
             [x] = given.numbers.values()
             rows = [row(cell(words(given.name, 11, strong=True)))]
-            rows.append(row(cell(words(short(x.data if isinstance(x, Value) else x)))))
+            tag = self.tag("data", x) if isinstance(x, Value) else {}
+            rows.append(row(cell(words(short(data_of(x))), **tag)))
             look = {"border": 1, "color": LINE, "bgcolor": PAPER, "cellpadding": 2, "port": i}
             cells.append(cell(table(rows, **look), cellpadding=5))
         return table([row(*cells)])

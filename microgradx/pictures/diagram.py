@@ -62,6 +62,7 @@ class Diagram:
     explanation: of a gradient of the output, if the picture is to explain one
     stages: put the nodes between the choke points of the longest path into so many boxes at most;
             0 for none of that
+    whole:  draw each node by itself, however many there are
 
     A TypeError if `output` is no Value, a ValueError for a limit below 1.
     """
@@ -73,6 +74,7 @@ class Diagram:
         limit: int = FOLD_ABOVE,
         explanation: Explanation | None = None,
         stages: int = 0,
+        whole: bool = False,
     ) -> None:
         hidden = _checked(output, without, limit)
         swept = order(output)
@@ -92,8 +94,11 @@ class Diagram:
         sick = set(filter(_is_unwell, self.nodes))
         sick.update(end for stop in self.stops for end in (stop.input, stop.node))
         apart = sick if len(sick) <= (stages or limit) // 4 else set()
-        for self.folded, key in [("stage", _stages(output, stages))] if stages else FOLDS:
-            if not stages and not self._fits(key, apart, limit):  # as "all" always does
+        folds = [("stage", _stages(output, stages))] if stages else FOLDS[:1] if whole else FOLDS
+        for self.folded, key in folds:
+            if (
+                not stages and not whole and not self._fits(key, apart, limit)
+            ):  # as "all" always does
                 continue
             self.boxes = self._boxes(key, apart)
             self.arrows = self._arrows()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from microgradx.pictures.style import INK, PAPER, escape
@@ -26,6 +26,14 @@ LETTERS = {
 }
 LEFT = {"align": "left", "balign": "left"}  # of a cell's content
 RIGHT = {"align": "right", "balign": "right"}
+
+
+Tag = Callable[..., dict[str, str]]  # from a kind and what a cell is about to its attributes
+
+
+def untagged(kind: str, *about: Any) -> dict[str, str]:
+    """No name for a cell: only a page, which writes into them, needs one."""
+    return {}
 
 
 def width_of(text: str, size: float, strong: bool = False) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from microgradx._base.text import count
 from microgradx.engine import with_cut_off
 from microgradx.explain.explanation import Explanation
@@ -11,7 +13,7 @@ from microgradx.pictures.answer import Answer, answer
 from microgradx.pictures.boxes import Boxes
 from microgradx.pictures.cells import Cells
 from microgradx.pictures.chain import Chain, Link
-from microgradx.pictures.markup import cell, filled, row, table, words
+from microgradx.pictures.markup import Tag, cell, filled, row, table, untagged, words
 from microgradx.pictures.sheet import Shares
 from microgradx.pictures.style import (
     BLUES,
@@ -40,9 +42,7 @@ def net_source(
     survey = Survey(net)
     found = answer(survey)
     shares = Shares(explanation) if explanation else None
-    boxes = Boxes(survey, shares)
-    in_boxes = len(net.layers) <= LAYERS and boxes.fits(SHEET[0], SHEET[1] - HEAD)
-    sheet = boxes if in_boxes else Cells(survey, shares)
+    sheet = form_of(survey, shares)
     if shares:
         found = Answer(shares.heading(), found.title)
     behind = len(with_cut_off(net.output)) - len(net.nodes)
@@ -51,6 +51,13 @@ def net_source(
         found = found._replace(line=f"{found.line}; {hidden}")
     facts = f"{count(len(net.layers), 'layer')}, {count(net.samples, 'sample')}"
     return _source(sheet, found, title, shares), f"{found.title}; {found.line}; {facts}"
+
+
+def form_of(survey: Survey, shares: Shares | None = None, tag: Tag = untagged) -> Boxes | Cells:
+    """The form in which a net's picture has room: boxes for its neurons, or cells."""
+    boxes = Boxes(survey, shares)
+    in_boxes = len(survey.net.layers) <= LAYERS and boxes.fits(SHEET[0], SHEET[1] - HEAD)
+    return (Boxes if in_boxes else Cells)(survey, shares, tag)
 
 
 def chain_source(
@@ -69,18 +76,24 @@ def chain_source(
 def _source(
     sheet: Boxes | Cells | Chain, found: Answer, title: str, shares: Shares | None = None
 ) -> str:
-    body = "\n".join(sheet.body())  # before the legend, which holds what has been drawn
+    body = [*sheet.body()]  # before the legend, which holds what has been drawn
     heads = [row(cell(words(found.title, 15, strong=True), cellpadding=2))]
     heads += [row(cell(words(x, 12), cellpadding=2)) for x in (title, found.line) if x]
     strips = ["".join(legend(sheet.scale, sheet.looks()))]
     more = list(shares.legend()) if shares else []  # what lines mean, and the budget
     strips += ["".join(cells) for cells in (more if sheet.has_shares else more[1:])]
     heads += [row(cell(table([row(strip)], cellspacing=4))) for strip in strips if strip]
+    return dot(sheet, body, f'labelloc="t" label=<{table(heads)}>')
+
+
+def dot(sheet: Boxes | Cells | Chain, body: Iterable[str], head: str = "") -> str:
+    """The DOT source of these statements, in the looks of a net."""
+    statements = "\n".join(body)
     return (
         f'digraph microgradx {{\ngraph [{sheet.attributes} newrank="true" bgcolor="{PAPER}" '
-        f'fontname="Helvetica" fontcolor="{INK}" labelloc="t" label=<{table(heads)}>]\n'
+        f'fontname="Helvetica" fontcolor="{INK}" {head}]\n'
         f'node [shape="plain" fontname="Helvetica" fontsize="11" fontcolor="{INK}"]\n'
-        f'edge [fontname="Helvetica" arrowsize="0.7" color="{LINE}"]\n{body}\n}}\n'
+        f'edge [fontname="Helvetica" arrowsize="0.7" color="{LINE}"]\n{statements}\n}}\n'
     )
 
 

@@ -28,13 +28,18 @@ class Line(NamedTuple):
     arriving: float
     stops: bool
     height: int
+    turns: list[Turn]
+    group: int = 0
 
 
-NOT_USED = Line(0, "–", 1.0, "–", 0.0, 0.0, False, HEIGHT)  # a sample that does not read it
+NOT_USED = Line(0, "–", 1.0, "–", 0.0, 0.0, False, HEIGHT, [])  # a sample that does not read it
 
 
-def lines_of(neuron: Neuron, survey: Survey) -> list[Line]:
-    """The rows of a neuron's box: the samples in their order, or groups from the steepest slope."""
+def lines_of(neuron: Neuron, survey: Survey, empty: bool = False) -> list[Line]:
+    """The rows of a neuron's box: the samples in their order, or groups from the steepest slope.
+
+    empty: whether groups without a sample have a row too
+    """
     turns = list(neuron.turns.values())
     if survey.net.samples <= ROWS:
         rows = [neuron.turns.get(k) for k in range(survey.net.samples)]
@@ -42,9 +47,14 @@ def lines_of(neuron: Neuron, survey: Survey) -> list[Line]:
     groups: dict[float, list[Turn]] = {bound: [] for bound in (*BOUNDS, -1.0)}
     for turn in turns:
         groups[_bound(turn.slope)].append(turn)
-    present = [group for group in groups.values() if group]
-    spare = GROUPED - HEIGHT * len(present)
-    return [_line(each, survey, HEIGHT + spare * len(each) // len(turns)) for each in present]
+    present = {k: group for k, group in enumerate(groups.values()) if group or empty}
+    spare = max(GROUPED - HEIGHT * len(present), 0)
+    return [
+        _line(each, survey, HEIGHT + spare * len(each) // len(turns))._replace(group=k)
+        if each
+        else NOT_USED._replace(z="", grad="", group=k)
+        for k, each in present.items()
+    ]
 
 
 def _bound(slope: float) -> float:
@@ -62,11 +72,12 @@ def _line(turns: list[Turn], survey: Survey, height: int) -> Line:
         len(turns),
         span([turn.z.data for turn in turns]),
         slope,
-        short(turns[0].y.grad if len(turns) == 1 else arriving),
+        short(arriving if survey.net.samples > ROWS else turns[0].y.grad),
         mean_square_root([turn.z.grad for turn in turns]),
         arriving,
         not slope and any(turn.y in survey.alive for turn in turns),
         height,
+        turns,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from microgradx._base.text import short
 from microgradx.explain.layers import Passage
@@ -47,6 +48,11 @@ class Strip:
         self.point = max(min(DECADE, WIDTH // self.decades), 1)
         self.used: dict[str, str] = {}
         self.least_ceiling = min(self.ceilings[:-1], default=1.0)
+
+    def data(self) -> dict[str, Any]:
+        """What a page has to know to draw the strips anew."""
+        return {"low": self.low, "decades": self.decades, "point": self.point,
+                "ceilings": self.ceilings}  # fmt: skip
 
     def bar(self, i: int, height: int = HEIGHT) -> str:
         """The strip of layer i: a thin line at each decade, and a tick at the ceiling."""

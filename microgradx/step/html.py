@@ -29,12 +29,14 @@ from microgradx.pictures.render import Picture
 from microgradx.pictures.sheet import Sheet, nan_first
 from microgradx.pictures.show import open_in_browser
 from microgradx.pictures.style import Scale, bold, escape, font, row
+from microgradx.step import colours
 from microgradx.step.live import Live, number
 from microgradx.step.moments import Moment, Timeline
+from microgradx.step.places import Places, twin_net
 from microgradx.step.walk import path_products
 from microgradx.step.words import bracketed, called, derivation
 
-TEMPLATE = Path(__file__).with_name("page.html")
+FILES = Path(__file__).parent
 
 
 class Page(str):
@@ -67,31 +69,62 @@ def page(
     label: Callable[[Value], str] | None = None,
     without: Iterable[Value] = (),
     fold_above: int = FOLD_ABOVE,
-    direction: str = "LR",
+    direction: str | None = None,
+    nodes: bool = False,
     renderer: str | None = None,
 ) -> Page:
     """The page that steps through the computation of `output`, as HTML.
 
-    It runs a sweep of its own: no `.grad` is read or changed. Above `fold_above` nodes it folds as
-    pictures do. The options, and the errors raised, are those of `draw`; without a Graphviz
-    to lay the picture out it is a RendererNotFound.
+    It runs a sweep of its own: no `.grad` is read or changed. A net is shown as `draw` shows it,
+    any other graph, or one with `nodes` or an option about nodes, node by node. Above `fold_above`
+    nodes a neuron, or a layer, is told of as one. The options, and the errors raised, are those of
+    `draw`; without a Graphviz to lay the picture out it is a RendererNotFound.
 
     >>> x = Value(3.0, "x")
     >>> page((x * x).tanh(), title="a square").splitlines()[0]
     '<!DOCTYPE html>'
     """
     diagram = Diagram(output, without, fold_above)
+    by_node = bool(nodes or label or without != () or direction)
+    net = None if by_node else twin_net(output)
     timeline = Timeline(output)
-    sheet = _Sheet(diagram, label, timeline)
-    svg = sheet.svg(direction, renderer)
+    places = Places(net) if net else None
+    if places and len(diagram.nodes) <= fold_above:
+        diagram = Diagram(output, whole=True)
+    source = (
+        places.source if places else _Sheet(diagram, label, timeline).source("", direction or "LR")
+    )
     title = title or f"Backpropagation through {name_of(output)}"
-    story = _Story(sheet, output, timeline)
+    story = _Story(diagram, output, timeline, places)
+    svg = _svg(source, renderer, "" if places else "|textLength")
     return Page(_filled(title, svg, story.data(), story.live.library.source()))
+
+
+def _svg(source: str, renderer: str | None, widths: str) -> str:
+    """The picture of DOT source, without what the page's style and script give."""
+    text = Picture(source, "", renderer).svg()
+    text = text[text.index("<svg") :].replace(' xml:space="preserve"', "")
+    return re.sub(
+        r"<!--.*?-->\n?|<style>.*?</style>|</?a\b[^>]*>\n?"
+        rf"| (font-family|lengthAdjust{widths})=\"[^\"]*\"",
+        "",
+        text,
+        flags=re.DOTALL,
+    )
 
 
 def _filled(title: str, svg: str, data: dict[str, Any], ops: str) -> str:
     """The template with its contents, and with a policy that knows its script and its style."""
-    text = TEMPLATE.read_text(encoding="utf-8").replace("{{ops}}", ops)
+    is_net = data["net"] is not None
+    parts = {
+        "ops": ops,
+        "light": colours.variables(is_dark=False),
+        "dark": colours.variables(is_dark=True),
+        "legend": colours.of_legend(),
+        "net_style": f"{colours.of_cells()}\n{_file('net.css')}" if is_net else "",
+        "net_script": _file("net.js") if is_net else "",
+    }
+    text = re.sub(r"\{\{(\w+)\}\}", lambda hole: parts.get(hole[1], hole[0]), _file("page.html"))
     holes = {"title": html.escape(str(title)), "svg": svg}
     for kind in ("style", "script"):
         [block] = re.findall(f"<{kind}>(.*?)</{kind}>", text, re.DOTALL)
@@ -103,8 +136,16 @@ def _filled(title: str, svg: str, data: dict[str, Any], ops: str) -> str:
     return text.encode(errors="replace").decode()  # a lone surrogate is no text
 
 
+def _file(name: str) -> str:
+    """A part of the page, which lies beside this module."""
+    return (FILES / name).read_text(encoding="utf-8")
+
+
 class _Sheet(Sheet):
-    """A picture whose boxes and lines have names, and whose looks are left to the page."""
+    """A picture whose boxes and lines have names, and whose looks are left to the page.
+
+    It has the final gradients, and room for all that they are meanwhile.
+    """
 
     def __init__(
         self, diagram: Diagram, label: Callable[[Value], str] | None, timeline: Timeline
@@ -116,17 +157,6 @@ class _Sheet(Sheet):
             node: max(len(short(timeline.moments[i].after)) for i in growth)
             for node, growth in timeline.growth.items()
         }
-
-    def svg(self, direction: str, renderer: str | None) -> str:
-        """The picture with the final gradients, and room for all that they are meanwhile."""
-        text = Picture(self.source("", direction), "", renderer).svg()
-        text = text[text.index("<svg") :].replace(' xml:space="preserve"', "")
-        return re.sub(
-            r"<!--.*?-->\n?|<style>.*?</style>| (font-family|textLength|lengthAdjust)=\"[^\"]*\"",
-            "",
-            text,
-            flags=re.DOTALL,
-        )
 
     def legend(self, title: str) -> str:
         return ""
@@ -144,14 +174,9 @@ class _Sheet(Sheet):
         return [self.head(node), data, grad]
 
     def fold_rows(self, box: Box) -> list[str]:
-        largest = self.largest(box)
+        largest = _largest(box, self.grads)
         grad = f"|grad| ≤ {short(abs(self.grads[largest]))}" if largest else "detached"
         return [row(bold(box.name)), row(font(_size(box), 11)), row(font(grad, 11))]
-
-    def largest(self, box: Box) -> Value | None:
-        """The node of the largest gradient, nan above all; None where there is no gradient."""
-        nodes = [node for node in box.nodes if node in self.grads]
-        return max(nodes, key=lambda node: nan_first(self.grads[node]), default=None)
 
     def bar(self, arrow: Arrow) -> dict[str, str]:
         return {**super().bar(arrow), "id": f"bar{arrow.number}", "class": "bar reached"}
@@ -163,6 +188,12 @@ class _Sheet(Sheet):
         if self.is_bar(arrow):
             return [{"id": f"{name}a", "arrowhead": "none"}, {"id": name}]
         return [{"id": name, "label": f" {escape(_badge(arrow))} "}]
+
+
+def _largest(box: Box, grads: dict[Value, float]) -> Value | None:
+    """The node of the largest gradient, nan above all; None where there is no gradient."""
+    nodes = [node for node in box.nodes if node in grads]
+    return max(nodes, key=lambda node: nan_first(grads[node]), default=None)
 
 
 def _badge(arrow: Arrow) -> str:
@@ -178,32 +209,36 @@ def _size(box: Box) -> str:
 class _Story:
     """The data of the page's script: boxes, arrows and moments, all by number."""
 
-    def __init__(self, sheet: _Sheet, output: Value, timeline: Timeline) -> None:
-        self.sheet, self.timeline = sheet, timeline
-        self.arrows = [arrow for arrow in sheet.diagram.arrows if not arrow.detached]
+    def __init__(
+        self, diagram: Diagram, output: Value, timeline: Timeline, places: Places | None
+    ) -> None:
+        self.diagram, self.timeline, self.places = diagram, timeline, places
+        self.arrows = [arrow for arrow in diagram.arrows if not arrow.detached]
         self.lines = {edge: arrow.number for arrow in self.arrows for edge in arrow.edges}
         self.flow = Flow(output)
         self.products = path_products(self.flow.paths)
         self.whole = self._whole()
-        self.scale = Scale(map(abs, timeline.grads.values()))
+        self.scale = places.scale if places else Scale(map(abs, timeline.grads.values()))
         self.live = Live(output, timeline)
 
     def _whole(self) -> set[Value]:
         """The nodes all of whose contributions are lines of their own, and add up as one steps."""
         singles = [arrow.edges[0] for arrow in self.arrows if len(arrow.edges) == 1]
         drawn = Counter(edge.input for edge in singles if edge in self.timeline.along)
-        most = 1 if self.sheet.diagram.folded else math.inf  # folds don't keep the sweep's order
+        most = 1 if self.diagram.folded else math.inf  # folds don't keep the sweep's order
         return {node for node, n in drawn.items() if n == len(self.timeline.growth[node]) <= most}
 
     def data(self) -> dict[str, Any]:
         boxes = [self.fold(box) if box.name else self.node(box.nodes[0])
-                 for box in self.sheet.diagram.boxes]  # fmt: skip
+                 for box in self.diagram.boxes]  # fmt: skip
         return {
             "boxes": boxes,
             "arrows": [*map(self.arrow, self.arrows)],
             "scale": {"top": self.scale.top, "step": self.scale.step},
             "graph": self.live.graph,
             "still": self.live.reason,
+            "net": self.places
+            and self.places.data(self.diagram.boxes, self.arrows, self.live.index),
         }
 
     # --- a box --------------------------------------------------------------------------------
@@ -213,7 +248,7 @@ class _Story:
         facts = {"name": box.name, "fold": len(box.nodes), "value": _size(box)}
         facts["given"] = all(node.rule is None for node in box.nodes)
         facts["nodes"] = [self.live.index[node] for node in box.nodes]
-        largest, why = self.sheet.largest(box), f"{_size(box)} drawn as one"
+        largest, why = _largest(box, self.timeline.grads), f"{_size(box)} drawn as one"
         if largest is None:
             return {**facts, "apart": True, "why": f"{why}, all detached."}
         grad = abs(self.timeline.grads[largest])
@@ -275,7 +310,7 @@ class _Story:
             return {**facts, "apart": True}
         facts["edges"] = [(self.live.index[moment.node], moment.edge.position)
                           for moment in moments if moment.edge]  # fmt: skip
-        facts["stop"] = self.sheet.is_bar(arrow)
+        facts["stop"] = bool(arrow.edges) and all(map(self.timeline.stops, arrow.edges))
         if len(moments) > 1:
             return {**facts, **self.several(moments)}
         for end, box, node in (("from", arrow.head, arrow.edges[0].node),

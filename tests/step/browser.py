@@ -165,7 +165,7 @@ CONTRASTS = r"""() => {
     const style = getComputedStyle(element);
     if (style.visibility === "hidden" || !element.getClientRects().length) continue;
     if (!(element instanceof SVGElement)) { add(element, style.color, behind(element)); continue; }
-    const shape = element.closest(".node")?.querySelector("path, polygon");
+    const shape = element.closest(".node, .cell")?.querySelector("path, polygon");
     const fill = shape ? [getComputedStyle(shape).fill] : [];
     add(element, style.fill, [...behind(element.closest("section")), ...fill]);
   }

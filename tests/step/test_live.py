@@ -324,6 +324,8 @@ def test_a_click_on_a_leaf_picks_it(at):
     assert it.locator("#leaf-value").input_value() == "-3"
     pages.node(it, "o")[0].click()
     assert it.locator("#leaf-value").input_value() == "-3"
+    it.locator("#rows button", has_text="b").last.click()
+    assert it.locator("#leaf-value").input_value() == "6.881373587019543"
 
 
 def test_behind_a_detach(at):

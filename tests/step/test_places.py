@@ -1,0 +1,205 @@
+"""A net on the page: each of its cells says what the engine says, at every moment and anew."""
+
+import random
+import re
+
+import pytest
+
+from microgradx import page
+from microgradx._base.text import short
+from microgradx.engine import order
+from tests.pictures.nets import GRAPHS as NETS
+from tests.step.browser import contrasts
+from tests.step.pages import data_of, last, swept
+from tests.step.test_live import built_anew, change
+
+# Boxes with a row a sample, or rows of like slopes; equations; cells with names, without, wrapped.
+BOXES = ["the lecture's net, ReLU, 1 sample", "the lecture's net, ReLU, 4 samples",
+         "the lecture's net, tanh, 60 samples", "a batch norm over 8 samples",
+         "a dead ReLU"]  # fmt: skip
+CELLS = ["6 sigmoid layers of 2, 1", "6 sigmoid layers of 4, 20", "a residual net",
+         "9 sigmoid layers of 8, 1", "moons, 1 sample"]  # fmt: skip
+STILL = ["moons, 100 samples", "digits, 1 sample"]  # too large to be computed anew
+
+SHOWN = """() => cells.map((cell) => ({
+  kind: cell.kind, look: cell.look, text: cell.text?.textContent.trim() ?? "",
+}))"""
+
+
+@pytest.fixture
+def net(at):
+    """net(name) is the page of that net, opened at its last moment."""
+
+    def net(name, **options):
+        return at(name, NETS[name], visit=10**6, **options)
+
+    return net
+
+
+def moment(it, k):
+    it.evaluate("(k) => render(k)", k)
+
+
+# --- as saved ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BOXES + CELLS + STILL)
+def test_grads_are_left_alone_and_told(name):
+    output = NETS[name]()
+    for node in order(output):
+        node.grad = 7.0
+    data = data_of(page(output))
+    assert {node.grad for node in order(output)} == {7.0}
+    assert data["net"]["cells"] and data["net"]["answer"]
+    assert all(len(cell[1]) for cell in data["net"]["cells"])
+
+
+@pytest.mark.parametrize("name", BOXES[:2] + CELLS[:1])
+def test_cells_show_values_and_gradients(net, name):
+    it = net(name)
+    grads, nodes = swept(it.output), order(it.output)
+    turns = data_of(it.content())["net"]["turns"]
+    checked = set()
+    for cell, (kind, _, *about) in zip(it.evaluate(SHOWN), data_of(it.content())["net"]["cells"]):
+        if kind in ("z", "data", "parameter"):
+            node = nodes[turns[about[0]][-1] if kind == "z" else about[0]]
+            assert cell["text"] == short(node.data)
+        elif kind in ("grad", "end"):
+            node = nodes[turns[about[0]][0] if kind == "grad" else about[0]]
+            assert cell["text"] == short(grads[node])
+        elif kind == "leaving":
+            assert cell["text"] == f"= {short(grads[nodes[turns[about[0]][-1]]])}"
+        else:
+            continue
+        checked.add(kind)
+    assert {"grad"} < checked
+
+
+@pytest.mark.parametrize("name", BOXES + CELLS + STILL)
+def test_at_first_nothing_is_known_and_at_last_all(net, name):
+    it = net(name)
+    count = "(look) => document.querySelectorAll(`#picture .cell.${look}`).length"
+    assert it.evaluate(count, "waiting") == it.evaluate(count, "unborn") == 0
+    moment(it, 0)
+    cells = it.evaluate("() => cells.length")
+    assert it.evaluate(count, "waiting") == cells and it.evaluate(count, "unborn") > 0
+    seen = "() => [...document.querySelectorAll('#picture .cell.halt')].length"
+    assert it.evaluate(seen) == 0
+
+
+@pytest.mark.parametrize("name", BOXES[:2] + ["a dead ReLU"])
+def test_a_bar_is_there_from_its_moment_on(net, name):
+    it = net(name)
+    reached = """(k) => {
+      const now = new Set(moments.slice(turn, k + 1).map((each) => each.arrow));
+      return cells.filter(({ kind, look, arrow }) =>
+        kind === "slope" && look === "halt" && now.has(arrow)).length;
+    }"""
+    shown = "() => document.querySelectorAll('#picture .slope.halt').length"
+    counts = []
+    for k in range(it.evaluate("() => turn"), last(it) + 1):
+        moment(it, k)
+        counts.append(it.evaluate(shown))
+        assert counts[-1] == it.evaluate(reached, k)
+    assert counts[0] == 0 < counts[-1] or name == BOXES[0]
+
+
+def test_a_click_on_a_cell_chooses_its_node(net):
+    it = net(BOXES[1])
+    it.locator("#picture .cell.parameter").first.click()
+    assert it.locator("#why-of").inner_text() == "Why layers.0.weight[0,0]?"
+    assert it.locator("#leaf-value").input_value() != ""
+    it.locator("#picture .cell.grad").first.click()
+    assert it.locator("#why-of").inner_text() == "Why layers.0[0]?"
+
+
+def test_nodes_are_drawn_one_by_one_when_asked_for():
+    output = NETS[BOXES[0]]()
+    assert data_of(page(output))["net"] and data_of(page(output, nodes=True))["net"] is None
+    assert data_of(page(output, direction="TB"))["net"] is None
+
+
+# --- anew ----------------------------------------------------------------------------------------
+
+
+def of_decade(look):
+    return "blue" if re.fullmatch(r"s\d", look) else look
+
+
+@pytest.mark.parametrize("name", BOXES + CELLS)
+def test_a_changed_leaf_shows_the_graph_built_anew(net, at, name):
+    it = net(name)
+    saved = it.evaluate(SHOWN)
+    leaves = [i for i, node in enumerate(order(it.output)) if node.rule is None]
+    for i in random.Random(name).sample(leaves, 3):
+        x = 0.5 - 3 * order(it.output)[i].data
+        it = net(name)
+        change(it, i, x)
+        ours = it.evaluate(SHOWN)
+        assert it.locator("#answer").inner_text().startswith("As saved: ")
+        it.locator("#undo").click()
+        assert it.evaluate(SHOWN) == saved
+        anew = built_anew(it.output, {i: x})
+        theirs = at(f"{name}, {i}", lambda anew=anew: anew, visit=10**6).evaluate(SHOWN)
+        for a, b in zip(ours, theirs, strict=True):
+            assert a["kind"] == b["kind"] and of_decade(a["look"]) == of_decade(b["look"])
+            assert a["text"] == b["text"] or a["kind"] == "cell", (i, a, b)
+
+
+EXTENTS = """() => cells.filter(({ kind }) => kind === "strip").map(({ group }) => {
+  const found = {}, paper = "rgb(255, 255, 255)";
+  for (const part of group.querySelectorAll("polygon, rect")) {
+    const role = getComputedStyle(part).fill, box = part.getBBox();
+    const [low, high] = found[role] ?? [Infinity, -Infinity];
+    if (role !== paper) found[role] = [Math.min(low, box.x), Math.max(high, box.x + box.width)];
+  }
+  return found;
+})"""
+WIDTHS = """() => [...document.querySelectorAll('#picture .edge path')].map((path) =>
+  path.getAttribute("stroke-dasharray") ? 0.6 : Number(path.getAttribute("stroke-width") ?? 1))"""
+
+
+@pytest.mark.parametrize("name", BOXES + CELLS)
+def test_drawn_anew_with_the_same_numbers_it_is_the_same(net, name):
+    it = net(name, reduced_motion="reduce")
+    saved, widths, strips = it.evaluate(SHOWN), it.evaluate(WIDTHS), it.evaluate(EXTENTS)
+    it.evaluate("() => { evaluate(); paint(true); render(now); }")
+    for a, b in zip(saved, it.evaluate(SHOWN), strict=True):
+        assert a["look"] == b["look"] and (a["text"] == b["text"] or a["kind"] == "cell")
+    if name not in CELLS[1:]:  # there a line is that of a whole layer
+        assert it.evaluate(WIDTHS) == pytest.approx(widths, abs=0.02)
+    for ours, theirs in zip(it.evaluate(EXTENTS), strips, strict=True):
+        for role, (left, right) in theirs.items():
+            assert ours[role] == pytest.approx([left, right], abs=1.6), role  # whole points there
+
+
+def test_a_graph_too_large_stays_as_it_is(net):
+    it = net(STILL[0])
+    assert "No leaf can be changed" in it.locator("#change-words").inner_text()
+
+
+# --- looks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", [BOXES[1], CELLS[0], STILL[0]])
+def test_contrast(net, scheme, name):
+    it = net(name, color_scheme=scheme, reduced_motion="reduce",
+             viewport={"width": 1280, "height": 800})  # fmt: skip
+    worst = {}
+    for k in (0, it.evaluate("() => turn"), last(it)):
+        moment(it, k)
+        for text in contrasts(it):
+            if text["ratio"] < 4.5:
+                worst[text["where"], text["text"]] = round(text["ratio"], 2)
+    assert worst == {}
+
+
+def test_texts_stay_in_their_cells(net):
+    it = net(BOXES[1])
+    change(
+        it, order(it.output).index(it.output.inputs[0].inputs[0].inputs[0].inputs[0]), -12345.6789
+    )
+    wide = it.evaluate("""() => cells.filter(({ room, text }) => room && text
+      && text.getComputedTextLength() > room + 4).map(({ text }) => text.textContent)""")
+    assert wide == []
