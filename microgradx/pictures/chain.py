@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from microgradx._base.text import count, known_as, names_parameter, short
 from microgradx.engine import Value, cut_off
@@ -33,6 +33,8 @@ SHORTEST, LONGEST = 9, 60  # of a snake; a shorter chain is a graph of ops, a lo
 TURN = 10  # boxes to a line at most
 BARS = 100
 HIGH = 60  # points of all decades
+T = TypeVar("T")
+
 CHANGED = 1.0  # decades from which a product fades or grows
 
 
@@ -61,6 +63,20 @@ def chain_of(output: Value) -> list[Link] | None:
         node = source
     leaves = [x for node, _ in links for x in dict.fromkeys(node.inputs) if not x.rule]
     return links[::-1] if len(links) >= SHORTEST and len({*leaves}) == len(leaves) else None
+
+
+def turn_of(n: int) -> int:
+    """How many of n boxes stand in a line of a snake."""
+    return math.ceil(n / math.ceil(n / TURN))
+
+
+def columns_of(boxes: list[T], turn: int) -> list[list[T]]:
+    """The boxes of a snake that stand above each other."""
+    columns: list[list[T]] = [[] for _ in range(turn)]
+    for i, box in enumerate(boxes):
+        k = i % turn
+        columns[turn - 1 - k if i // turn % 2 else k].append(box)
+    return columns
 
 
 def _start(node: Value) -> Value | None:
@@ -133,7 +149,7 @@ class Chain:
             return
         for i, link in enumerate(self.links):
             yield f"t{i} [label=<{self._box(i, link)}>]"
-        turn = math.ceil(len(self.links) / math.ceil(len(self.links) / TURN))
+        turn = turn_of(len(self.links))
         for i in range(1, len(self.links)):
             if i % turn == 0:
                 yield f"t{i - 1} -> t{i}"
@@ -141,11 +157,7 @@ class Chain:
                 yield f"t{i} -> t{i - 1} [dir=back weight=50]"
             else:
                 yield f"t{i - 1} -> t{i} [weight=50]"
-        columns: list[list[str]] = [[] for _ in range(turn)]
-        for i in range(len(self.links)):
-            k = i % turn
-            columns[turn - 1 - k if i // turn % 2 else k].append(f"t{i}")
-        for column in columns:
+        for column in columns_of([f"t{i}" for i in range(len(self.links))], turn):
             yield f"{{rank=same; {'; '.join(column)}}}"
 
     def _box(self, i: int, link: Link) -> str:

@@ -52,6 +52,7 @@ class Sheet:
         self.note = note
         self.crowd = Counter(box.place for box in diagram.boxes)
         self.scale = Scale(max(abs(x.grad) for x in box.nodes) for box in diagram.boxes)
+        self.backwards: set[int] = set()  # those that run against the direction of the picture
 
     # --- the whole ----------------------------------------------------------------------------
 
@@ -73,6 +74,9 @@ class Sheet:
             stops = [_bar_id(arrow)] if self.is_bar(arrow) else []
             ends = [arrow.tail.id, *stops, arrow.head.id]
             for tail, head, look in zip(ends, ends[1:], self.lines(arrow)):
+                if arrow.number in self.backwards:
+                    look = {**look, "dir": "back", "arrowtail": look.get("arrowhead", "normal")}
+                    tail, head = head, tail
                 graph.edge(tail, head, **look)
         return str(graph.source)
 

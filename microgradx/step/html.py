@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microgradx._base.arguments import flat
 from microgradx._base.files import write_whole
@@ -24,6 +24,7 @@ from microgradx._base.text import count, made_at, name_of, short
 from microgradx.engine import Value, data_of
 from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import show
+from microgradx.pictures.chain import Link, chain_of, columns_of, turn_of
 from microgradx.pictures.diagram import FOLD_ABOVE, Arrow, Box, Diagram
 from microgradx.pictures.render import Picture
 from microgradx.pictures.sheet import Sheet, nan_first
@@ -35,6 +36,9 @@ from microgradx.step.moments import Moment, Timeline
 from microgradx.step.places import Places, twin_net
 from microgradx.step.walk import path_products
 from microgradx.step.words import bracketed, called, derivation
+
+if TYPE_CHECKING:
+    import graphviz
 
 FILES = Path(__file__).parent
 
@@ -91,9 +95,11 @@ def page(
     places = Places(net) if net else None
     if places and len(diagram.nodes) <= fold_above:
         diagram = Diagram(output, whole=True)
-    source = (
-        places.source if places else _Sheet(diagram, label, timeline).source("", direction or "LR")
-    )
+    if places:
+        source = places.source
+    else:
+        links = None if by_node else chain_of(output)
+        source = _Sheet(diagram, label, timeline, links).source("", direction or "LR")
     title = title or f"Backpropagation through {name_of(output)}"
     story = _Story(diagram, output, timeline, places)
     svg = _svg(source, renderer, "" if places else "|textLength")
@@ -148,9 +154,21 @@ class _Sheet(Sheet):
     """
 
     def __init__(
-        self, diagram: Diagram, label: Callable[[Value], str] | None, timeline: Timeline
+        self,
+        diagram: Diagram,
+        label: Callable[[Value], str] | None,
+        timeline: Timeline,
+        links: list[Link] | None,
     ) -> None:
         super().__init__(diagram, label)
+        known = {box.nodes[0]: box for box in diagram.boxes if not box.name}
+        snake = [known.get(link.node) for link in links or ()]
+        self.snake = [box for box in snake if box] if None not in snake else []
+        self.turn = turn_of(len(self.snake)) if self.snake else 0
+        line = {box: i // self.turn for i, box in enumerate(self.snake)}
+        inside = [a for a in diagram.arrows if line.get(a.tail, -1) == line.get(a.head)]
+        self.straight = {arrow.number for arrow in inside}
+        self.backwards = {arrow.number for arrow in inside if line[arrow.tail] % 2}
         self.is_stop = timeline.stops
         self.grads = timeline.grads
         self.longest = {
@@ -160,6 +178,12 @@ class _Sheet(Sheet):
 
     def legend(self, title: str) -> str:
         return ""
+
+    def frames(self, graph: graphviz.Digraph) -> None:
+        """All boxes; those of a chain in lines, as a snake."""
+        super().frames(graph)
+        for column in columns_of([box.id for box in self.snake], self.turn):
+            graph.body.append(f"{{rank=same; {' -> '.join(column)} [style=invis]}}\n")
 
     def box(self, box: Box) -> dict[str, str]:
         room = "0.17,0.06"  # for fonts that are wider than those the layout reckons with
@@ -183,11 +207,13 @@ class _Sheet(Sheet):
 
     def lines(self, arrow: Arrow) -> list[dict[str, str]]:
         name = f"e{arrow.number}"
+        straight = {"weight": "50"} if arrow.number in self.straight else {}
         if arrow.detached:
             return [{"label": "detached", "style": "dotted", "id": name, "class": "cut"}]
         if self.is_bar(arrow):
-            return [{"id": f"{name}a", "arrowhead": "none"}, {"id": name}]
-        return [{"id": name, "label": f" {escape(_badge(arrow))} "}]
+            ends = {"id": f"{name}a", "arrowhead": "none"}, {"id": name}
+            return [{**end, **straight} for end in ends]
+        return [{"id": name, "label": f" {escape(_badge(arrow))} ", **straight}]
 
 
 def _largest(box: Box, grads: dict[Value, float]) -> Value | None:

@@ -98,6 +98,20 @@ def test_hostile_text_stays_text(label):
     assert not {"\u2028", "\u2029"} & set(re.search(r'id="data">(.*?)</script>', text)[1])
 
 
+@pytest.mark.parametrize("options, rows", [({}, [10, 10, 10, 10]), ({"direction": "LR"}, [40])])
+def test_a_long_chain_turns_like_a_snake(options, rows):
+    y = Value(2.5, "x")
+    for _ in range(40):
+        y = y.tanh()
+    heights = re.findall(r'id="n(\d+)".*?<text[^>]* y="(-?[\d.]+)"', page(y, **options), re.DOTALL)
+    by_height = {}
+    for i, height in heights:
+        if i != "40":  # the leaf
+            by_height.setdefault(height, []).append(int(i))
+    assert sorted(map(len, by_height.values())) == sorted(rows)
+    assert all(max(x) - min(x) == len(x) - 1 for x in by_height.values())  # neighbours
+
+
 def test_lecture_page_is_small():
     assert len(page(neuron()).encode()) <= 80_000
 
