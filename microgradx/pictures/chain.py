@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from microgradx._base.text import count, known_as, names_parameter, short
 from microgradx.engine import Value, cut_off
 from microgradx.explain.extended import Extended, show
 from microgradx.pictures.answer import Answer
-from microgradx.pictures.markup import block, cell, row, table, words
+from microgradx.pictures.markup import block, cell, row, stop_cell, table, words
 from microgradx.pictures.sheet import Shares
 from microgradx.pictures.style import (
     BY_SLOPES,
@@ -20,13 +20,13 @@ from microgradx.pictures.style import (
     INK,
     LEFT,
     LINE,
-    ON_STOP,
     ORANGES,
     PAPER,
     STOP,
     Look,
     Scale,
     slope_fill,
+    stop_look,
 )  # fmt: skip
 
 SHORTEST, LONGEST = 9, 60  # of a snake; a shorter chain is a graph of ops, a longer one is one box
@@ -168,16 +168,15 @@ class Chain:
         beside = [x.label for x in node.inputs if x is not before and x.label]
         name = words(node.label, strong=True) + words(" ".join(["", node.op, *beside]))
         slope = words(f"×{short(partial)}", 12 if strong else 11, strong=strong)
-        fill = slope_fill(partial)
-        if not partial:
-            slope, fill = words("STOP", 12, ON_STOP, strong=True), STOP
+        room: dict[str, Any] = {"width": 58, "height": 30}
+        middle = cell(slope, bgcolor=slope_fill(partial), **room) if partial else stop_cell(**room)
         hands = words("leaves", 10, GREY) + "<br/>" + words(short(self.leaves[i]))
         bar = self._bar(abs(node.grad), abs(self.leaves[i]), 30, HIGH)
         rows = [
             row(cell(name, colspan=2, cellpadding=2)),
             row(cell(words(short(node.data), 11, GREY), colspan=2, height=15)),
-            row(cell(bar, rowspan=2), cell(slope, bgcolor=fill, width=58, height=30)),
-            row(cell(hands, width=58, height=30)),
+            row(cell(bar, rowspan=2), middle),
+            row(cell(hands, **room)),
         ]
         blamed = self.shares is not None and self.shares.blames(list(node.edges))
         if blamed:
@@ -232,7 +231,7 @@ class Chain:
         }
         looks += [Look(x, f"slope < {short(below)}") for below, x in ORANGES[::-1] if x in shades]
         if not all(link.partial for link in self.links):
-            looks.append(Look(STOP, "STOP: a slope of 0", ON_STOP))
+            looks.append(stop_look("a slope of 0"))
         bars = f"bar: |grad|, {count(self.decades, 'decade')} high"
         return [*looks, Look("", bars + ("" if self.folded else "; leaves: what an op hands on"))]
 

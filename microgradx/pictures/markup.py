@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from microgradx.pictures.style import INK, PAPER, escape
+from microgradx.pictures.style import INK, ON_STOP, PAPER, STOP, escape
 
 # Widths of the letters from " " to "~" in thousandths of the size, Helvetica's and its bold's
 # (Adobe's font metrics, 1989); of a few others, about.
@@ -73,6 +73,11 @@ def cell(content: str = "", **attributes: Any) -> str:
 def filled(content: str, fill: str, **attributes: Any) -> str:
     """A cell of a colour, with a thin white frame that keeps it apart from its neighbours."""
     return cell(content, **{"border": 1, "color": PAPER, "bgcolor": fill, **attributes})
+
+
+def stop_cell(text: str = "STOP", /, **attributes: Any) -> str:
+    """The cell of a place where the gradient stops: bold on vermilion."""
+    return cell(words(text, 12, ON_STOP, strong=True), bgcolor=STOP, **attributes)
 
 
 def block(width: float, height: float, fill: str) -> str:

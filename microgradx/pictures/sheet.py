@@ -135,7 +135,7 @@ class Sheet:
         if any(isinstance(state, int) for state in states):
             cells.insert(0, f"<td>{font('|grad|', 10)}</td>")
         if self.diagram.stops:
-            cells.append(swatch(style.STOP, "STOP: a local derivative of 0", style.ON_STOP))
+            cells.append(swatch(*style.stop_look("a local derivative of 0")))
         if self.diagram.folded:
             text = f"{len(self.diagram.nodes):,} nodes, folded by {self.diagram.folded}"
             cells.append(f"<td>{font(text, 10)}</td>")

@@ -65,6 +65,11 @@ class Look(NamedTuple):
     ink: str = INK
 
 
+def stop_look(meaning: str) -> Look:
+    """The mark of a place where the gradient stops, for a legend."""
+    return Look(STOP, f"STOP: {meaning}", ON_STOP)
+
+
 class Scale:
     """The shades of sizes: 0 for the largest decade there is, at most 5 for the smallest.
 
