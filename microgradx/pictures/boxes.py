@@ -8,7 +8,7 @@ the share of samples that it stops.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -55,6 +55,8 @@ PARAMETER = 22  # points of a row of the neuron that is asked about
 WIDTHS = {"n": 26, "z": 62, "slope": 62, "grad": 62}  # points of the columns
 GROUP_WIDTHS = {"n": 26, "z": 88, "slope": 70, "grad": 58}
 
+RowTag = Callable[[str], dict[str, str]]  # from the kind of a row's cell to its attributes
+
 
 class Boxes:
     """The picture of a net in boxes."""
@@ -84,18 +86,21 @@ class Boxes:
         box = 74 + (GROUPED if self.grouped else HEIGHT * rows)
         opened = len(self.opened.parameters) * PARAMETER if self.opened else 0
         given = 34 + HEIGHT * (2 if self.grouped else rows)
-        columns: dict[int, list[Layer]] = {}
-        depth: dict[Layer, int] = {}
-        for layer in self.net.layers:  # what they read comes before them
-            depth[layer] = max(
-                [depth[below] + 1 for below in layer.reads if below in depth], default=0
-            )
-            columns.setdefault(depth[layer], []).append(layer)
-        tallest = max(sum(len(x.neurons) for x in column) * box for column in columns.values())
-        neurons = [[n for x in column for n in x.neurons.values()] for column in columns.values()]
-        across = [max(map(self._width, column)) + 76 for column in neurons]
+        columns = self._side_by_side()
+        tallest = max(map(len, columns)) * box
+        across = [max(map(self._width, column)) + 76 for column in columns]
         high = 50 + opened + max(tallest, len(self.net.inputs) * given)
         return high <= height and sum(across) + 320 <= width
+
+    def _side_by_side(self) -> list[list[Neuron]]:
+        """The neurons by column: what a layer reads comes before it."""
+        columns: dict[int, list[Neuron]] = {}
+        depth: dict[Layer, int] = {}
+        for layer in self.net.layers:
+            below = [depth[x] + 1 for x in layer.reads if x in depth]
+            depth[layer] = max(below, default=0)
+            columns.setdefault(depth[layer], []).extend(layer.neurons.values())
+        return list(columns.values())
 
     def body(self) -> Iterator[str]:
         """The statements of the graph."""
@@ -156,27 +161,28 @@ class Boxes:
 
     def _neuron(self, neuron: Neuron, width: int) -> str:
         """A neuron's box: its name and what ails it, its rows, its parameters."""
-        opened = neuron is self.opened
         columns = self._columns(neuron, width - self._names_width(neuron))
+        rows = [row(*self._heads(columns)), *self._rows(neuron, columns)]
+        if neuron is self.opened:
+            rows = [row(cell(self._open(neuron)), cell(table(rows)))]
+        else:
+            rows.append(row(cell(self._parameters(neuron), colspan=len(columns))))
+        title = row(cell(table([self._title(neuron)]), colspan=len(columns)))
+        border, frame = (3, STOP) if self.survey.stops_all(neuron) else (1, LINE)
+        return table([title, *rows], border=border, color=frame, bgcolor=PAPER)
+
+    def _title(self, neuron: Neuron) -> str:
+        """Its index and its op; on the right what ails it."""
         state, ink = self._state(neuron)
         name = words(f" [{neuron.index}] ", 12, strong=True)
         name += words(f" {neuron.activation or linear_op(neuron)}", 12)
-        title = row(
-            cell(name, height=20, **LEFT),
-            cell(words(f"{state} ", 12, ink, strong=True), **RIGHT, **self.tag("state", neuron)),
-        )
-        heads = ["|grad|" if self.grouped and head == "grad" else head for head in columns]
-        rows = [
-            row(*[cell(words(h, 10, GREY), width=w) for h, w in zip(heads, columns.values())]),
-            *self._rows(neuron, columns),
-        ]
-        if opened:
-            rows = [row(cell(self._open(neuron)), cell(table(rows)))]
-        rows.insert(0, row(cell(table([title]), colspan=len(columns))))
-        if not opened:
-            rows.append(row(cell(self._parameters(neuron), colspan=len(columns))))
-        border, frame = (3, STOP) if self.survey.stops_all(neuron) else (1, LINE)
-        return table(rows, border=border, color=frame, bgcolor=PAPER)
+        ailment = words(f"{state} ", 12, ink, strong=True)
+        tag = self.tag("state", neuron)
+        return row(cell(name, height=20, **LEFT), cell(ailment, **RIGHT, **tag))
+
+    def _heads(self, columns: dict[str, int]) -> list[str]:
+        names = ["|grad|" if self.grouped and head == "grad" else head for head in columns]
+        return [cell(words(x, 10, GREY), width=w) for x, w in zip(names, columns.values())]
 
     def _columns(self, neuron: Neuron, width: float = 0) -> dict[str, int]:
         """The columns of a box and their widths, which add up to `width` at least."""
@@ -208,40 +214,53 @@ class Boxes:
     def _short_name(self, parameter: Value, neuron: Neuron) -> str:
         return parameter.label.removeprefix(f"{neuron.layer.name}.")
 
+    def _lines(self, neuron: Neuron) -> list[Line]:
+        """The rows in numbers; in the box that is open as high as its parameters."""
+        found = lines_of(neuron, self.survey, self.tag is not untagged)
+        if neuron is not self.opened:
+            return found
+        least = len(neuron.parameters) * PARAMETER // len(found)
+        return [line._replace(height=max(line.height, least)) for line in found]
+
     def _rows(self, neuron: Neuron, columns: dict[str, int]) -> Iterator[str]:
         """A row for each line; those that follow each other and stop the gradient have one bar."""
-        found = lines_of(neuron, self.survey, self.tag is not untagged)
-        if neuron is self.opened:
-            least = len(neuron.parameters) * PARAMETER // len(found)
-            found = [line._replace(height=max(line.height, least)) for line in found]
-        for stops, group in groupby(found, key=lambda line: line.stops):
+        for _, group in groupby(self._lines(neuron), key=lambda line: line.stops):
             together = list(group)
-            for i, line in enumerate(together):
-                tag = partial(self._tag_row, neuron, line)
-                cells = {}
-                if self.grouped:
-                    n = words(str(line.n), 10, GREY)
-                    cells["n"] = cell(n, height=line.height, **tag("n"))
-                fill = self.scale.fill(line.left) if line.n or not self.grouped else PAPER
-                ink = GREY if fill == PALE else INK
-                room = {"width": columns["z"], "height": line.height}
-                cells["z"] = filled(words(line.z, 11, ink), fill, **room, **tag("z"))
-                if "slope" not in columns:
-                    pass
-                elif stops and self.tag is not untagged:  # a page lays the bar over them
-                    stop = words("×0 STOP", 11, ON_STOP, strong=True)
-                    cells["slope"] = filled(stop, STOP, **tag("slope"))
-                elif stops:
-                    cells["slope"] = _bar(together, len(neuron.turns)) if i == 0 else ""
-                else:
-                    strong = 0 < abs(line.slope) < ORANGES[1][0]
-                    slope = words(f"×{short(line.slope)}", 11, strong=strong)
-                    fill = slope_fill(line.slope) if line.slope else PALE
-                    cells["slope"] = filled(slope if line.n else "", fill, **tag("slope"))
-                fill = self.scale.fill(line.arriving) if line.n or not self.grouped else PAPER
-                grad = words(line.grad, 11, GREY if fill == PALE else INK)
-                cells["grad"] = filled(grad, fill, **tag("grad"))
-                yield row(*[cells[name] for name in columns])
+            for line in together:
+                yield self._row(neuron, line, together, columns)
+
+    def _row(
+        self, neuron: Neuron, line: Line, together: list[Line], columns: dict[str, int]
+    ) -> str:
+        """A row: how many samples, z, the slope, the gradient; `together` has one bar."""
+        tag = partial(self._tag_row, neuron, line)
+        cells = []
+        if self.grouped:
+            n = words(str(line.n), 10, GREY)
+            cells.append(cell(n, height=line.height, **tag("n")))
+        room = {"width": columns["z"], "height": line.height, **tag("z")}
+        cells.append(self._number(line, line.z, line.left, room))
+        if "slope" in columns:
+            cells.append(self._slope(line, together, len(neuron.turns), tag))
+        cells.append(self._number(line, line.grad, line.arriving, tag("grad")))
+        return row(*cells)
+
+    def _number(self, line: Line, text: str, grad: float, look: dict[str, Any]) -> str:
+        """A cell of a row, in the colour of its gradient; of a group without a sample in none."""
+        fill = self.scale.fill(grad) if line.n or not self.grouped else PAPER
+        return filled(words(text, 11, GREY if fill == PALE else INK), fill, **look)
+
+    def _slope(self, line: Line, together: list[Line], turns: int, tag: RowTag) -> str:
+        """The slope of a row, or the bar of all rows that stop the gradient, at their first."""
+        if line.stops and self.tag is not untagged:  # a page lays the bar over them
+            stop = words("×0 STOP", 11, ON_STOP, strong=True)
+            return filled(stop, STOP, **tag("slope"))
+        if line.stops:
+            return _bar(together, turns) if line is together[0] else ""
+        strong = 0 < abs(line.slope) < ORANGES[1][0]
+        slope = words(f"×{short(line.slope)}", 11, strong=strong)
+        fill = slope_fill(line.slope) if line.slope else PALE
+        return filled(slope if line.n else "", fill, **tag("slope"))
 
     def _tag_row(self, neuron: Neuron, line: Line, kind: str) -> dict[str, str]:
         """The name of a cell of a row: of a sample, or of all with such a slope."""
@@ -257,36 +276,48 @@ class Boxes:
         z = next(iter(neuron.turns.values())).z
         for p in neuron.parameters:
             factor = sum([d for x, d in zip(z.inputs, z.partials) if x is p])
-            texts = [self._short_name(p, neuron), short(p.data)]
-            texts += [f"×{short(factor)}", short(p.grad)] if only else [short(p.grad)]
-            starved = p not in self.survey.alive
-            fill, ink = (PALE, GREY) if starved else (self.scale.fill(p.grad), INK)
-            asked = bool(self.shares and p is self.shares.explanation.node)
-            name = words(texts[0], 11, ink, strong=asked, struck=starved and not asked)
-            cells = [filled(name, fill, height=PARAMETER)]
-            cells += [filled(words(text, 11, ink), fill) for text in texts[1:]]
-            rows.append(row(*cells))
+            texts = [short(p.data), *([f"×{short(factor)}"] if only else []), short(p.grad)]
+            rows.append(row(*self._opened_row(self._short_name(p, neuron), p, texts)))
         return table(rows)
+
+    def _opened_row(self, name: str, p: Value, texts: list[str]) -> list[str]:
+        """A parameter's name and its numbers."""
+        fill, ink, starved = self._look(p)
+        asked = bool(self.shares and p is self.shares.explanation.node)
+        title = words(name, 11, ink, strong=asked, struck=starved and not asked)
+        return [
+            filled(title, fill, height=PARAMETER),
+            *[filled(words(text, 11, ink), fill) for text in texts],
+        ]
 
     def _parameters(self, neuron: Neuron) -> str:
         """The weights and the bias, each in the colour of its own gradient."""
         parameters = neuron.parameters
         if not parameters:
             return ""
+        draw = self._parameter if len(parameters) <= CELLS else self._tick
         cells = [cell(words("w, b" if len(parameters) > 1 else "w", 10, GREY), cellpadding=3)]
-        for p in parameters[:TICKS]:
-            tag = self.tag("parameter" if len(parameters) <= CELLS else "tick", p)
-            starved = p not in self.survey.alive
-            fill, ink = (PALE, GREY) if starved else (self.scale.fill(p.grad), INK)
-            if len(parameters) <= CELLS:
-                text = words(short(p.data), 10, ink, struck=starved)
-                cells.append(filled(text, fill, height=15, cellpadding=2, **tag))
-            else:
-                text = words("0" if starved else "", 10, ink)
-                cells.append(filled(text, fill, height=15, width=8, **tag))
+        cells += [draw(p) for p in parameters[:TICKS]]
         if len(parameters) > TICKS:
             cells.append(cell(words(f" … {len(parameters)}", 10, GREY)))
         return table([row(*cells)])
+
+    def _parameter(self, p: Value) -> str:
+        """A parameter as a cell with its value, struck out where it is starved."""
+        fill, ink, starved = self._look(p)
+        text = words(short(p.data), 10, ink, struck=starved)
+        return filled(text, fill, height=15, cellpadding=2, **self.tag("parameter", p))
+
+    def _tick(self, p: Value) -> str:
+        """A parameter as a cell without its value, a 0 where it is starved."""
+        fill, ink, starved = self._look(p)
+        text = words("0" if starved else "", 10, ink)
+        return filled(text, fill, height=15, width=8, **self.tag("tick", p))
+
+    def _look(self, p: Value) -> tuple[str, str, bool]:
+        """A parameter's colour, its ink, and whether it is starved."""
+        starved = p not in self.survey.alive
+        return (PALE, GREY, True) if starved else (self.scale.fill(p.grad), INK, False)
 
     def _state(self, neuron: Neuron) -> tuple[str, str]:
         """The ailment of a neuron in a word or two, and its colour: off, saturated, starved."""
