@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 from microgradx.engine import Edge, Value, data_of
@@ -146,7 +147,7 @@ def reached(nodes: Sequence[Value]) -> set[Value]:
     alive = {nodes[0]}
     for node in nodes:
         if node in alive:
-            alive.update([x for x, partial in zip(node.inputs, node.partials) if partial])
+            alive.update(compress(node.inputs, node.partials))
     return alive
 
 

@@ -38,7 +38,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Any]) -> Path:
     arrays = {name: np.array(data, "<f8") for name, data in tensors.items()}
     if path.suffix == ".npz":
         content = io.BytesIO()
-        np.savez(content, **arrays)  # of floats: nothing in it is pickled
+        np.savez(content, **arrays)  # type: ignore[arg-type]  # floats: nothing is pickled
         write_whole(path, content.getvalue())
     else:
         write_whole(path, _safetensors().save(arrays))

@@ -11,13 +11,12 @@ from microgradx.explain.explanation import Explanation
 from microgradx.explain.samples import net_of
 from microgradx.pictures.chain import chain_of
 from microgradx.pictures.diagram import FOLD_ABOVE, Diagram
+from microgradx.pictures.folds import folds
 from microgradx.pictures.net import chain_source, net_source
 from microgradx.pictures.render import Picture, RendererNotFound, RenderingFailed
 from microgradx.pictures.sheet import Sheet
 
-ROOM = (1777, 1000)  # points: in 1600 × 900 pixels, text of 10 points has 9 pixels
-STAGES = (24, 12, 6)  # boxes of a graph of ops that has no room
-LEAST = 4  # boxes that say something
+ROOM = (1768, 992)  # points, and 8 around: in 1600 × 900 pixels, text of 10 points has 9 pixels
 
 __all__ = ["Picture", "RendererNotFound", "RenderingFailed", "draw", "draw_dot"]
 
@@ -40,9 +39,10 @@ def draw(
     A graph with layers is drawn as the net that it is: one box a neuron, its samples as rows; or,
     where these have no room on a screen, a row of cells a layer, beside the decades that are left
     of the gradient. A chain of many ops is drawn in lines. Any other graph is drawn node by node,
-    as is a net with `nodes`, or with an option that is about nodes: label, note, without; if it has
-    no room, what lies between two nodes that every path goes through is one box, where there are
-    such nodes.
+    as is a net with `nodes`, or with an option that is about nodes: label, note, without. One that
+    has no room is folded: by the steps of a net that is one in time, by neuron, by layer, by the
+    nodes that every path goes through, or by depth. A box says what it holds; where the gradient
+    first stops, and where it vanishes, keeps a box of its own, and is named above.
 
     explain:    a node whose gradient is to be explained, or its explanation: lines are then as
                 wide as their share of its paths, dark on the strongest path, blue where they
@@ -62,37 +62,45 @@ def draw(
     Neurons and layers are known by their nodes' labels, `layer[i]` and `layer.weight[i,j]`.
     A TypeError if `output` is no Value, a ValueError for another direction or a fold below 1.
     """
+    explanation = _explanation(explain, output)
+    by_node = bool(nodes or label or note or without != ())
+    if isinstance(output, Value) and not by_node:
+        net, links = net_of(output), chain_of(output)
+        if net:
+            return Picture(*net_source(net, explanation, title), renderer)
+        if links:
+            return Picture(*chain_source(links, explanation, title), renderer)
+    directions = ["LR", "BT"] if direction is None else [direction]
+    sheet = Sheet(Diagram(output, without, fold_above, explanation), label, note)
+    fitting = None if sheet.diagram.folded in ("op", "all") else sheet.direction(directions, *ROOM)
+    if not (fitting or by_node):
+        sheet, fitting = _folded(sheet, directions)
+    return Picture(sheet.source(title, fitting or directions[0]), sheet.summary(), renderer)
+
+
+def _explanation(explain: Value | Explanation | None, output: Value) -> Explanation | None:
+    """The explanation to draw; the errors use the words of draw."""
     if isinstance(explain, Value):
         explain = why(explain, output)
     if not isinstance(explain, (Explanation, NoneType)):
         raise TypeError(f"explain takes a Value of the graph, got {explain!r:.60}")
     if explain and explain.output is not output:
         raise ValueError(f"the explanation is of {explain.output!r}, not of what is drawn")
-    by_node = bool(nodes or label or note or without != ())
-    if isinstance(output, Value) and not by_node:
-        net = net_of(output)
-        if net:
-            return Picture(*net_source(net, explain, title), renderer)
-        links = chain_of(output)
-        if links:
-            return Picture(*chain_source(links, explain, title), renderer)
-    directions = ["LR", "BT"] if direction is None else [direction]
-    sheet = Sheet(Diagram(output, without, fold_above, explain), label, note)
-    fitting = _fitting(sheet, directions)
-    layered = any(box.place[0] for box in sheet.diagram.boxes)
-    for stages in () if by_node or fitting or layered else STAGES:
-        diagram = Diagram(output, without, fold_above, explain, stages)
-        folded = Sheet(diagram, label, note)
-        fitting = _fitting(folded, directions)
-        if fitting and len(diagram.boxes) >= LEAST:
-            sheet = folded
+    return explain
+
+
+def _folded(sheet: Sheet, directions: list[str]) -> tuple[Sheet, str | None]:
+    """The sheet of the first fold that has room on a screen, and in which direction."""
+    diagram, fitting = sheet.diagram, None
+    landmarks = diagram.landmarks
+    for fold in folds(diagram.graph, landmarks):
+        diagram.fold(fold, landmarks)
+        sheet = Sheet(diagram, sheet.label, sheet.note)
+        if len(diagram.boxes) <= diagram.limit:
+            fitting = sheet.direction(directions, *ROOM)
+        if fitting:
             break
-    return Picture(sheet.source(title, fitting or directions[0]), sheet.summary(), renderer)
-
-
-def _fitting(sheet: Sheet, directions: list[str]) -> str | None:
-    """The first of the directions in which a sheet has room on a screen, None for none."""
-    return next((each for each in directions if sheet.fits(each, *ROOM)), None)
+    return sheet, fitting
 
 
 def draw_dot(output: Value, format: str = "svg", rankdir: str = "LR") -> Picture:

@@ -117,7 +117,7 @@ def _names(neurons: list[Neuron]) -> str:
     if len(names) <= NAMES and sum(map(len, names)) <= LETTERS:
         return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     layers = [neuron.layer for neuron in neurons]
-    most = max(dict.fromkeys(layers), key=layers.count)
+    most = max(dict.fromkeys(reversed(layers)), key=layers.count)  # of equals that nearest the loss
     if layers.count(most) == len(neurons):
         if len(neurons) == len(most.neurons):
             return f"all {len(neurons)} neurons of {most.name}"

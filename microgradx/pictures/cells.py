@@ -57,8 +57,11 @@ EQUATION = Size(196, 44, 3, 80)  # the numbers of the only sample
 NAMED = Size(44, 46, 16, 64)  # the name, and the share of samples that it is off on
 MARKED = Size(19, 30, 43, 48)  # ×, S, 0
 WRAPPED = Size(21, 21, 16, 0)  # the same, in several lines
+COUNTED = Size(19, 30, 36, 48)  # one bar: how many have which mark
 ROOM = 750  # points of all rows
 STATE = 118  # points of the words for what ails a layer
+COUNT = 48  # points that a number of neurons needs
+MARKS = ("×", "S", "0", "")
 FACTOR, SPLIT, GRAD = 86, 162, 60  # points of the words beside a strip
 
 
@@ -83,6 +86,9 @@ class Cells:
         ill = any(survey.off_on(n) == len(n.turns) or saturated(n) for n in net.neurons)
         self.state = STATE if ill and self.size is not EQUATION else 1
         self.rows = self._rows()
+        if self.size is WRAPPED and sum(map(self._row_height, self.rows)) > ROOM:
+            self.size, self.line = COUNTED, COUNTED.line
+            self.rows = self._rows()
         places = {layer: i for i, layer in enumerate(net.layers)}
         passages = [together([survey.passages[places[x]] for x in row]) for row in self.rows]
         self.strip = Strip(passages, [math.prod(map(ceiling_of, row)) for row in self.rows])
@@ -122,7 +128,13 @@ class Cells:
         if len(rows) > most:
             others = len(layers) - len(inner)
             rows = _runs(layers, {*inner}, math.ceil(len(inner) / max(most - others, 1)))
+        if self.size is not WRAPPED and len(rows) > most:  # what is sick folds too, but the worst
+            inner = [layer for layer in layers[1:-1] if layer is not self._worst()]
+            rows = _runs(layers, {*inner}, math.ceil(len(inner) / (most - 5)))
         return rows
+
+    def _row_height(self, layers: list[Layer]) -> int:
+        return self._height(len(layers[0].neurons) if len(layers) == 1 else 1)
 
     def _height(self, neurons: int) -> int:
         """How many points a row of so many neurons takes, with the gap below it."""
@@ -207,20 +219,23 @@ class Cells:
         """The name and the cells of a layer, in the middle of the room of the widest."""
         if len(layers) > 1:
             name = cell(words(_title(layers), 12, strong=True), width=self.names, **LEFT)
-            text = words(f"{count(len(layers), 'layer')} without a mark", 10, GREY)
-            wide, high = self.size.width * self.line + 6, self.size.height
-            return table([row(name, cell(text, port="c", bgcolor=GROUND, width=wide, height=high))])
+            run = cell(self._run(layers), port="c", **self.tag("saved", *layers))
+            return table([row(name, run)])
         [layer] = layers
         neurons = list(layer.neurons.values())
         dead = sum(map(self.survey.stops_all, neurons))
         lines = [neurons[k : k + self.line] for k in range(0, len(neurons), self.line)]
+        across = len(lines[0])
         if self.size is EQUATION:
             border, inner = 0, table([row(*map(self._equation, neurons))])
         else:
             border = 3 if 2 * dead >= len(neurons) > 1 else 2 if dead else 1
             rows = [row(*map(self._cell, line)) for line in lines]
+            if self.size is COUNTED:
+                counts = cell(self._counts(neurons), **self.tag("saved", layer))
+                rows, across = [row(counts)], self.line
             inner = table(rows, border=border, color=STOP if dead else LINE)
-        room = self.size.width * (self.line - len(lines[0])) + 2 * (3 - border)
+        room = self.size.width * (self.line - across) + 2 * (3 - border)
         aside = cell(width=room // 2)
         name = table(
             [
@@ -233,6 +248,35 @@ class Cells:
         )
         cells = [cell(name, width=self.names, align="left"), aside, cell(inner, port="c"), aside]
         return table([row(*cells)])
+
+    def _run(self, layers: list[Layer]) -> str:
+        """Layers in one row: what marks they have, if any."""
+        if any(map(self._is_marked, layers)):
+            return self._counts([neuron for layer in layers for neuron in layer.neurons.values()])
+        text = words(f"{count(len(layers), 'layer')} without a mark", 10, GREY)
+        look = {"bgcolor": GROUND, "height": self.size.height}
+        return table([row(cell(text, width=self.size.width * self.line + 6, **look))])
+
+    def _counts(self, neurons: list[Neuron]) -> str:
+        """Many neurons as one bar: a block for each mark, as wide as the share that has it."""
+        groups: dict[tuple[str, Look | None], list[Neuron]] = {}
+        for neuron in neurons:
+            groups.setdefault(self._mark(neuron), []).append(neuron)
+        blocks = []
+        spare = self.size.width * self.line + 6 - COUNT * len(groups)
+        for (mark, look), some in sorted(
+            groups.items(), key=lambda group: MARKS.index(group[0][0])
+        ):
+            if look:
+                self.marks.setdefault(look)
+            fill = look.fill if look else self.scale.fill(self._together(some))
+            text = words(f"{mark} {len(some):,}", 11, look.ink if look else INK, strong=bool(look))
+            width = COUNT + round(spare * len(some) / len(neurons))
+            blocks.append(cell(text, bgcolor=fill, width=width, height=self.size.height))
+        return table([row(*blocks)])
+
+    def _together(self, neurons: list[Neuron]) -> float:
+        return mean_square_root([self.sizes[neuron] for neuron in neurons])
 
     def _facts(self, layer: Layer) -> dict[str, str]:
         """The lines below a layer's name: its kind, gates that are off, other layers it reads."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import cached_property
 
-from microgradx._base.text import name_of, place
-from microgradx.engine import Edge, Value, cut_off, order, sweep, with_cut_off
+from microgradx._base.text import Place, place
+from microgradx.engine import Edge, Value, cut_off
 from microgradx.explain.explanation import Explanation
-from microgradx.explain.extended import Extended
 from microgradx.explain.layers import reached
-from microgradx.explain.paths import Paths
+from microgradx.pictures.folds import FOLDS, Fold
+from microgradx.pictures.graph import Graph, cuts
 
 FOLD_ABOVE = 300  # nodes
 CROSSINGS = 150  # arrows more than boxes: of more, no eye follows one
+SMALL = 1e-3  # of the output's gradient
 SPAN = 2500  # ranks: a layout of more takes seconds, then minutes
 
 
@@ -34,17 +35,31 @@ class Box:
         self.stops: list[Edge] = []
 
 
-class Arrow(NamedTuple):
+class Arrow:
     """One line of a picture: an edge, or in a fold the edges between two boxes.
 
     number: its place among the arrows; the detached ones, which have no edges, are last
+    which:  the numbers of its edges in the graph
     """
 
-    number: int
-    tail: Box
-    head: Box
-    edges: list[Edge]
-    detached: bool = False
+    def __init__(self, number: int, ends: tuple[Box, Box], graph: Graph, which: list[int]) -> None:
+        self.number, self.graph, self.which = number, graph, which
+        self.tail, self.head = ends
+        self.detached = not which
+
+    @cached_property
+    def edges(self) -> list[Edge]:
+        """Its edges, in the order of the sweep."""
+        return [*map(self.graph.edge, self.which)]
+
+    def readers(self) -> Iterator[Value]:
+        """The node that each edge leads to."""
+        return (self.graph.nodes[self.graph.heads[e]] for e in self.which)
+
+    @cached_property
+    def partials(self) -> list[float]:
+        """Those of its edges, in the same order."""
+        return [self.graph.partials[e] for e in self.which]
 
 
 class Diagram:
@@ -60,9 +75,6 @@ class Diagram:
     folded: by what the nodes are put together, "" where each is drawn by itself
 
     explanation: of a gradient of the output, if the picture is to explain one
-    stages: put the nodes between the choke points of the longest path into so many boxes at most;
-            0 for none of that
-    whole:  draw each node by itself, however many there are
 
     A TypeError if `output` is no Value, a ValueError for a limit below 1.
     """
@@ -73,52 +85,46 @@ class Diagram:
         without: Iterable[Value] = (),
         limit: int = FOLD_ABOVE,
         explanation: Explanation | None = None,
-        stages: int = 0,
-        whole: bool = False,
     ) -> None:
         hidden = _checked(output, without, limit)
-        swept = order(output)
-        shown = with_cut_off(output) if any(map(_cuts, swept)) else swept
+        self.graph = graph = Graph(output)
+        self.limit = limit
         self.explanation = explanation
-        self.behind_detach = set(shown[len(swept) :])
-        self.alive = reached(shown)
-        self.nodes = [node for node in shown if node not in hidden] if hidden else shown
+        self.behind_detach = set(graph.nodes[graph.swept :])
+        self.alive = reached(graph.nodes)
+        self.shown = [i for i, node in enumerate(graph.nodes) if node not in hidden]
+        self.nodes = [graph.nodes[i] for i in self.shown]
         self.swept = output.grad != 0  # else the grads there are come from elsewhere
-        self.edges = [edge for node in self.nodes for edge in node.edges]
-        if hidden:
-            self.edges = [edge for edge in self.edges if edge.input not in hidden]
+        gone = {graph.index[node] for node in hidden if node in graph.index}
+        pairs = enumerate(zip(graph.tails, graph.heads))
+        self.which = [e for e, both in pairs if gone.isdisjoint(both)]  # the edges that are shown
         stopped = explanation and not (explanation.flow and explanation.flow.mass.mantissa)
         self._cut = set(explanation.where) if explanation and stopped else set()
-        self._arrives = self._arrivals(output)
-        self.stops = [edge for edge in self.edges if self.is_stop(edge)]
-        sick = set(filter(_is_unwell, self.nodes))
-        sick.update(end for stop in self.stops for end in (stop.input, stop.node))
-        apart = sick if len(sick) <= (stages or limit) // 4 else set()
-        folds = [("stage", _stages(output, stages))] if stages else FOLDS[:1] if whole else FOLDS
-        for self.folded, key in folds:
-            if (
-                not stages and not whole and not self._fits(key, apart, limit)
-            ):  # as "all" always does
-                continue
-            self.boxes = self._boxes(key, apart)
-            self.arrows = self._arrows()
-            crossing = len(self.arrows) - len(self.boxes)  # a chain or a tree has none
-            if crossing <= max(CROSSINGS, limit // 2) and self._span() <= SPAN:
-                break
+        zeros = [e for e in self.which if not graph.partials[e]]
+        self._arrives = self._arrivals(zeros)
+        self.stops = [edge for edge in map(graph.edge, zeros) if self.is_stop(edge)]
+        self.unwell = [i for i in self.shown if _is_unwell(graph.nodes[i])]
+        ends = [end for stop in self.stops for end in (stop.input, stop.node)]
+        self.sick = {*self.unwell, *map(graph.index.__getitem__, ends)}
+        self._fold_to_limit()
 
-    def _arrivals(self, output: Value) -> set[Value]:
+    @cached_property
+    def edges(self) -> list[Edge]:
+        """All that are shown."""
+        return [*map(self.graph.edge, self.which)]
+
+    def _arrivals(self, zeros: list[int]) -> set[Value]:
         """The nodes with a partial of 0 that a gradient arrives at.
 
         One that is alive and gets none has contributions that cancel; or they are too small for
         floats, or too large, and without limits they are not.
         """
-        closed = {edge.node for edge in self.edges if not edge.partial} & self.alive
+        graph = self.graph
+        closed = {j for j in map(graph.heads.__getitem__, zeros) if graph.nodes[j] in self.alive}
         if not closed:
-            return closed
-        adjoints = [(node, g) for node, g in sweep(output) if node in closed]
-        if not all(g and math.isfinite(g) for _, g in adjoints):
-            adjoints = [(node, g) for node, g in sweep(output, Extended(1.0, 0)) if node in closed]
-        return {node for node, g in adjoints if g}
+            return set()
+        adjoints = graph.adjoints(closed)
+        return {graph.nodes[j] for j in closed if adjoints[j]}
 
     def is_stop(self, edge: Edge) -> bool:
         """Whether the gradient stops at this very edge."""
@@ -126,117 +132,151 @@ class Diagram:
             return edge in self._cut
         return edge.partial == 0 and edge.node in self._arrives
 
-    def _fits(self, key: Callable[[Value], object], apart: set[Value], limit: int) -> bool:
-        """Whether there are at most so many boxes; it looks at no more nodes than it must."""
-        keys: set[object] = set()
-        for node in self.nodes:
-            keys.add(node if node in apart else key(node))
-            if len(keys) > limit:
+    # --- the places to know -------------------------------------------------------------------
+
+    @cached_property
+    def fading(self) -> Value | None:
+        """The first op, from the output on, behind which all gradients are too small."""
+        graph, depths = self.graph, self.graph.depths
+        if not self.swept:
+            return None
+        largest: dict[int, Value] = {}  # at each depth
+        for node, depth in zip(graph.nodes, depths):
+            if node.rule and (depth not in largest or abs(node.grad) > abs(largest[depth].grad)):
+                largest[depth] = node
+        found, least = None, SMALL * abs(graph.nodes[0].grad)
+        for depth in sorted(largest, reverse=True):
+            if not abs(largest[depth].grad) < least:
+                break
+            found = largest[depth] if largest[depth].grad else found
+        return found
+
+    @property
+    def origin(self) -> Value | None:
+        """Where numbers cease to be finite: on the way to the output, else on the way back."""
+        unwell = [self.graph.nodes[i] for i in self.unwell]
+        return next((x for x in reversed(unwell) if not math.isfinite(x.data)), None) or next(
+            iter(unwell), None
+        )
+
+    @property
+    def landmarks(self) -> set[int]:
+        """The nodes that a fold leaves by themselves: where the gradient first stops, and vanishes.
+
+        With the op that stops it stands what it stops it from, if this is not all that it reads.
+        """
+        marks = [x for x in (self.origin, self.fading) if x]
+        if self.stops:
+            first = self.stops[0]
+            marks += [first.node] if len(first.node.inputs) == 1 else [first.node, first.input]
+        return {self.graph.index[node] for node in marks}
+
+    # --- folds --------------------------------------------------------------------------------
+
+    def _fold_to_limit(self) -> None:
+        """Put together what must be so that there are no more boxes than the limit."""
+        apart = self.sick if len(self.sick) <= self.limit // 4 else set()
+        for by, key in FOLDS:
+            if self._is_within(key, apart):  # as "all" always is
+                keys = [key(node) for node in self.graph.nodes]
+                self.fold(Fold(by, keys, _namer(by)), apart)
+                crossing = len(self.arrows) - len(self.boxes)  # a chain or a tree has none
+                if crossing <= max(CROSSINGS, self.limit // 2) and self._span() <= SPAN:
+                    break
+
+    def _is_within(self, key: Callable[[Value], Hashable], apart: set[int]) -> bool:
+        """Whether a fold has no more boxes than the limit; it looks at no more than it must."""
+        keys: set[Hashable] = set()
+        for i, node in zip(self.shown, self.nodes):
+            keys.add(-1 - i if i in apart else key(node))
+            if len(keys) > self.limit:
                 return False
         return True
 
-    def _boxes(self, key: Callable[[Value], object], apart: set[Value]) -> list[Box]:
-        """The nodes in boxes, one for each key; those `apart` by themselves."""
-        groups: dict[object, list[Value]] = {}
-        for node in self.nodes:
-            groups.setdefault(node if node in apart else key(node), []).append(node)
-        boxes = [Box(i, nodes) for i, nodes in enumerate(groups.values())]
-        for box in boxes:
-            if len(box.nodes) > 1:
-                self._name(box)
-        return boxes
-
-    def _name(self, box: Box) -> None:
-        """Call a fold after its neuron or layer, else after its op, and put it where it belongs."""
-        layer, neuron = box.place
-        if self.folded == "all":
-            box.name, box.place = "the rest", ("", "")
-        elif self.folded == "stage":
-            box.name, box.place = f"up to {name_of(box.nodes[0])}", ("", "")
-        elif not layer:
-            box.name = box.nodes[0].op or "leaves"
-        elif self.folded == "neuron":
-            box.name = f"{layer}[{neuron}]"
-        else:
-            box.name, box.place = layer, (layer, "")
-
-    def columns(self) -> list[list[Box]]:
-        """The boxes as a layout ranks them: each beyond what it reads, a leaf by its reader."""
-        ranks = self._ranks()
-        for node in self.nodes:
-            for x in node.inputs:
-                if x in ranks and not x.inputs:
-                    ranks[x] = max(ranks[x], ranks[node] - 1)
-        columns: dict[int, list[Box]] = {}
+    def fold(self, fold: Fold, apart: set[int]) -> None:
+        """Make boxes of the nodes with one key, and arrows between them; `apart` stay single."""
+        self.folded = fold.by
+        nodes = self.graph.nodes
+        number: dict[Hashable, int] = {}
+        groups: list[list[Value]] = []
+        home: list[int] = [-1] * len(nodes)
+        for i in self.shown:
+            key = (i,) if i in apart else fold.keys[i]
+            k = home[i] = number.setdefault(key, len(groups))
+            if k == len(groups):
+                groups.append([])
+            groups[k].append(nodes[i])
+        self.boxes = [Box(k, group) for k, group in enumerate(groups)]
         for box in self.boxes:
-            columns.setdefault(max(ranks[node] for node in box.nodes), []).append(box)
-        return [columns[rank] for rank in sorted(columns)]
+            if len(box.nodes) > 1:
+                box.name = fold.name(box.nodes)
+            box.place = self._place(box)
+        self._draw_arrows(home)
 
-    def _ranks(self) -> dict[Value, int]:
-        ranks: dict[Value, int] = {}
-        for node in reversed(self.nodes):
-            ranks[node] = max((ranks[x] + 1 for x in node.inputs if x in ranks), default=0)
-        return ranks
+    @property
+    def framed(self) -> bool:
+        """Whether there are frames of layers: what is folded by depth has none."""
+        return self.folded not in ("step", "stage", "level")
+
+    def _place(self, box: Box) -> Place:
+        """The frame that a box is drawn in: that of its layer, or for all of a layer none."""
+        if not self.framed or (box.name and self.folded == "all"):
+            return "", ""
+        layer, neuron = box.place
+        return layer, neuron if not box.name or self.folded == "neuron" or not layer else ""
+
+    def _draw_arrows(self, home: list[int]) -> None:
+        """The edges between boxes; edges inside a fold are not drawn, but its stops are kept.
+
+        home: the box of each node, -1 for a hidden one
+        """
+        graph, boxes = self.graph, self.boxes
+        groups: dict[int, list[int]] = {}
+        for e in self.which:
+            tail, head = home[graph.tails[e]], home[graph.heads[e]]
+            if tail != head:
+                groups.setdefault(tail * len(boxes) + head if self.folded else e, []).append(e)
+        for stop in self.stops:
+            tail, head = home[graph.index[stop.input]], home[graph.index[stop.node]]
+            if tail == head:
+                boxes[head].stops.append(stop)
+        self.arrows: list[Arrow] = []
+        for edges in groups.values():
+            ends = boxes[home[graph.tails[edges[0]]]], boxes[home[graph.heads[edges[0]]]]
+            self.arrows.append(Arrow(len(self.arrows), ends, graph, edges))
+        for tail, head in self._cuts(home):
+            self.arrows.append(Arrow(len(self.arrows), (boxes[tail], boxes[head]), graph, []))
+
+    def _cuts(self, home: list[int]) -> Iterable[tuple[int, int]]:
+        """The pairs of boxes with something detached between them, each once."""
+        index = self.graph.index
+        cutting = [node for node in self.nodes if cuts(node)]
+        pairs = [(home[index[x]], home[index[node]]) for node in cutting for x in cut_off(node)]
+        return dict.fromkeys((tail, head) for tail, head in pairs if -1 != tail != head)
 
     def _span(self) -> int:
         """How many ranks all arrows cross together: what a layout takes its time for."""
-        ends = [(a.tail.nodes, a.head.nodes) for a in self.arrows if not a.tail.name + a.head.name]
-        rank = self._ranks() if ends else {}
-        return sum(rank[head] - rank[tail] for [tail], [head] in ends)
-
-    def _arrows(self) -> list[Arrow]:
-        """The edges between boxes; edges inside a fold are not drawn, but its stops are kept."""
-        home = {node: box for box in self.boxes for node in box.nodes}
-        groups: dict[object, list[Edge]] = {}
-        for edge in self.edges:
-            tail, head = home[edge.input], home[edge.node]
-            if tail is not head:
-                key: object = (tail, head) if self.folded else edge
-                groups.setdefault(key, []).append(edge)
-        for stop in self.stops:
-            if home[stop.input] is home[stop.node]:
-                home[stop.node].stops.append(stop)
-        arrows = [
-            Arrow(i, home[edges[0].input], home[edges[0].node], edges)
-            for i, edges in enumerate(groups.values())
+        depths = self.graph.depths
+        ends = [
+            (self.graph.tails[arrow.which[0]], self.graph.heads[arrow.which[0]])
+            for arrow in self.arrows
+            if arrow.which and not arrow.tail.name + arrow.head.name
         ]
-        cutting = filter(_cuts, self.nodes)
-        cuts = [(home[x], home[node]) for node in cutting for x in cut_off(node) if x in home]
-        ends = dict.fromkeys((tail, head) for tail, head in cuts if tail is not head)
-        return [*arrows, *[Arrow(len(arrows) + i, *e, [], True) for i, e in enumerate(ends)]]
+        return sum(depths[tail] - depths[head] for tail, head in ends)
 
 
-# From finest to coarsest; a picture takes the first that fits.
-FOLDS: list[tuple[str, Callable[[Value], object]]] = [
-    ("", lambda node: node),
-    ("neuron", lambda node: place(node.label) if place(node.label)[0] else node),
-    ("layer", lambda node: place(node.label)[0] or node),
-    ("op", lambda node: place(node.label)[0] or (node.op,)),
-    ("all", lambda node: None),
-]
+def _namer(by: str) -> Callable[[list[Value]], str]:
+    """The name of a fold to a limit: that of its neuron or layer, else that of its op."""
 
+    def name(nodes: list[Value]) -> str:
+        layer, neuron = place(nodes[0].label)
+        if by == "all":
+            return "the rest"
+        if not layer:
+            return nodes[0].op or "leaves"
+        return f"{layer}[{neuron}]" if by == "neuron" else layer
 
-def _stages(output: Value, most: int) -> Callable[[Value], object]:
-    """Which of `most` stages a node is in, one after the other on the way to the output.
-
-    A stage ends at a node that every path from the deepest leaf goes through.
-    """
-    paths = Paths(output)
-    depth = [0] * len(paths.nodes)
-    for i, j in zip(paths.tails, paths.heads):
-        depth[i] = max(depth[i], depth[j] + 1)
-    deepest = depth.index(max(depth))
-    ends = [*reversed([paths.index[node] for node in paths.choke_points(paths.nodes[deepest])])]
-    numbers = {end: k for k, end in enumerate([*ends, deepest])}
-    for i in range(len(depth)):
-        if i not in numbers:
-            numbers[i] = numbers[paths.choke_point[i]] if i else 0
-    together = -(-(len(ends) + 1) // most)
-    return lambda node: numbers[paths.index[node]] // together if node in paths.index else node
-
-
-def _cuts(node: Value) -> bool:
-    return node.rule is not None and node.rule.silent != ()
+    return name
 
 
 def _is_unwell(node: Value) -> bool:

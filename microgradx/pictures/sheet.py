@@ -21,16 +21,18 @@ from microgradx.explain.extended import show
 from microgradx.explain.paths import Paths
 from microgradx.explain.tangents import Tangents
 from microgradx.pictures import style
+from microgradx.pictures.answer import Answer
 from microgradx.pictures.diagram import Arrow, Box, Diagram
 from microgradx.pictures.markup import width_of
+from microgradx.pictures.room import LINE, Room
 from microgradx.pictures.style import Scale, bold, escape, font, row, swatch
 
 if TYPE_CHECKING:
     import graphviz
 
 Text = Callable[[Value], str]
-# Points of a layout: a box's height with its gap, the gaps between ranks, the head of a picture.
-HEIGHT, GAP, BESIDE, BELOW, HEAD = 62, 88, 18, 44, 70
+HEAD = 90  # points of a picture's head
+MOST = 200  # boxes: of more, none fits
 
 
 class Sheet:
@@ -51,7 +53,7 @@ class Sheet:
         self.label: Text = label or known_as
         self.note = note
         self.crowd = Counter(box.place for box in diagram.boxes)
-        self.scale = Scale(max(abs(x.grad) for x in box.nodes) for box in diagram.boxes)
+        self.scale = Scale(max([abs(x.grad) for x in box.nodes]) for box in diagram.boxes)
         self.backwards: set[int] = set()  # those that run against the direction of the picture
 
     # --- the whole ----------------------------------------------------------------------------
@@ -80,25 +82,33 @@ class Sheet:
                 graph.edge(tail, head, **look)
         return str(graph.source)
 
-    def fits(self, direction: str, width: float, height: float) -> bool:
-        """Whether a layout will have room on such a sheet, in points, as far as can be reckoned."""
-        columns = self.diagram.columns()
-        wide = [[self.width(box) for box in column] for column in columns]
-        if direction in ("LR", "RL"):
-            along = sum(map(max, wide)) + GAP * (len(columns) - 1)
-            tallest = max(map(len, columns)) * HEIGHT
-            return along <= width and tallest + HEAD <= height
-        across = max(sum(column) + BESIDE * len(column) for column in wide)
-        return across <= width and len(columns) * (HEIGHT + BELOW) + HEAD <= height
+    def direction(self, directions: list[str], width: float, height: float) -> str | None:
+        """The first of the directions in which a layout has room, as far as can be reckoned."""
+        boxes, arrows = self.diagram.boxes, self.diagram.arrows
+        if len(boxes) > MOST or len(arrows) > MOST:
+            return None
+        bars = {*filter(self.is_bar, arrows)}
+        labels = {arrow: _size([] if arrow in bars else self.badge(arrow)) for arrow in arrows}
+        room = Room({box: self.size(box) for box in boxes}, labels, bars)
+        title, line = self.answer()
+        head = max(width_of(title, 15, True), width_of(line, 12))
+        for each in directions:
+            across, high = room.size(each in ("LR", "RL"))
+            if max(across, head) <= width and high + HEAD <= height:
+                return each
+        return None
 
-    def width(self, box: Box) -> float:
-        """About how wide a box will be."""
+    def size(self, box: Box) -> tuple[float, float]:
+        """About how wide and how high a box will be."""
         if box.name:
-            return max(width_of(box.name, 12, True), 150.0) + 16
-        [node] = box.nodes
-        head = f"{self.label(node)} {_sign(node)}"
-        numbers = f"{short(node.data)}   grad {short(node.grad)}"
-        return max(width_of(head, 12, True), width_of(numbers, 11)) + 16
+            lines = [box.name, "1,000 nodes   |grad| 0.00123 … 0.123"]
+            lines += ["STOP on 100 edges inside"] if box.stops else []
+        else:
+            [node] = box.nodes
+            name = f"{self.label(node)} {_sign(node)}"
+            lines = [name, f"{short(node.data)}   grad {short(node.grad)}"]
+        widths = [width_of(text, 12 if i == 0 else 11, i == 0) for i, text in enumerate(lines)]
+        return max(widths) + 16, LINE * len(lines) + 12
 
     def frames(self, graph: graphviz.Digraph) -> None:
         """Every box and every bar in its neuron's frame, and that in its layer's."""
@@ -126,7 +136,24 @@ class Sheet:
                 yield place, {"name": _bar_id(arrow), **self.bar(arrow)}
 
     def legend(self, title: str) -> str:
-        """The title, and below it what the colours and looks of this very picture mean."""
+        """The answer, the title, and below what colours and looks of this very picture mean."""
+        cells = self.key()
+        found = self.answer()
+        heads = [(self.shares.heading(), 15)] if self.shares else [(found.title, 15)]
+        heads = [*heads, (title, 15), (found.line, 12)]
+        if not found.title or self.shares:
+            heads = [(title, 15), *heads[:1]]
+        width = len(cells) or 1
+        heads_rows = [row(font(head, size), f' colspan="{width}"') for head, size in heads]
+        top = "".join(heads_rows)
+        key = f"<tr>{''.join(cells)}</tr>" if cells else ""
+        for strip in self.shares.legend() if self.shares else []:
+            table = f'<table border="0" cellspacing="3"><tr>{"".join(strip)}</tr></table>'
+            key += row(table, f' colspan="{width}"')
+        return f'<<table border="0" cellspacing="4">{top}{key}</table>>' if top or key else ""
+
+    def key(self) -> list[str]:
+        """What colours and looks mean, as the cells of a row."""
         states = {self.state(box) for box in self.diagram.boxes}
         cells = []
         for state, (fill, ink, _) in style.LOOKS.items():
@@ -139,20 +166,36 @@ class Sheet:
         if self.diagram.folded:
             text = f"{len(self.diagram.nodes):,} nodes, folded by {self.diagram.folded}"
             cells.append(f"<td>{font(text, 10)}</td>")
-        heads = [title] if title else []
-        heads += [self.shares.heading()] if self.shares else []
-        width = len(cells) or 1
-        top = "".join(row(font(head, 15), f' colspan="{width}"') for head in heads)
-        key = f"<tr>{''.join(cells)}</tr>" if cells else ""
-        for strip in self.shares.legend() if self.shares else []:
-            table = f'<table border="0" cellspacing="3"><tr>{"".join(strip)}</tr></table>'
-            key += row(table, f' colspan="{width}"')
-        return f'<<table border="0" cellspacing="4">{top}{key}</table>>' if top or key else ""
+        return cells
+
+    def answer(self) -> Answer:
+        """Where the gradient stops first, or vanishes, and what follows; else nothing."""
+        diagram = self.diagram
+        if diagram.origin:
+            return Answer(f"Not finite at {name_of(diagram.origin)}", "")
+        fading = ""
+        if diagram.fading:
+            size = short(abs(diagram.fading.grad))
+            fading = (
+                f"vanishes at {name_of(diagram.fading)}: |grad| is at most {size} from there on"
+            )
+        if not diagram.stops:
+            return Answer(f"The gradient {fading}" if fading else "", "")
+        places = list(dict.fromkeys(stop.node for stop in diagram.stops))
+        several = f"{len(places):,} nodes, first at " if len(places) > 1 else ""
+        title = f"The gradient stops at {several}{name_of(places[0])}"
+        return Answer(title, f"It {fading}" if fading else self.starved())
+
+    def starved(self) -> str:
+        """How many nodes no gradient can reach, as a sentence."""
+        shown = set(self.diagram.nodes)
+        n = len(shown - self.diagram.alive - self.diagram.behind_detach)
+        return f"{count(n, 'node')} starved behind it" if n else ""
 
     def summary(self) -> str:
         """The picture in words."""
         diagram = self.diagram
-        facts = [f"{count(len(diagram.nodes), 'node')}, {count(len(diagram.edges), 'edge')}"]
+        facts = [f"{count(len(diagram.nodes), 'node')}, {count(len(diagram.which), 'edge')}"]
         if diagram.folded:
             boxes = count(len(diagram.boxes), "box", "boxes")
             facts.append(f"drawn as {boxes}, folded by {diagram.folded}")
@@ -162,10 +205,10 @@ class Sheet:
             places = list(dict.fromkeys(_called(stop.node) for stop in diagram.stops))
             more = f" and {len(places) - 5} more" if len(places) > 5 else ""
             facts.append(f"STOP at {', '.join(places[:5])}{more}")
-        off = [node for node in diagram.nodes if node not in diagram.alive]
-        starved = sum(node not in diagram.behind_detach for node in off)
+        off = set(diagram.nodes) - diagram.alive
+        detached = len(off & diagram.behind_detach)
+        starved = len(off) - detached
         facts += [f"{starved:,} starved behind it"] if starved else []
-        detached = len(off) - starved
         return "; ".join(facts + ([f"{detached:,} detached"] if detached else []))
 
     # --- a box --------------------------------------------------------------------------------
@@ -185,11 +228,11 @@ class Sheet:
     def state(self, box: Box) -> int | str:
         """The shade of its gradient, or the word for a box that has none."""
         grads = [node.grad for node in box.nodes]
-        if not all(math.isfinite(x) for node in box.nodes for x in (node.data, node.grad)):
+        if not all(map(math.isfinite, [*grads, *[node.data for node in box.nodes]])):
             return "not finite"
-        if all(node in self.diagram.behind_detach for node in box.nodes):
+        if self.diagram.behind_detach.issuperset(box.nodes):
             return "detached"
-        if not any(node in self.diagram.alive for node in box.nodes):
+        if self.diagram.alive.isdisjoint(box.nodes):
             return "starved"
         if not self.diagram.swept:
             return "no backward yet"
@@ -205,7 +248,7 @@ class Sheet:
     def head(self, node: Value) -> str:
         """The row of a node's name and op."""
         name, sign = self.label(node), _sign(node)
-        if name == node.label:
+        if name == node.label and self.diagram.framed:
             name = self.within_frame(node)
         return row(" ".join(filter(None, [bold(name), escape(sign) if name else bold(sign)])))
 
@@ -231,7 +274,7 @@ class Sheet:
 
     def is_bar(self, arrow: Arrow) -> bool:
         """Whether nothing gets through the arrow, though something arrives."""
-        return bool(arrow.edges) and all(map(self.is_stop, arrow.edges))
+        return not (arrow.detached or any(arrow.partials)) and all(map(self.is_stop, arrow.edges))
 
     def bar(self, arrow: Arrow) -> dict[str, str]:
         """The bar across an arrow where the gradient stops."""
@@ -255,17 +298,23 @@ class Sheet:
         if self.is_bar(arrow):
             before = {"style": "dashed", "color": style.GREY, "arrowhead": "none"}
             return [before, {"color": style.STOP, "penwidth": "3"}]
-        badge = _factor(arrow)
+        words = self.badge(arrow)
         if self.shares:
             look = self.shares.line(arrow.edges)
             gap = " " * round(1 + float(look["penwidth"]) / 3)  # beside a line as wide as that
-            words = filter(None, [badge, self.shares.badge(arrow.edges)])
             return [{"label": gap + f"\n{gap}".join(words) + " ", **look}]
-        alive = any(edge.node in self.diagram.alive for edge in arrow.edges)
+        alive = any(node in self.diagram.alive for node in arrow.readers())
         ink, line = (style.INK, style.LINE) if alive else (style.GREY, style.FAINT)
-        width = _width(max((abs(edge.partial) for edge in arrow.edges), key=nan_first))
+        width = _width(max(map(abs, arrow.partials), key=nan_first))
         look = {"penwidth": f"{width:.2f}", "color": line, "fontcolor": ink}
-        return [{"label": f" {badge} ", **look}]
+        return [{"label": " " + "\n ".join(words) + " ", **look}]
+
+    def badge(self, arrow: Arrow) -> list[str]:
+        """The lines of text on an arrow."""
+        if arrow.detached:
+            return ["detached"]
+        share = self.shares.badge(arrow.edges) if self.shares else ""
+        return [*_factor(arrow), *([share] if share else [])]
 
 
 def _bar_id(arrow: Arrow) -> str:
@@ -372,19 +421,24 @@ class Shares:
 # --- words ----------------------------------------------------------------------------------------
 
 
-def _factor(arrow: Arrow) -> str:
-    """The badge of an arrow: its local derivative, or the range of many."""
-    partials = [edge.partial for edge in arrow.edges]
+def _factor(arrow: Arrow) -> list[str]:
+    """The badge of an arrow: its local derivative, or how many there are and their range."""
+    partials = arrow.partials
     if len(partials) == 1:
-        return f"×{short(partials[0])}"
+        return [f"×{short(partials[0])}"]
+    many = f"{len(partials):,} edges"
     if any(map(math.isnan, partials)):
-        return f"{len(partials):,} edges, ×nan among them"
-    zeros = sum(partial == 0 for partial in partials)
+        return [many, "×nan among them"]
+    zeros = partials.count(0)
     ends = dict.fromkeys([f"×{short(min(partials))}", f"×{short(max(partials))}"])
     if len(ends) == 1:
-        return f"{len(partials):,} edges, each {min(ends)}"
-    badge = f"{len(partials):,} edges, {' … '.join(ends)}"
-    return badge + (f", {zeros:,} of them ×0" if zeros else "")
+        return [many, f"each {min(ends)}"]
+    return [many, " … ".join(ends), *([f"{zeros:,} of them ×0"] if zeros else [])]
+
+
+def _size(lines: list[str]) -> tuple[float, float]:
+    """How wide and how high the text on an arrow is."""
+    return max([width_of(f" {line} ", 11) for line in lines], default=0.0), LINE * len(lines)
 
 
 def _width(size: float) -> float:

@@ -26,6 +26,7 @@ from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import show
 from microgradx.pictures.chain import Link, chain_of, columns_of, turn_of
 from microgradx.pictures.diagram import FOLD_ABOVE, Arrow, Box, Diagram
+from microgradx.pictures.folds import Fold
 from microgradx.pictures.render import Picture
 from microgradx.pictures.sheet import Sheet, nan_first
 from microgradx.pictures.show import open_in_browser
@@ -94,7 +95,7 @@ def page(
     timeline = Timeline(output)
     places = Places(net) if net else None
     if places and len(diagram.nodes) <= fold_above:
-        diagram = Diagram(output, whole=True)
+        diagram.fold(Fold("", diagram.graph.nodes, lambda nodes: ""), set())  # each by itself
     if places:
         source = places.source
     else:

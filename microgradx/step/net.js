@@ -1,5 +1,5 @@
 // A net: its cells, each about the nodes of some boxes, its home, and about numbers of the net's.
-const WORDS = ["state", "tally", "kind", "off", "ailment", "factor", "split", "left", "strip", "share", "reads 0", "reads 1"];
+const WORDS = ["state", "tally", "kind", "off", "ailment", "factor", "split", "left", "strip", "share", "saved", "reads 0", "reads 1"];
 const cells = net.cells.map(([kind, homes, ...about], i) => {
   const group = $(`a_c${i}`), shape = group.querySelector("polygon"), text = [...group.querySelectorAll("text")].at(-1);
   const look = net.looks[shape?.getAttribute("fill")] ?? (text?.getAttribute("fill") === net.stop ? "off" : "bare"), words = WORDS.includes(kind);
@@ -181,6 +181,7 @@ function paint(changed) {
       if (changed) drawings[kind](cell); else if (cell.parts0) { redraw(cell); cell.look = cell.look0; }
       continue;
     }
+    if (kind === "saved") cell.group.classList.toggle("stale", changed);  // it can't follow
     if (!faces[kind]) continue;
     const [words, look = cell.look0] = changed ? faces[kind](...about) : [cell.text0, cell.look0];
     cell.look = look;

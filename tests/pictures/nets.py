@@ -144,3 +144,58 @@ def batch_norm():
 def digits(n):
     model = nn.MLP(64, [64, 64, 10], seed=1)
     return nn.cross_entropy([model(x) for x in samples(n, 64)], classes(n, 10))
+
+
+@graph("a random graph of 20 ops", 20)
+@graph("a random graph of 43 ops", 43, 10)
+@graph("a random graph of 43 ops, again", 43, 10, 2)
+@graph("a random graph of 100 ops", 100)
+@graph("a random graph of 300 ops", 300)
+@graph("a random graph of 900 ops", 900)
+def tangle(ops, leaves=50, seed=0):
+    """Each op reads any nodes before it."""
+    rng = random.Random(seed)
+    nodes = [Value(rng.uniform(-0.5, 0.5)) for _ in range(leaves)]
+    for op in rng.choices(["add", "mul", "tanh", "relu"], [40, 30, 15, 15], k=ops):
+        a, b = rng.choice(nodes), rng.choice(nodes)
+        nodes.append(a + b if op == "add" else a * b if op == "mul" else getattr(a, op)())
+    read = {x for node in nodes for x in node.inputs}
+    return mx.sum([node for node in nodes if node not in read])
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        self.cell, self.out = nn.Layer(4, 3, "tanh", seed=1), nn.Layer(3, 1, None, seed=2)
+
+    def __call__(self, xs):
+        h = [0.0] * 3
+        for x in xs:
+            h = self.cell([x, *h])
+        return self.out(h)
+
+
+@graph("a recurrent net of 3 steps", 3)
+@graph("a recurrent net of 8 steps", 8)
+@graph("a recurrent net of 30 steps", 30)
+@graph("a recurrent net of 100 steps", 100)
+def recurrent(steps):
+    return (Recurrent()([0.3 * (i + 1) for i in range(steps)]) - 1.0) ** 2
+
+
+@graph("two models, 1 sample", 1)
+@graph("two models, 4 samples", 4)
+@graph("two models, 60 samples", 60)
+def two_models(n):
+    one, other = nn.MLP(3, [4, 1], seed=1), nn.MLP(3, [4, 1], seed=2)
+    return mx.sum([(one(x) - other(x) - 1.0) ** 2 for x in samples(n, 3)])
+
+
+@graph("a layer of 1,000", [1000])
+@graph("20 ReLU layers of 16", [16] * 20)
+@graph("30 ReLU layers of 40", [40] * 30)
+@graph("10 ReLU layers of 100, 4 samples", [100] * 10, 4)
+@graph("60 ReLU layers of 16", [16] * 60)
+def marked(widths, n=1):
+    """Many layers have a neuron that is off."""
+    model = nn.MLP(4, [*widths, 1], seed=1)
+    return nn.mse_loss([model(x) for x in samples(n, 4)], [1.0] * n)

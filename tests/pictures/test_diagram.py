@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 
 import pytest
 
@@ -10,7 +11,9 @@ from microgradx import dot, maximum
 from microgradx import sum as sum_of
 from microgradx._base.arguments import flat
 from microgradx.engine import Edge, Value, order
-from microgradx.pictures.diagram import FOLDS, Diagram
+from microgradx.pictures.diagram import Diagram
+from microgradx.pictures.folds import FOLDS, folds
+from tests.pictures.nets import recurrent, tangle, two_models
 
 inf, nan = math.inf, math.nan
 LIMITS = (300, 60, 40, 24, 12, 8, 5, 4, 3, 2, 1)
@@ -427,18 +430,105 @@ def ladder(rungs, seed=1):
     return output
 
 
-@pytest.mark.parametrize("stages", [6, 12, 24])
-def test_a_stage_ends_where_every_path_goes_through(stages):
+def folded_by(word, output, apart=True):
+    """One diagram of a graph, folded so from finest to coarsest."""
+    diagram = Diagram(output)
+    landmarks = diagram.landmarks if apart else set()
+    for fold in folds(diagram.graph, landmarks):
+        if fold.by == word:
+            diagram.fold(fold, landmarks)
+            yield diagram
+
+
+def test_a_stage_ends_where_every_path_goes_through():
     output = ladder(60)
-    diagram = Diagram(output, stages=stages)
-    assert 3 < len(diagram.boxes) <= stages + 1
-    assert sum(len(box.nodes) for box in diagram.boxes) == len(diagram.nodes)
-    deepest = diagram.boxes[-1].nodes[-1]
-    chokes = {output, *mx.Flow(output).paths.choke_points(deepest)}
-    for box in diagram.boxes[:-1]:
-        assert box.nodes[0] in chokes
-    for arrow in diagram.arrows:  # from a stage to the next, or from a leaf
-        assert arrow.head.number < arrow.tail.number
+    counts = []
+    for diagram in folded_by("stage", output, apart=False):
+        counts.append(len(diagram.boxes))
+        assert sum(len(box.nodes) for box in diagram.boxes) == len(diagram.nodes)
+        deepest = diagram.boxes[-1].nodes[-1]
+        chokes = {output, *mx.Flow(output).paths.choke_points(deepest)}
+        for box in diagram.boxes[:-1]:
+            assert not chokes.isdisjoint(box.nodes)
+        for arrow in diagram.arrows:  # from a stage to the next, or from a leaf
+            assert arrow.head.number < arrow.tail.number
+    assert counts == sorted(counts, reverse=True) and len(counts) == 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_levels_run_one_way_and_lose_nothing(seed):
+    output = tangle(80, 10, seed)
+    output.backward()
+    for diagram in folded_by("level", output):
+        boxed = [node for box in diagram.boxes for node in box.nodes]
+        assert sorted(map(id, boxed)) == sorted(map(id, order(output)))
+        ends = {(arrow.tail, arrow.head) for arrow in diagram.arrows}
+        reads = {box: {head for tail, head in ends if tail is box} for box in diagram.boxes}
+        done = set()
+        for _ in diagram.boxes:  # as long as something is read by nothing but what is done
+            done |= {box for box, heads in reads.items() if heads <= done}
+        assert len(done) == len(diagram.boxes)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_first_stop_is_drawn_and_named_however_much_is_folded(seed):
+    output = tangle(300, 10, seed)
+    output.backward()
+    stop = Diagram(output).stops[0]
+    picture = mx.draw(output)
+    assert "folded by level" in picture.summary
+    assert "<b>×0<br/>STOP</b>" in picture.source
+    assert f"first at {stop.node.op}(" in picture.source
+    for diagram in folded_by("level", output):
+        assert [stop.node] in [box.nodes for box in diagram.boxes]
+
+
+def test_the_place_where_a_gradient_vanishes_is_drawn_and_named():
+    nodes = [Value(0.5, f"v{i}") for i in range(3)]
+    for i in range(40):
+        nodes += [(nodes[-1] + nodes[-3]) * 0.5, nodes[-2] * 0.5 + nodes[-1].tanh()]
+        if i == 20:
+            nodes[-3:] = [x * 1e-5 for x in nodes[-3:]]
+    output = mx.sum(nodes[-3:])
+    output.backward()
+    diagram = Diagram(output)
+    assert diagram.fading is not None
+    behind = [x for x in order(output) if x.rule]
+    depths, index = diagram.graph.depths, diagram.graph.index
+    depth = depths[index[diagram.fading]]
+    at = {x: depths[index[x]] for x in behind}
+    least = 1e-3 * output.grad
+    assert all(abs(x.grad) < least for x in behind if at[x] >= depth)
+    assert any(abs(x.grad) >= least for x in behind if at[x] == depth - 1)
+    assert "vanishes at" in mx.draw(output).source
+
+
+@pytest.mark.parametrize("steps", [8, 30])
+def test_a_recurrent_net_folds_by_steps_of_time(steps):
+    output = recurrent(steps)
+    output.backward()
+    diagram = next(folded_by("step", output))
+    named = [box.name for box in diagram.boxes if box.name.startswith("step")]
+    spans = [[int(n) for n in re.findall(r"\d+", name)] for name in named]
+    assert spans[0][-1] == steps and spans[-1][0] == 1
+    assert {box.name for box in diagram.boxes} >= {"parameters", f"after step {steps}"}
+    assert "folded by step" in mx.draw(output).summary
+
+
+def test_two_models_with_the_same_labels_stay_apart():
+    output = two_models(1)
+    output.backward()
+    for by in ("neuron", "layer"):
+        diagram = next(folded_by(by, output))
+        names = [box.name for box in diagram.boxes if box.name]
+        assert len({*names}) == len(names)
+        for k in (1, 2):
+            [name] = [
+                name for name in names if name.startswith("layers.1") and f"model {k}" in name
+            ]
+        for box in diagram.boxes:
+            parameters = [x.label for x in box.nodes if not x.rule and "weight" in x.label]
+            assert len({*parameters}) == len(parameters)
 
 
 def test_a_graph_of_ops_is_put_together_when_it_has_no_room():

@@ -545,7 +545,7 @@ def test_a_new_op_is_drawn_without_more_ado(cube):
 
 def test_title_stands_above():
     picture = read(swept(off()), title="Why?")
-    assert picture.said()[0] == "Why?"
+    assert picture.said()[:2] == ["The gradient stops at y", "Why?"]
     assert picture.graph["labelloc"] == "t"
     assert "Why?" in texts(svg(off(), title="Why?"))
 
@@ -795,7 +795,7 @@ def test_many_edges_in_one_arrow_show_their_range():
     xs = [labelled(f"L[{i}]", Value(float(i))) for i in range(4)]
     output = swept(dot(xs, [3.0, 0.0, -2.0, 0.5], 1.0))
     picture = read(output, fold_above=2)
-    assert picture.badges() == ["4 edges, ×-2 … ×3, 1 of them ×0"]
+    assert picture.badges() == ["4 edges\n ×-2 … ×3\n 1 of them ×0"]
     dead = swept(dot(xs, [0.0] * 4, 1.0))
     (bar,) = read(dead, fold_above=2).bars.values()
     assert bar["label"] == "<b>4 × 0<br/>STOP</b>"
