@@ -25,6 +25,7 @@ class Box:
     number: its place among the boxes; id: its name in DOT
     name:   that of a fold, "" for a single node
     stops:  those inside a fold
+    depth:  of its deepest op below the output, inf for leaves
     """
 
     def __init__(self, number: int, nodes: list[Value]) -> None:
@@ -33,6 +34,7 @@ class Box:
         self.name = ""
         self.place = place(nodes[0].label)
         self.stops: list[Edge] = []
+        self.depth = math.inf
 
 
 class Arrow:
@@ -207,10 +209,15 @@ class Diagram:
                 groups.append([])
             groups[k].append(nodes[i])
         self.boxes = [Box(k, group) for k, group in enumerate(groups)]
+        depths, index = self.graph.depths, self.graph.index
         for box in self.boxes:
             if len(box.nodes) > 1:
                 box.name = fold.name(box.nodes)
             box.place = self._place(box)
+            box.depth = max(
+                [self.graph.depths[self.graph.index[x]] for x in box.nodes if x.rule],
+                default=math.inf,
+            )
         self._draw_arrows(home)
 
     @property

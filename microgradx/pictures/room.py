@@ -65,7 +65,7 @@ def _ranks(
     boxes: Sequence[Box], arrows: Sequence[Arrow], bars: Collection[Arrow]
 ) -> dict[Box, int]:
     """Each box by its longest way to the output; what are leaves alone come last."""
-    ordered = sorted(boxes, key=lambda box: (not any(x.rule for x in box.nodes), box.number))
+    ordered = sorted(boxes, key=lambda box: (box.depth, box.number))
     places = {box: i for i, box in enumerate(ordered)}
     into: defaultdict[Box, list[Arrow]] = defaultdict(list)
     for arrow in arrows:
