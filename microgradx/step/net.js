@@ -2,7 +2,7 @@
 const WORDS = ["state", "tally", "kind", "off", "ailment", "factor", "split", "left", "strip", "share", "saved", "reads 0", "reads 1"];
 const cells = net.cells.map(([kind, homes, ...about], i) => {
   const group = $(`a_c${i}`), shape = group.querySelector("polygon"), text = [...group.querySelectorAll("text")].at(-1);
-  const look = net.looks[shape?.getAttribute("fill")] ?? (text?.getAttribute("fill") === net.stop ? "off" : "bare"), words = WORDS.includes(kind);
+  const look = kind === "saved" ? "bare" : net.looks[shape?.getAttribute("fill")] ?? (text?.getAttribute("fill") === net.stop ? "off" : "bare"), words = WORDS.includes(kind);
   group.classList.add("cell", ...(words ? ["words"] : []), kind.split(" ")[0]);
   group.append(drawn("title"));
   const cell = { kind, homes, about, group, text, words, look, text0: text?.textContent, look0: look, born: Math.max(...homes.map((box) => born[box])), final: Math.max(turn, ...homes.map((box) => final[box])) };
