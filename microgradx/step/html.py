@@ -264,8 +264,7 @@ class _Story:
             "scale": {"top": self.scale.top, "step": self.scale.step},
             "graph": self.live.graph,
             "still": self.live.reason,
-            "net": self.places
-            and self.places.data(self.diagram.boxes, self.arrows, self.live.index),
+            "net": self.places and self.places.data(self.diagram.boxes, self.arrows, self.live),
         }
 
     # --- a box --------------------------------------------------------------------------------
@@ -274,7 +273,8 @@ class _Story:
         """Many nodes drawn as one: how many, and the largest of their gradients."""
         facts = {"name": box.name, "fold": len(box.nodes), "value": _size(box)}
         facts["given"] = all(node.rule is None for node in box.nodes)
-        facts["nodes"] = [self.live.index[node] for node in box.nodes]
+        if self.live.graph:
+            facts["nodes"] = [self.live.index[node] for node in box.nodes]
         largest, why = _largest(box, self.timeline.grads), f"{_size(box)} drawn as one"
         if largest is None:
             return {**facts, "apart": True, "why": f"{why}, all detached."}
@@ -335,8 +335,9 @@ class _Story:
         facts: dict[str, Any] = {"id": f"e{arrow.number}", **ends}
         if not moments:  # behind a detach
             return {**facts, "apart": True}
-        facts["edges"] = [(self.live.index[moment.node], moment.edge.position)
-                          for moment in moments if moment.edge]  # fmt: skip
+        if self.live.graph or len(moments) == 1:
+            facts["edges"] = [(self.live.index[moment.node], moment.edge.position)
+                              for moment in moments if moment.edge]  # fmt: skip
         facts["stop"] = bool(arrow.edges) and all(map(self.timeline.stops, arrow.edges))
         if len(moments) > 1:
             return {**facts, **self.several(moments)}

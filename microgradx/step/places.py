@@ -20,6 +20,7 @@ from microgradx.pictures.net import dot, form_of
 from microgradx.pictures.rows import BOUNDS
 from microgradx.pictures.style import ORANGES, STOP
 from microgradx.step.colours import LOOKS
+from microgradx.step.live import Live
 
 
 def twin_net(output: Value) -> Net | None:
@@ -114,36 +115,41 @@ class Places:
 
     # --- the data of the page's script ----------------------------------------------------------
 
-    def data(self, boxes: list[Box], arrows: list[Arrow], index: dict[Value, int]) -> Any:
+    def data(self, boxes: list[Box], arrows: list[Arrow], live: Live) -> dict[str, Any]:
         """All that the page's script has to know of the picture.
 
-        boxes, arrows: what it tells of; index: of a node the number that its twin has too
+        boxes, arrows: what it tells of; live: the graph, whose nodes have the numbers of the twins
         """
         twins = [*self._index]
-        home = {twins[index[node]]: box.number for box in boxes for node in box.nodes}
-        owners = [self._owner(twins[index[node]] for node in box.nodes) for box in boxes]
-        form = self._form
-        strip, rows = (form.strip.data(), form.rows) if isinstance(form, Cells) else (None, [])
-        return {
+        home = {twins[live.index[node]]: box.number for box in boxes for node in box.nodes}
+        owners = [self._owner(twins[live.index[node]] for node in box.nodes) for box in boxes]
+        known = {
             "cells": [[kind, sorted({home[x] for x in nodes}), *numbers]
                       for kind, nodes, numbers in self._cells],
             "looks": LOOKS,
             "stop": STOP,
-            "bounds": BOUNDS,
-            "samples": self.net.samples,
             "answer": self._answer,
-            "turns": [self._chain(turn) for turn in self._turns],
-            "neurons": [self._neuron(neuron) for neuron in self._neurons],
-            "layers": [self._layer(layer) for layer in self._layers],
-            "strip": strip,
-            "rows": [[self._layers[x] for x in row] for row in rows],
-            "bare": [*self._bare_lines()],
             "slopes": [bound for bound, _ in ORANGES],
-            "byLayer": isinstance(form, Cells),
+            "turns": [self._chain(turn) for turn in self._turns],
             "around": [*map(self._around, owners)],
             "lines": [self._line(owners[arrow.tail.number], owners[arrow.head.number])
                       for arrow in arrows],
+            "strip": self._form.strip.data() if isinstance(self._form, Cells) else None,
         }  # fmt: skip
+        return {**known, **(self._anew() if live.graph else {})}
+
+    def _anew(self) -> dict[str, Any]:
+        """What the script has to know besides when a leaf is changed."""
+        rows = self._form.rows if isinstance(self._form, Cells) else []
+        return {
+            "bounds": BOUNDS,
+            "samples": self.net.samples,
+            "neurons": [self._neuron(neuron) for neuron in self._neurons],
+            "layers": [self._layer(layer) for layer in self._layers],
+            "rows": [[self._layers[x] for x in row] for row in rows],
+            "bare": [*self._bare_lines()],
+            "byLayer": bool(rows),
+        }
 
     def _owner(self, nodes: Iterable[Value]) -> Neuron | Input | Layer | None:
         """Who owns all of these nodes: a neuron or a layer; None for the loss, or for several."""
