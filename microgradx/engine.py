@@ -601,11 +601,11 @@ def _twin(x: Any, memo: dict[int, Any]) -> Any:
 
 def positions(node: Value) -> Sequence[int]:
     """For each of a node's inputs, which operand it is, lists of operands counted one by one."""
-    operands = node.operands
-    reads = len(node.inputs)
+    operands, reads = node.operands, len(node.inputs)
+    if node.rule is None or (reads == len(operands) and not node.rule.lists):
+        return range(reads)
     if reads == sum([len(x) if isinstance(x, tuple) else 1 for x in operands]):
         return range(reads)  # no bare number is among them
-    assert node.rule is not None
     found, k = [], 0
     for name, operand in zip(node.rule.operands, operands):
         xs = operand if isinstance(operand, tuple) else (operand,)

@@ -10,7 +10,7 @@ from microgradx.explain import why
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.samples import net_of
 from microgradx.pictures.chain import chain_of
-from microgradx.pictures.diagram import FOLD_ABOVE, Diagram
+from microgradx.pictures.diagram import FOLD_ABOVE, Diagram, check_limit
 from microgradx.pictures.folds import folds
 from microgradx.pictures.net import chain_source, net_source
 from microgradx.pictures.render import Picture, RendererNotFound, RenderingFailed
@@ -71,10 +71,11 @@ def draw(
         if links:
             return Picture(*chain_source(links, explanation, title), renderer)
     directions = ["LR", "BT"] if direction is None else [direction]
-    sheet = Sheet(Diagram(output, without, fold_above, explanation), label, note)
-    fitting = None if sheet.diagram.folded in ("op", "all") else sheet.direction(directions, *ROOM)
-    if not (fitting or by_node):
-        sheet, fitting = _folded(sheet, directions)
+    if by_node:
+        sheet = Sheet(Diagram(output, without, fold_above, explanation), label, note)
+        fitting = sheet.direction(directions, *ROOM)
+    else:
+        sheet, fitting = _folded(output, fold_above, explanation, directions)
     return Picture(sheet.source(title, fitting or directions[0]), sheet.summary(), renderer)
 
 
@@ -89,14 +90,18 @@ def _explanation(explain: Value | Explanation | None, output: Value) -> Explanat
     return explain
 
 
-def _folded(sheet: Sheet, directions: list[str]) -> tuple[Sheet, str | None]:
+def _folded(
+    output: Value, fold_above: int, explanation: Explanation | None, directions: list[str]
+) -> tuple[Sheet, str | None]:
     """The sheet of the first fold that has room on a screen, and in which direction."""
-    diagram, fitting = sheet.diagram, None
+    diagram = Diagram(output, (), None, explanation)
+    check_limit(fold_above)
     landmarks = diagram.landmarks
     for fold in folds(diagram.graph, landmarks):
         diagram.fold(fold, landmarks)
-        sheet = Sheet(diagram, sheet.label, sheet.note)
-        if len(diagram.boxes) <= diagram.limit:
+        sheet = Sheet(diagram)
+        fitting = None
+        if len(diagram.boxes) <= fold_above:
             fitting = sheet.direction(directions, *ROOM)
         if fitting:
             break

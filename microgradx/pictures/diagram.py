@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
+from math import inf
 
 from microgradx._base.text import Place, place
 from microgradx.engine import Edge, Value, cut_off
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.layers import reached
-from microgradx.pictures.folds import FOLDS, Fold
+from microgradx.pictures.folds import FOLDS, Fold, Name
 from microgradx.pictures.graph import Graph, cuts
 
 FOLD_ABOVE = 300  # nodes
@@ -24,17 +26,23 @@ class Box:
 
     number: its place among the boxes; id: its name in DOT
     name:   that of a fold, "" for a single node
-    stops:  those inside a fold
+    stopping: the numbers of the stops inside a fold
     depth:  of its deepest op below the output, inf for leaves
     """
 
-    def __init__(self, number: int, nodes: list[Value]) -> None:
+    def __init__(self, number: int, nodes: list[Value], graph: Graph) -> None:
         self.number, self.id = number, f"n{number}"
         self.nodes = nodes
         self.name = ""
         self.place = place(nodes[0].label)
-        self.stops: list[Edge] = []
-        self.depth = math.inf
+        self.stopping: list[int] = []
+        self.graph = graph
+        self.depth = inf
+
+    @property
+    def stops(self) -> list[Edge]:
+        """Those of `stopping`, as the rest of the house knows them."""
+        return [*map(self.graph.edge, self.stopping)]
 
 
 class Arrow:
@@ -67,11 +75,13 @@ class Arrow:
 class Diagram:
     """The graph behind `output`, without some of its nodes, in at most `limit` boxes.
 
+    Without a limit there are no boxes until `fold` makes some.
+
     nodes:  all that is shown, in the order of the sweep, what lies behind a detach at the end
     swept:  whether backward() was called on the output, so that there are gradients to show
     alive:  the nodes with a path to the output on which no local derivative is 0
-    stops:  the edges whose local derivative is 0 where the adjoint is not; of an explained
-             gradient to which nothing gets through, those that keep it off
+    stopping: the numbers of the edges whose local derivative is 0 where the adjoint is not; of an
+            explained gradient to which nothing gets through, of those that keep it off
     behind_detach: the nodes that only a detach leads to
     boxes, arrows: what to draw
     folded: by what the nodes are put together, "" where each is drawn by itself
@@ -85,30 +95,53 @@ class Diagram:
         self,
         output: Value,
         without: Iterable[Value] = (),
-        limit: int = FOLD_ABOVE,
+        limit: int | None = FOLD_ABOVE,
         explanation: Explanation | None = None,
     ) -> None:
         hidden = _checked(output, without, limit)
         self.graph = graph = Graph(output)
-        self.limit = limit
         self.explanation = explanation
         self.behind_detach = set(graph.nodes[graph.swept :])
         self.alive = reached(graph.nodes)
         self.shown = [i for i, node in enumerate(graph.nodes) if node not in hidden]
         self.nodes = [graph.nodes[i] for i in self.shown]
+        self.cutting = [node for node in self.nodes if cuts(node)] if self.behind_detach else []
         self.swept = output.grad != 0  # else the grads there are come from elsewhere
-        gone = {graph.index[node] for node in hidden if node in graph.index}
-        pairs = enumerate(zip(graph.tails, graph.heads))
-        self.which = [e for e, both in pairs if gone.isdisjoint(both)]  # the edges that are shown
+        self.which: Sequence[int] = range(len(graph.tails))  # the edges that are shown
+        if hidden:
+            gone = {graph.index[node] for node in hidden if node in graph.index}
+            pairs = enumerate(zip(graph.tails, graph.heads))
+            self.which = [e for e, both in pairs if gone.isdisjoint(both)]
         stopped = explanation and not (explanation.flow and explanation.flow.mass.mantissa)
         self._cut = set(explanation.where) if explanation and stopped else set()
         zeros = [e for e in self.which if not graph.partials[e]]
         self._arrives = self._arrivals(zeros)
-        self.stops = [edge for edge in map(graph.edge, zeros) if self.is_stop(edge)]
-        self.unwell = [i for i in self.shown if _is_unwell(graph.nodes[i])]
-        ends = [end for stop in self.stops for end in (stop.input, stop.node)]
-        self.sick = {*self.unwell, *map(graph.index.__getitem__, ends)}
-        self._fold_to_limit()
+        self.stopping = self._stopping(zeros)
+        self.unwell = _unwell(graph, self.shown)
+        self.boxes: list[Box] = []
+        self.arrows: list[Arrow] = []
+        self.folded = ""
+        self.sick = {*self.unwell, *[graph.tails[e] for e in self.stopping]}
+        self.sick.update([graph.heads[e] for e in self.stopping])
+        if limit is not None:
+            self._fold_to_limit(limit)
+
+    @cached_property
+    def stops(self) -> list[Edge]:
+        """Those of `stopping`, as the rest of the house knows them."""
+        return [*map(self.graph.edge, self.stopping)]
+
+    def _stopping(self, zeros: list[int]) -> list[int]:
+        """The numbers of the edges where the gradient stops."""
+        graph = self.graph
+        if self._cut:
+            return [e for e in zeros if graph.edge(e) in self._cut]
+        return [e for e in zeros if graph.nodes[graph.heads[e]] in self._arrives]
+
+    def stopped(self) -> list[Value]:
+        """The nodes that stop the gradient, each once."""
+        heads = dict.fromkeys([self.graph.heads[e] for e in self.stopping])
+        return [self.graph.nodes[j] for j in heads]
 
     @cached_property
     def edges(self) -> list[Edge]:
@@ -168,56 +201,52 @@ class Diagram:
         With the op that stops it stands what it stops it from, if this is not all that it reads.
         """
         marks = [x for x in (self.origin, self.fading) if x]
-        if self.stops:
-            first = self.stops[0]
+        if self.stopping:
+            first = self.graph.edge(self.stopping[0])
             marks += [first.node] if len(first.node.inputs) == 1 else [first.node, first.input]
         return {self.graph.index[node] for node in marks}
 
     # --- folds --------------------------------------------------------------------------------
 
-    def _fold_to_limit(self) -> None:
+    def _fold_to_limit(self, limit: int) -> None:
         """Put together what must be so that there are no more boxes than the limit."""
-        apart = self.sick if len(self.sick) <= self.limit // 4 else set()
+        apart = self.sick if len(self.sick) <= limit // 4 else set()
         for by, key in FOLDS:
-            if self._is_within(key, apart):  # as "all" always is
+            if self._is_within(key, apart, limit):  # as "all" always is
                 keys = [key(node) for node in self.graph.nodes]
-                self.fold(Fold(by, keys, _namer(by)), apart)
+                self.fold(Fold(by, keys, _namer(self.graph, by)), apart)
                 crossing = len(self.arrows) - len(self.boxes)  # a chain or a tree has none
-                if crossing <= max(CROSSINGS, self.limit // 2) and self._span() <= SPAN:
+                if crossing <= max(CROSSINGS, limit // 2) and self._span() <= SPAN:
                     break
 
-    def _is_within(self, key: Callable[[Value], Hashable], apart: set[int]) -> bool:
+    def _is_within(self, key: Callable[[Value], Hashable], apart: set[int], limit: int) -> bool:
         """Whether a fold has no more boxes than the limit; it looks at no more than it must."""
         keys: set[Hashable] = set()
         for i, node in zip(self.shown, self.nodes):
             keys.add(-1 - i if i in apart else key(node))
-            if len(keys) > self.limit:
+            if len(keys) > limit:
                 return False
         return True
 
     def fold(self, fold: Fold, apart: set[int]) -> None:
         """Make boxes of the nodes with one key, and arrows between them; `apart` stay single."""
         self.folded = fold.by
-        nodes = self.graph.nodes
-        number: dict[Hashable, int] = {}
-        groups: list[list[Value]] = []
-        home: list[int] = [-1] * len(nodes)
+        graph, keys = self.graph, list(fold.keys)
+        for i in apart:
+            keys[i] = (-1, i)
+        numbers = {key: k for k, key in enumerate(dict.fromkeys([keys[i] for i in self.shown]))}
+        home = [numbers.get(key, -1) for key in keys]
+        groups: list[list[int]] = [[] for _ in numbers]
         for i in self.shown:
-            key = (i,) if i in apart else fold.keys[i]
-            k = home[i] = number.setdefault(key, len(groups))
-            if k == len(groups):
-                groups.append([])
-            groups[k].append(nodes[i])
-        self.boxes = [Box(k, group) for k, group in enumerate(groups)]
-        depths, index = self.graph.depths, self.graph.index
-        for box in self.boxes:
-            if len(box.nodes) > 1:
-                box.name = fold.name(box.nodes)
+            groups[home[i]].append(i)
+        self.boxes = [
+            Box(k, [graph.nodes[i] for i in group], graph) for k, group in enumerate(groups)
+        ]
+        for box, group in zip(self.boxes, groups):
+            if len(group) > 1:
+                box.name = fold.name(group)
             box.place = self._place(box)
-            box.depth = max(
-                [self.graph.depths[self.graph.index[x]] for x in box.nodes if x.rule],
-                default=math.inf,
-            )
+            box.depth = max([graph.depths[i] for i in group if graph.nodes[i].rule], default=inf)
         self._draw_arrows(home)
 
     @property
@@ -238,27 +267,28 @@ class Diagram:
         home: the box of each node, -1 for a hidden one
         """
         graph, boxes = self.graph, self.boxes
-        groups: dict[int, list[int]] = {}
-        for e in self.which:
-            tail, head = home[graph.tails[e]], home[graph.heads[e]]
-            if tail != head:
-                groups.setdefault(tail * len(boxes) + head if self.folded else e, []).append(e)
-        for stop in self.stops:
-            tail, head = home[graph.index[stop.input]], home[graph.index[stop.node]]
-            if tail == head:
-                boxes[head].stops.append(stop)
-        self.arrows: list[Arrow] = []
+        groups: defaultdict[int, list[int]] = defaultdict(list)
+        ends = map(home.__getitem__, graph.tails), map(home.__getitem__, graph.heads)
+        for e, (tail, head) in enumerate(zip(*ends)):
+            if tail != head and tail >= 0 <= head:
+                groups[tail * len(boxes) + head if self.folded else e].append(e)
+        for e in self.stopping:
+            head = home[graph.heads[e]]
+            if home[graph.tails[e]] == head:
+                boxes[head].stopping.append(e)
+        self.arrows = []
         for edges in groups.values():
-            ends = boxes[home[graph.tails[edges[0]]]], boxes[home[graph.heads[edges[0]]]]
-            self.arrows.append(Arrow(len(self.arrows), ends, graph, edges))
+            both = boxes[home[graph.tails[edges[0]]]], boxes[home[graph.heads[edges[0]]]]
+            self.arrows.append(Arrow(len(self.arrows), both, graph, edges))
         for tail, head in self._cuts(home):
             self.arrows.append(Arrow(len(self.arrows), (boxes[tail], boxes[head]), graph, []))
 
     def _cuts(self, home: list[int]) -> Iterable[tuple[int, int]]:
         """The pairs of boxes with something detached between them, each once."""
         index = self.graph.index
-        cutting = [node for node in self.nodes if cuts(node)]
-        pairs = [(home[index[x]], home[index[node]]) for node in cutting for x in cut_off(node)]
+        pairs = [
+            (home[index[x]], home[index[node]]) for node in self.cutting for x in cut_off(node)
+        ]
         return dict.fromkeys((tail, head) for tail, head in pairs if -1 != tail != head)
 
     def _span(self) -> int:
@@ -272,31 +302,42 @@ class Diagram:
         return sum(depths[tail] - depths[head] for tail, head in ends)
 
 
-def _namer(by: str) -> Callable[[list[Value]], str]:
+def _namer(graph: Graph, by: str) -> Name:
     """The name of a fold to a limit: that of its neuron or layer, else that of its op."""
 
-    def name(nodes: list[Value]) -> str:
-        layer, neuron = place(nodes[0].label)
+    def name(which: list[int]) -> str:
+        first = graph.nodes[which[0]]
+        layer, neuron = place(first.label)
         if by == "all":
             return "the rest"
         if not layer:
-            return nodes[0].op or "leaves"
+            return first.op or "leaves"
         return f"{layer}[{neuron}]" if by == "neuron" else layer
 
     return name
 
 
-def _is_unwell(node: Value) -> bool:
-    isfinite = math.isfinite
-    return not (isfinite(node.data) and isfinite(node.grad) and all(map(isfinite, node.partials)))
+def _unwell(graph: Graph, shown: list[int]) -> list[int]:
+    """The nodes with a number that is not finite."""
+    isfinite, nodes = math.isfinite, graph.nodes
+    numbers = [node.data for node in nodes], [node.grad for node in nodes], graph.partials
+    if all(all(map(isfinite, xs)) for xs in numbers):
+        return []
+    facts = ((i, [nodes[i].data, nodes[i].grad, *nodes[i].partials]) for i in shown)
+    return [i for i, xs in facts if not all(map(isfinite, xs))]
 
 
-def _checked(output: Value, without: Iterable[Value], limit: int) -> set[Value]:
+def check_limit(limit: int) -> None:
+    """A ValueError, in the words of draw, for a limit that is none."""
+    if not isinstance(limit, int) or limit < 1:
+        raise ValueError(f"fold_above is a number of nodes, 1 or more, got {limit!r}")
+
+
+def _checked(output: Value, without: Iterable[Value], limit: int | None) -> set[Value]:
     """The nodes to leave out, once all is what it should be; the errors use the words of draw."""
     if not isinstance(output, Value):
         raise TypeError(f"draw takes the Value at the end of a graph, got {output!r:.60}")
-    if not isinstance(limit, int) or limit < 1:
-        raise ValueError(f"fold_above is a number of nodes, 1 or more, got {limit!r}")
+    check_limit(1 if limit is None else limit)
     nodes = list(without) if isinstance(without, Iterable) else [None]
     if not all(isinstance(node, Value) for node in nodes):
         raise TypeError(f"without takes a list of Values, got {without!r:.60}; for a model, "

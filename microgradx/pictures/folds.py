@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 from microgradx._base.text import name_of, names_parameter, place
@@ -12,12 +13,14 @@ from microgradx.engine import Value
 from microgradx.explain.samples import role_of
 from microgradx.pictures.graph import Graph
 
-LEVELS = (12, 6, 4, 3, 2)  # boxes in a row, or a few more
-STAGES = (24, 12, 6)
+LEVELS = (8, 6, 4, 3, 2)  # boxes in a row, or a few more
+STAGES = (24, 12, 6, 4)
+EACH = 200  # nodes: of more, not all have room
+LARGE = 20_000  # nodes: of more, a fold takes its time
 LEAST = 4  # stages that say something
 STEPS = 3  # times that the same neuron works: what there are to call a net recurrent
 
-Name = Callable[[list[Value]], str]
+Name = Callable[[list[int]], str]
 
 # From finest to coarsest; a picture takes the first that is below its limit.
 FOLDS: list[tuple[str, Callable[[Value], Hashable]]] = [
@@ -43,16 +46,19 @@ class Fold(NamedTuple):
 
 
 def folds(graph: Graph, apart: set[int]) -> Iterator[Fold]:
-    """The folds of a graph that has no room, from finest to coarsest.
+    """The folds of a graph, from each node by itself to the coarsest.
 
     The same neuron at several depths makes steps of time; labels make neurons and layers; nodes
     that every path goes through make stages; and any graph has its levels, by depth.
 
     apart: the nodes that get boxes of their own
     """
+    if len(graph.nodes) <= EACH:
+        yield Fold("", range(len(graph.nodes)), lambda which: "")
+    levels = LEVELS if len(graph.nodes) <= LARGE else LEVELS[2:]
     steps = _steps(graph)
     if steps:
-        for most in LEVELS:
+        for most in levels:
             yield _bands(graph, "step", steps, most, apart)
     elif any(place(node.label)[0] for node in graph.nodes if node.rule):
         yield from _layers(graph)
@@ -60,7 +66,7 @@ def folds(graph: Graph, apart: set[int]) -> Iterator[Fold]:
         stages = _choke_points(graph)
         for most in STAGES if len(stages) >= LEAST else ():
             yield _bands(graph, "stage", stages, most, apart)
-    for most in LEVELS:
+    for most in levels:
         yield _bands(graph, "level", range(1, max(graph.depths) + 1), most, apart)
 
 
@@ -83,10 +89,11 @@ def _bands(graph: Graph, by: str, starts: Sequence[int], most: int, apart: set[i
         keys[i] = min(read) if len(read) == 1 and read != {-1} else "leaves"
     call = {"step": _step_names, "stage": _stage_names, "level": _level_names}[by](graph, starts)
 
-    def name(nodes: list[Value]) -> str:
-        if any(node.rule for node in nodes):
-            return call(nodes)
-        return "parameters" if all(names_parameter(x.label) for x in nodes) else "leaves"
+    def name(which: list[int]) -> str:
+        if any(graph.nodes[i].rule for i in which):
+            return call([i for i in which if graph.nodes[i].rule])
+        named = all(names_parameter(graph.nodes[i].label) for i in which)
+        return "parameters" if named else "leaves"
 
     return Fold(by, keys, name)
 
@@ -94,9 +101,9 @@ def _bands(graph: Graph, by: str, starts: Sequence[int], most: int, apart: set[i
 def _reads(graph: Graph, keys: Sequence[Any], apart: set[int]) -> dict[int, set[int]]:
     """Of each leaf the keys of what reads it, -1 for a node apart."""
     read: dict[int, set[int]] = {i: set() for i, x in enumerate(graph.nodes) if not x.rule and i}
-    for j, i in zip(graph.heads, graph.tails):
-        if i in read:
-            read[i].add(-1 if j in apart else keys[j])
+    of_leaves = map(read.__contains__, graph.tails)
+    for j, i in compress(zip(graph.heads, graph.tails), of_leaves):
+        read[i].add(-1 if j in apart else keys[j])
     return {i: found for i, found in read.items() if found}  # a detached leaf is read by none
 
 
@@ -104,9 +111,8 @@ def _level_names(graph: Graph, starts: Sequence[int]) -> Name:
     """Levels are counted from the first op on."""
     deepest = max(graph.depths)
 
-    def name(nodes: list[Value]) -> str:
-        levels = [deepest - graph.depths[graph.index[node]] for node in nodes if node.rule]
-        return _from_to("level", levels)
+    def name(which: list[int]) -> str:
+        return _from_to("level", [deepest - graph.depths[i] for i in which])
 
     return name
 
@@ -114,9 +120,8 @@ def _level_names(graph: Graph, starts: Sequence[int]) -> Name:
 def _step_names(graph: Graph, starts: Sequence[int]) -> Name:
     """Steps are those of time; after the last the output is computed."""
 
-    def name(nodes: list[Value]) -> str:
-        depths = [graph.depths[graph.index[node]] for node in nodes if node.rule]
-        steps = [len(starts) + 1 - bisect_right(starts, depth) for depth in depths]
+    def name(which: list[int]) -> str:
+        steps = [len(starts) + 1 - bisect_right(starts, graph.depths[i]) for i in which]
         within = [step for step in steps if step <= len(starts)]
         return _from_to("step", within) if within else f"after step {len(starts)}"
 
@@ -126,10 +131,10 @@ def _step_names(graph: Graph, starts: Sequence[int]) -> Name:
 def _stage_names(graph: Graph, starts: Sequence[int]) -> Name:
     """A stage is called by its end, which all paths go through."""
 
-    def name(nodes: list[Value]) -> str:
-        depths = {graph.depths[graph.index[node]]: node for node in nodes if node.rule}
-        end = min(depths)
-        return f"up to {name_of(depths[end])}" if end in [0, *starts] else "within a stage"
+    def name(which: list[int]) -> str:
+        end = min(which, key=graph.depths.__getitem__)
+        is_one = graph.depths[end] in [0, *starts]
+        return f"up to {name_of(graph.nodes[end])}" if is_one else "within a stage"
 
     return name
 
@@ -157,13 +162,14 @@ def _choke_points(graph: Graph) -> list[int]:
     for j, i in zip(reversed(graph.heads), reversed(graph.tails)):
         if leads[i] and j < i:
             leads[j] = 1
-    found, far = [], 0  # `far`: the last node that has been read so far
-    for j in range(deepest):
-        if leads[j]:
-            if far == j and j:
-                found.append(graph.depths[j])
-            read = [i for i in graph.tails[graph.first[j] : graph.first[j + 1]] if leads[i]]
-            far = max([far, *read])
+    found: list[int] = []
+    far = last = 0  # the last node that has been read so far; the last that reads
+    for j, i in compress(zip(graph.heads, graph.tails), map(leads.__getitem__, graph.tails)):
+        if j != last and j == far:
+            found.append(graph.depths[j])
+        last = j
+        if i > far:
+            far = i
     return found
 
 
@@ -174,25 +180,23 @@ def _layers(graph: Graph) -> Iterator[Fold]:
     """Neurons, then layers, each model's its own; then what has no label, by op and depth."""
     models = _models(graph)
     places = [place(node.label) for node in graph.nodes]
-    alone = range(len(places))
     several = max(models) > 0
 
-    def name(nodes: list[Value]) -> str:
-        layer = place(nodes[0].label)[0]
+    def name(which: list[int]) -> str:
+        layer = places[which[0]][0]
         if not layer:
-            return nodes[0].op or "leaves"
-        model = models[graph.index[nodes[0]]]
-        neuron = {place(node.label)[1] for node in nodes}
+            return graph.nodes[which[0]].op or "leaves"
+        neuron = {places[i][1] for i in which}
         index = f"[{min(neuron)}]" if len(neuron) == 1 else ""
-        return layer + index + (f" of model {model + 1}" if several else "")
+        return layer + index + (f" of model {models[which[0]] + 1}" if several else "")
 
     neurons: list[Hashable] = [(*at, models[i]) if at[0] else i for i, at in enumerate(places)]
     layers: list[Hashable] = [(at[0], models[i]) if at[0] else i for i, at in enumerate(places)]
     yield Fold("neuron", neurons, name)
     yield Fold("layer", layers, name)
     ops = [
-        key if key is not i else (node.op, graph.depths[i] if node.rule else 0)
-        for i, key, node in zip(alone, layers, graph.nodes)
+        key if at[0] else (node.op, depth if node.rule else 0)
+        for at, key, node, depth in zip(places, layers, graph.nodes, graph.depths)
     ]
     yield Fold("layer", ops, name)
 

@@ -11,7 +11,7 @@ LINE = 14  # points of a line of text
 BETWEEN = 18  # boxes or lines beside each other
 RANKS = 40  # from rank to rank, without the text on a line
 BAR = (56, 62)  # a STOP across an arrow
-FRAME = (150, 60)  # of a layer
+FRAME = (90, 60)  # of a layer
 BENT = 0.8  # more room across, if all lines go past boxes: they push them apart
 SLACK = 1.1  # more across than what is reckoned
 
@@ -33,7 +33,10 @@ class Room:
         self.between: defaultdict[int, list[Size]] = defaultdict(list)  # this rank and the next
         for box, size in boxes.items():
             self.parts[self.ranks[box]].append(size)
-        for rank, _ in {(self.ranks[box], box.place[0]) for box in boxes if box.place[0]}:
+        self.framed = [
+            rank for rank, layer in {(self.ranks[x], x.place[0]) for x in boxes} if layer
+        ]
+        for rank in self.framed:
             self.parts[rank].append(FRAME)
         for arrow, size in labels.items():
             self._lay(arrow, size, arrow in bars)
@@ -52,10 +55,8 @@ class Room:
         """The width and the height of it all, if ranks stand side by side or on each other."""
         way = 0 if sideways else 1
         gaps = [max(size[way] for size in line) for line in self.between.values()]
-        if not sideways:
-            gaps = [max(gaps, default=0)] * len(gaps)
         along = sum(max(size[way] for size in line) for line in self.parts.values())
-        along += sum(gaps) + RANKS * len(gaps)
+        along += sum(gaps) + RANKS * len(gaps) + FRAME[way] * len({*self.framed})
         lines = [*self.parts.values(), *self.between.values()]
         across = self.bent * max(sum(size[1 - way] + BETWEEN for size in line) for line in lines)
         return (along, SLACK * across) if sideways else (SLACK * across, along)

@@ -452,7 +452,7 @@ def test_a_stage_ends_where_every_path_goes_through():
             assert not chokes.isdisjoint(box.nodes)
         for arrow in diagram.arrows:  # from a stage to the next, or from a leaf
             assert arrow.head.number < arrow.tail.number
-    assert counts == sorted(counts, reverse=True) and len(counts) == 3
+    assert counts == sorted(counts, reverse=True)
 
 
 @pytest.mark.parametrize("seed", range(10))
