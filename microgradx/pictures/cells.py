@@ -230,10 +230,11 @@ class Cells:
             border, inner = 0, table([row(*map(self._equation, neurons))])
         else:
             border = 3 if 2 * dead >= len(neurons) > 1 else 2 if dead else 1
-            rows = [row(*map(self._cell, line)) for line in lines]
             if self.size is COUNTED:
                 counts = cell(self._counts(neurons), **self.tag("saved", layer))
                 rows, across = [row(counts)], self.line
+            else:
+                rows = [row(*map(self._cell, line)) for line in lines]
             inner = table(rows, border=border, color=STOP if dead else LINE)
         room = self.size.width * (self.line - across) + 2 * (3 - border)
         aside = cell(width=room // 2)

@@ -19,7 +19,11 @@ BOXES = ["the lecture's net, ReLU, 1 sample", "the lecture's net, ReLU, 4 sample
          "a dead ReLU"]  # fmt: skip
 CELLS = ["6 sigmoid layers of 2, 1", "6 sigmoid layers of 4, 20", "a residual net",
          "9 sigmoid layers of 8, 1", "moons, 1 sample"]  # fmt: skip
-STILL = ["moons, 100 samples", "digits, 1 sample"]  # too large to be computed anew
+STILL = [
+    "moons, 100 samples",
+    "digits, 1 sample",
+    "20 ReLU layers of 16",
+]  # too large to be computed anew
 
 SHOWN = """() => cells.map((cell) => ({
   kind: cell.kind, look: cell.look, text: cell.text?.textContent.trim() ?? "",
