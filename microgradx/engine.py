@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from microgradx import rules
 from microgradx._base import floats, hints
-from microgradx._base.arguments import number
-from microgradx._base.text import clip, count
+from microgradx._base.arguments import flat, number
+from microgradx._base.text import clip, count, kind_of
 from microgradx.rules import Rule
 
 SHOWN = 100_000  # nodes of a graph that a notebook draws by itself
@@ -74,7 +74,7 @@ class Value:
 
     def __init__(self, data: Any, label: str = "") -> None:
         if not isinstance(label, str):
-            raise TypeError(f"a label is a str, got a {type(label).__name__}")
+            raise TypeError(f"a label is a str, got {kind_of(label)}")
         self.data = number(data)
         self.grad = 0.0
         self.label = label
@@ -629,7 +629,8 @@ def cut_off(node: Value) -> list[Value]:
     """The operands that no gradient goes to: of a detach, its x; of a where, its condition."""
     silent = node.rule.silent if node.rule else ()
     named = zip(node.rule.operands, node.operands) if node.rule and silent else ()
-    return [x for name, x in named if name in silent and isinstance(x, Value)]
+    operands = [operand for name, operand in named if name in silent]
+    return [x for x in flat(operands) if isinstance(x, Value)]
 
 
 def with_cut_off(output: Value) -> list[Value]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from microgradx._base import floats
 from microgradx._base.arguments import number, within
+from microgradx._base.text import kind_of
 from microgradx.engine import Value
 
 __all__ = ["Optimizer", "SGD", "Adam"]
@@ -141,15 +142,15 @@ def __dir__() -> list[str]:
 def _checked(parameters: Any) -> list[Value]:
     """The parameters as a list, if each is a leaf and none is there twice."""
     if not isinstance(parameters, Iterable):
-        kind = type(parameters).__name__
-        raise TypeError(f"an optimiser takes a list of Values, got a {kind}; try .parameters()")
+        raise TypeError(
+            f"an optimiser takes a list of Values, got {kind_of(parameters)}; try .parameters()"
+        )
     found = list(parameters)
     if not found:
         raise ValueError("an optimiser of no parameters; pass model.parameters()")
     for i, p in enumerate(found):
         if not isinstance(p, Value):
-            kind = type(p).__name__
-            raise TypeError(f"parameter {i} is a {kind}, not a Value; use model.parameters()")
+            raise TypeError(f"parameter {i} is {kind_of(p)}, not a Value; use model.parameters()")
         if p.rule is not None:
             raise ValueError(f"parameter {i} is computed, {p!r}; only leaves can be moved")
     if len(set(found)) < len(found):

@@ -99,7 +99,7 @@ REFUSED = [
     (decimal.Decimal(1), "got a Decimal; pass an int, a float, a Fraction or a NumPy scalar"),
     (None, "got a NoneType; pass an int, a float, a Fraction or a NumPy scalar"),
     ({}, "got a dict; pass an int"),
-    (object(), "got a object; pass an int"),
+    (object(), "got an object; pass an int"),
     (1 + 2j, "got the complex number (1+2j); only real numbers have gradients here, use x.real"),
     (np.complex128(2j), "use x.real"),
     (np.complex64(2j), "got a complex64"),
@@ -109,7 +109,7 @@ REFUSED = [
     (np.array(None), "a Value holds one float, got "),  # to the operators NumPy hands what it holds
     (np.array("3"), "a Value holds one float, got "),
     (np.datetime64("2020-01-01"), "got a datetime64"),
-    (memoryview(b"abc"), "got an memoryview of shape (3,)"),
+    (memoryview(b"abc"), "got a memoryview of shape (3,)"),
     (memoryview(np.array(1.0)), "got a memoryview"),
     (len, "got a builtin_function_or_method"),
 ]

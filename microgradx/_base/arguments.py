@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
 
+from microgradx._base.text import kind_of
+
 
 def number(x: Any) -> float:
     """x as a Python float, if it is one real number; else a TypeError that says what to do."""
@@ -67,14 +69,14 @@ def _describe(x: Any) -> str:
     if name == "Value":
         return "a Value; use it as it is, or its .data"
     if getattr(x, "ndim", 0):
-        return f"an {name} of shape {tuple(x.shape)}; take its elements one by one"
+        return f"{kind_of(x)} of shape {tuple(x.shape)}; take its elements one by one"
     if isinstance(x, (list, tuple)):
-        return f"a {name} of length {len(x)}; use [Value(x) for x in xs]"
+        return f"{kind_of(x)} of length {len(x)}; use [Value(x) for x in xs]"
     if isinstance(x, str):
         return f"the str {repr(x)[:30]}; use float(text) first"
     if isinstance(x, complex):
         return f"the complex number {x}; only real numbers have gradients here, use x.real"
-    return f"a {name}; pass an int, a float, a Fraction or a NumPy scalar"
+    return f"{kind_of(x)}; pass an int, a float, a Fraction or a NumPy scalar"
 
 
 # --- nests of lists, such as matrices ------------------------------------------------------------

@@ -95,6 +95,15 @@ def count(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+SPOKEN = ("a", "e", "i", "o", "nd")  # a word that begins so begins with a vowel
+
+
+def kind_of(x: object) -> str:
+    """The type of a thing, with its article: "a str", "an int", "an ndarray"."""
+    name = type(x).__name__
+    return f"{'an' if name.lower().startswith(SPOKEN) else 'a'} {name}"
+
+
 # --- text -----------------------------------------------------------------------------------------
 
 

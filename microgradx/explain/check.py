@@ -9,6 +9,7 @@ from sys import float_info
 from typing import Any
 
 from microgradx._base.arguments import number
+from microgradx._base.text import kind_of
 from microgradx.engine import Value, sweep
 
 
@@ -76,7 +77,7 @@ def _backward(fn: Callable[..., Value], xs: list[float], labels: list[str]) -> t
     leaves = [Value(x, label) for x, label in zip(xs, labels)]
     output = fn(*leaves)
     if not isinstance(output, Value):
-        raise TypeError(f"fn must return one Value, got a {type(output).__name__}: {output!r:.40}")
+        raise TypeError(f"fn must return one Value, got {kind_of(output)}: {output!r:.40}")
     if not isfinite(output.data):
         raise GradientMismatch(f"fn is {output.data} at this point, where no gradient is defined")
     grads = dict(sweep(output))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from microgradx._base.arguments import number
 from microgradx._base.files import write_whole
-from microgradx._base.text import clean, name_of
+from microgradx._base.text import clean, kind_of, name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain.case import Case, Limits
 from microgradx.explain.extended import Extended
@@ -231,6 +231,6 @@ def why(node: Value, output: Value | Flow) -> Explanation:
     """
     if not isinstance(node, Value):
         hint = "; ask for one Value at a time" if isinstance(node, (list, tuple)) else ""
-        raise TypeError(f"why takes a Value, got a {type(node).__name__}{hint}")
+        raise TypeError(f"why takes a Value, got {kind_of(node)}{hint}")
     flow = output if isinstance(output, Flow) else Flow(output)
     return Explanation(flow.paths, flow.limits, node)

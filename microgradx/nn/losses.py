@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from microgradx._base.arguments import chosen, flat, nested, number, shape, show_shape
+from microgradx._base.text import kind_of
 from microgradx.engine import Value
 from microgradx.ops import dot, logsumexp, mean, sum
 
@@ -138,8 +139,9 @@ def _mean_of(loss: Callable[[Value, Any], Value], predictions: Any, targets: Any
 def _check_values(predictions: Any) -> None:
     for prediction in flat(predictions):
         if not isinstance(prediction, Value):
-            kind = type(prediction).__name__
-            raise TypeError(f"predictions are Values, as a model returns them; got a {kind}")
+            raise TypeError(
+                f"predictions are Values, as a model returns them; got {kind_of(prediction)}"
+            )
 
 
 # --- what the targets may be ---------------------------------------------------------------------

@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from microgradx._base.arguments import flat, nested, number, shape, show_shape
-from microgradx._base.text import count
+from microgradx._base.text import count, kind_of
 from microgradx.engine import Value, list_of_operands
 from microgradx.nn import files as weights
 
@@ -89,7 +89,7 @@ class Module:
         something other than numbers a TypeError. After an error nothing has changed.
         """
         if not isinstance(state, Mapping):
-            raise TypeError(f"load_state_dict takes a dict, got a {type(state).__name__}")
+            raise TypeError(f"load_state_dict takes a dict, got {kind_of(state)}")
         slots = _state(self)
         keys = IncompatibleKeys(
             [name for name in slots if name not in state],

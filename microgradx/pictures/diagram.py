@@ -105,26 +105,31 @@ class Diagram:
         self.alive = reached(graph.nodes)
         self.shown = [i for i, node in enumerate(graph.nodes) if node not in hidden]
         self.nodes = [graph.nodes[i] for i in self.shown]
-        self.cutting = [node for node in self.nodes if cuts(node)] if self.behind_detach else []
+        self.cutting = [node for node in self.nodes if cuts(node)]
         self.swept = output.grad != 0  # else the grads there are come from elsewhere
         self.which: Sequence[int] = range(len(graph.tails))  # the edges that are shown
         if hidden:
             gone = {graph.index[node] for node in hidden if node in graph.index}
             pairs = enumerate(zip(graph.tails, graph.heads))
             self.which = [e for e, both in pairs if gone.isdisjoint(both)]
+        self._find_stops()
+        self.boxes: list[Box] = []
+        self.arrows: list[Arrow] = []
+        self.folded = ""
+        if limit is not None:
+            self._fold_to_limit(limit)
+
+    def _find_stops(self) -> None:
+        """Where the gradient stops, and what else is sick."""
+        graph, explanation = self.graph, self.explanation
         stopped = explanation and not (explanation.flow and explanation.flow.mass.mantissa)
         self._cut = set(explanation.where) if explanation and stopped else set()
         zeros = [e for e in self.which if not graph.partials[e]]
         self._arrives = self._arrivals(zeros)
         self.stopping = self._stopping(zeros)
         self.unwell = _unwell(graph, self.shown)
-        self.boxes: list[Box] = []
-        self.arrows: list[Arrow] = []
-        self.folded = ""
         self.sick = {*self.unwell, *[graph.tails[e] for e in self.stopping]}
         self.sick.update([graph.heads[e] for e in self.stopping])
-        if limit is not None:
-            self._fold_to_limit(limit)
 
     @cached_property
     def stops(self) -> list[Edge]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, show_shape
-from microgradx._base.text import element
+from microgradx._base.text import element, kind_of
 from microgradx.engine import PACKAGE, Value, callers_line, record_lines
 from microgradx.replay.program import Replay
 from microgradx.replay.tape import Tape
@@ -53,7 +53,7 @@ def record(
     for name, argument, x in zip(names, example, arguments):
         if isinstance(argument, (Mapping, str)):
             raise TypeError(
-                f"the example of {name} is a {type(argument).__name__}; pass numbers, or arrays"
+                f"the example of {name} is {kind_of(argument)}; pass numbers, or arrays"
             )
         if shape(x) is None:
             raise ValueError(f"the example of {name} is {show_shape(x)}; give one full sample")
@@ -94,7 +94,7 @@ def lift(
     (25.0, array([30.]))
     """
     if not isinstance(loss, Value):
-        raise TypeError(f"lift takes the Value that a graph leads to, got a {type(loss).__name__}")
+        raise TypeError(f"lift takes the Value that a graph leads to, got {kind_of(loss)}")
     by_name = inputs if isinstance(inputs, Mapping) else {"x": inputs}
     arrays = {str(name): nested(x) for name, x in by_name.items() if nested(x) != []}
     leaves = list(flat(list(arrays.values())))
@@ -135,9 +135,7 @@ def _traced(fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], 
     inputs = list(flat(sample))  # first, as fn may change the lists
     returned = fn(*sample)
     if isinstance(returned, Mapping):
-        raise TypeError(
-            f"fn returned a {type(returned).__name__}; return a Value or a list of Values"
-        )
+        raise TypeError(f"fn returned {kind_of(returned)}; return a Value or a list of Values")
     nest = nested(returned)
     outputs = list(flat(nest))
     if not outputs or not all(isinstance(x, Value) for x in outputs):
@@ -174,7 +172,7 @@ def _check_parameters(parameters: Any, inputs: set[Value]) -> None:
         raise TypeError(f"parameters are a list of Values, got {parameters!r:.60}")
     for k, x in enumerate(parameters):
         if not isinstance(x, Value):
-            raise TypeError(f"parameter {k} is a {type(x).__name__}, not a Value")
+            raise TypeError(f"parameter {k} is {kind_of(x)}, not a Value")
         if x.rule is not None or x in inputs:
             raise ValueError(f"parameter {x.label or k} is no leaf of its own but {x!r}")
 

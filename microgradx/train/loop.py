@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, whole
+from microgradx._base.text import kind_of
 from microgradx.engine import Value
 from microgradx.nn.losses import Loss, LossName, Metric, loss_of
 from microgradx.nn.module import Module, tensors
@@ -234,7 +235,7 @@ def _recorded(
         prediction = model(x)
         value = loss.function(prediction, target)
         if not isinstance(value, Value):
-            raise TypeError(f"a loss returns one Value, got a {type(value).__name__}")
+            raise TypeError(f"a loss returns one Value, got {kind_of(value)}")
         return [value, *flat(nested(prediction))]
 
     def loss_alone(x: Any, target: Any) -> Value:
@@ -255,7 +256,7 @@ def _metrics(metrics: Any) -> dict[str, Metric]:
 
 def _optimizer(optimizer: Any, model: Any) -> Any:
     if not isinstance(model, Module):
-        raise TypeError(f"fit takes an nn.Module, got a {type(model).__name__}")
+        raise TypeError(f"fit takes an nn.Module, got {kind_of(model)}")
     if optimizer is None:
         return Adam(model.parameters())
     if not all(hasattr(optimizer, name) for name in ("parameters", "state", "move")):
@@ -274,7 +275,7 @@ def _optimizer(optimizer: Any, model: Any) -> Any:
 
 def _held_out(validation: Any, X: Array, y: Array, loss: Loss, width: int) -> tuple[Array, Array]:
     if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-        raise TypeError(f"validation is a pair (X, y), got a {type(validation).__name__}")
+        raise TypeError(f"validation is a pair (X, y), got {kind_of(validation)}")
     names = "the validation X", "the validation y"
     held_X, held_y = pair(names[0], validation[0], names[1], validation[1])
     held_y = loss.targets(names[1], held_y, width)

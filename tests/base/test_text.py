@@ -5,6 +5,7 @@ import pytest
 from microgradx._base.text import (
     clip,
     common_place,
+    kind_of,
     names_parameter,
     place,
     short,
@@ -79,3 +80,11 @@ def test_a_number_as_it_is_in_a_sentence_and_after_a_sign(x, expected):
 def test_a_long_text_loses_its_end_or_its_middle():
     assert (clip("abcdefg", 6), squeeze("abcdefg", 6)) == ("abcde…", "abc…fg")
     assert clip("abcdef", 6) == squeeze("abcdef", 6) == "abcdef"
+
+
+def test_a_type_is_said_with_its_article():
+    class ndarray: ...
+
+    things = "", 1, [], {}, object(), ndarray(), None
+    said = ["a str", "an int", "a list", "a dict", "an object", "an ndarray", "a NoneType"]
+    assert [kind_of(x) for x in things] == said

@@ -168,7 +168,7 @@ def test_the_tolerance_is_the_readers():
 def test_wrong_arguments():
     with pytest.raises(TypeError, match="needs the values to check fn at"):
         check_gradients(lambda: Value(1.0))
-    with pytest.raises(TypeError, match="fn must return one Value, got a int: 3"):
+    with pytest.raises(TypeError, match="fn must return one Value, got an int: 3"):
         check_gradients(lambda x: 3, 1.0)
     with pytest.raises(TypeError, match="fn must return one Value, got a list"):
         check_gradients(lambda x: [x, x], 1.0)

@@ -10,7 +10,7 @@ import microgradx as mx
 from microgradx import dot, maximum
 from microgradx import sum as sum_of
 from microgradx._base.arguments import flat
-from microgradx.engine import Edge, Value, order
+from microgradx.engine import Edge, Value, apply, order, rule
 from microgradx.pictures.diagram import Diagram
 from microgradx.pictures.folds import FOLDS, folds
 from tests.pictures.nets import recurrent, tangle, two_models
@@ -410,7 +410,23 @@ def test_a_stop_shows_though_only_another_output_was_swept():
 def test_what_lies_behind_a_detach_is_told_from_what_starves():
     q = Value(2.0, "q")
     assert Diagram(q.detach() * 2.0).behind_detach == {q}
-    assert Diagram(q.detach() * q).behind_detach == set()
+    both = Diagram(q.detach() * q)
+    assert both.behind_detach == set()
+    assert [arrow.detached for arrow in both.arrows].count(True) == 1
+
+
+def test_a_list_that_no_gradient_goes_to_is_behind_a_detach(temporary_ops):
+    @rule(lists=("xs",), silent=("xs",), kind="linear", ceiling=1.0)
+    def beside(xp, x, xs):
+        """x"""
+        return x, 1.0, None
+
+    x, y, z = Value(1.0), Value(2.0), Value(3.0)
+    output = apply(beside, x, [y, 4.0, z])
+    output.backward()
+    diagram = Diagram(output)
+    assert diagram.behind_detach == {y, z}
+    assert sum(arrow.detached for arrow in diagram.arrows) == 2
 
 
 # --- stages ---------------------------------------------------------------------------------------

@@ -598,7 +598,7 @@ MISTAKES = [
     ({"optimizer": SGD}, TypeError, "an optimizer has parameters, state and move"),
     ({"optimizer": SGD([Value(1.0)], 0.1)}, ValueError, "1 parameters that are not the model's"),
     ({"model": lambda x: x}, TypeError, "fit takes an nn.Module, got a function"),
-    ({"validation": X}, TypeError, "validation is a pair (X, y), got a ndarray"),
+    ({"validation": X}, TypeError, "validation is a pair (X, y), got an ndarray"),
     ({"validation": (X, SIDE[:2])}, ValueError, "the validation X has 10 samples, but the valida"),
     ({"validation": (NAN, SIDE)}, ValueError, "the validation X[3, 1] is nan"),
     ({"validation": (X[:, :1], SIDE)}, ValueError, "expected the shape (2,), got (1,)"),
