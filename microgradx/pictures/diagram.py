@@ -11,7 +11,7 @@ from microgradx.engine import Edge, Value, cut_off, order, sweep, with_cut_off
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.extended import Extended
 from microgradx.explain.layers import reached
-from microgradx.explain.paths import Paths
+from microgradx.explain.paths import Paths, is_stop
 
 FOLD_ABOVE = 300  # nodes
 CROSSINGS = 150  # arrows more than boxes: of more, no eye follows one
@@ -118,7 +118,7 @@ class Diagram:
         adjoints = [(node, g) for node, g in sweep(output) if node in closed]
         if not all(g and math.isfinite(g) for _, g in adjoints):
             adjoints = [(node, g) for node, g in sweep(output, Extended(1.0, 0)) if node in closed]
-        return {node for node, g in adjoints if g}
+        return {node for node, g in adjoints if is_stop(0.0, g)}
 
     def is_stop(self, edge: Edge) -> bool:
         """Whether the gradient stops at this very edge."""

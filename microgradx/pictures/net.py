@@ -25,6 +25,7 @@ from microgradx.pictures.style import (
     PAPER,
     Look,
     Scale,
+    swatch,
 )
 
 SHEET = (1600, 900)  # points: fitted into as many pixels, 9 points are 9 pixels
@@ -80,8 +81,8 @@ def _source(
     heads = [row(cell(words(found.title, 15, strong=True), cellpadding=2))]
     heads += [row(cell(words(x, 12), cellpadding=2)) for x in (title, found.line) if x]
     strips = ["".join(legend(sheet.scale, sheet.looks()))]
-    more = list(shares.legend()) if shares else []  # what lines mean, and the budget
-    strips += ["".join(cells) for cells in (more if sheet.has_shares else more[1:])]
+    strips.append("".join(swatch(*look) for look in sheet.share_looks))
+    strips += ["".join(cells) for cells in [*shares.legend()][1:]] if shares else []
     heads += [row(cell(table([row(strip)], cellspacing=4))) for strip in strips if strip]
     return dot(sheet, body, f'labelloc="t" label=<{table(heads)}>')
 
