@@ -12,16 +12,19 @@ from microgradx.explain.layers import Passage, Survey, mean_square_root
 from microgradx.explain.samples import Layer, Net, Neuron
 
 NAMES, LETTERS = 3, 60  # of neurons in a title; of more, their number
-ALL_LEARN = "no parameter is starved"
+ALL_LEARN = "No parameter is starved"
 LIMITS = Limits()  # decades from the last layer to the first, as `why` has them
 
 
 class Answer(NamedTuple):
-    """A title, the line below it that says what follows, and the layers that the title is about."""
+    """A title, the line below it that says what follows, and what the title is about.
+
+    about: the layers that it names, or the neuron that stops a gradient on most samples
+    """
 
     title: str
     line: str
-    about: tuple[Layer, ...] = ()
+    about: tuple[Layer | Neuron, ...] = ()
 
 
 NO_GRADIENT = "No gradient at the output: call backward() first, unless 0 is what arrives there"
@@ -40,7 +43,7 @@ def answer(survey: Survey) -> Answer:
     starved = _starved(survey)
     if whole:
         return _stopped(whole, [*partly], starved)
-    line = f"No stop; {starved}" if not partly and starved == ALL_LEARN else starved
+    line = f"No stop; {starved.lower()}" if not partly and starved == ALL_LEARN else starved
     lost = _lost(survey)
     found = lost or _change(survey.passages)
     if found:
@@ -48,7 +51,7 @@ def answer(survey: Survey) -> Answer:
     if partly:
         worst = max(partly, key=lambda neuron: partly[neuron])
         title = f"The gradient stops at {worst.name} on {partly[worst]} of {samples}"
-        return Answer(title, starved, (worst.layer,))
+        return Answer(title, starved, (worst,))
     return Answer(_steady(survey.passages), line)
 
 

@@ -70,7 +70,10 @@ class Cells:
         self.net = net = survey.net
         self.asked = neuron_with(net, shares.explanation.node) if shares else None
         self.size = size_for(net)
-        self.rows = rows_of(survey, self.size, [*answer(survey).about, *self._asked_layers()])
+        about = {*answer(survey).about, *([self.asked] if self.asked else [])}
+        self.framed = {x for x in about if isinstance(x, Neuron) and x is not self.asked}
+        kept = [x.layer if isinstance(x, Neuron) else x for x in about]
+        self.rows = rows_of(survey, self.size, kept)
         self.line = min(max(len(layer.neurons) for layer in net.layers), self.size.line)
         self.strip = self._strip()
         self.lines = line_looks(net, shares, by_layer=True) if self.size is EQUATION else {}
@@ -87,9 +90,6 @@ class Cells:
         self.names = self._names_width()
         self.marks: dict[Look, None] = {}  # those that have been drawn
 
-    def _asked_layers(self) -> list[Layer]:
-        return [self.asked.layer] if self.asked else []
-
     def _strip(self) -> Strip:
         """The decades of each row."""
         passages = {passage.layer: passage for passage in self.survey.passages}
@@ -100,10 +100,11 @@ class Cells:
         """How many points the longest name of a row takes, and the words beside or below it."""
         least = 104 if self.size in (NAMED, WRAPPED, WIDE) else 60
         widths = [width_of(_title(row), 12, strong=True) + 10 for row in self.rows]
-        if self.size.is_thin:
-            facts = [" ".join(self._facts(row[0]).values()) for row in self.rows]
-            widths = [wide + width_of(text, 10) for wide, text in zip(widths, facts)]
-        return math.ceil(max(least, *widths))
+        facts = [[*self._facts(row[0]).values()] if len(row) == 1 else [] for row in self.rows]
+        if self.size.is_thin:  # there they stand beside the name
+            widths = [wide + width_of("".join(x), 10) for wide, x in zip(widths, facts)]
+        below = [width_of(text, 10) + 8 for texts in facts for text in texts]
+        return math.ceil(max(least, *widths, *below))
 
     def _state_width(self) -> int:
         """How many points the words for what ails a row take at most."""
@@ -138,8 +139,9 @@ class Cells:
         left = [Look(IS_LEFT, ""), Look("", "left")]
         ceiling = self.strip.least_ceiling
         tick = [Look("", f"|  ×{short(ceiling)} a layer: all that its slopes let through")]
-        asked = [Look("", "black border: asked about")] if self.asked else []
-        return [*asked, *self.marks, *left, *strips, *(tick if ceiling < 1 else [])]
+        asked = [Look("", "thick border: asked about")] if self.asked else []
+        framed = [Look("", "orange border: stops it on most samples")] if self.framed else []
+        return [*asked, *framed, *self.marks, *left, *strips, *(tick if ceiling < 1 else [])]
 
     # --- lines ----------------------------------------------------------------------------------
 
@@ -282,6 +284,7 @@ class Cells:
         room: dict[str, Any] = {"width": size.width, "height": size.height}
         room |= {"cellpadding": 0} if size.is_thin else {}
         room |= {"border": 3, "color": INK} if neuron is self.asked else {}
+        room |= {"border": 3, "color": STOP} if neuron in self.framed else {}
         room |= self.tag("cell", neuron)
         mark, look = self._mark(neuron)
         if look:

@@ -81,7 +81,8 @@ def _source(
     heads = [row(cell(words(found.title, 15, strong=True), cellpadding=2))]
     heads += [row(cell(words(x, 12), cellpadding=2)) for x in (title, found.line) if x]
     strips = ["".join(legend(sheet.scale, sheet.looks()))]
-    strips.append("".join(swatch(*look) for look in sheet.share_looks))
+    meanings = "".join(swatch(*look) for look in sheet.share_looks)
+    strips = [strips[0] + meanings] if len(sheet.share_looks) == 1 else [*strips, meanings]
     strips += ["".join(cells) for cells in [*shares.legend()][1:]] if shares else []
     heads += [row(cell(table([row(strip)], cellspacing=4))) for strip in strips if strip]
     return dot(sheet, body, f'labelloc="t" label=<{table(heads)}>')

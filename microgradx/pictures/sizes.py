@@ -65,7 +65,8 @@ def rows_of(survey: Survey, size: Size, kept: Collection[Layer]) -> list[list[La
     alone = {layers[0], layers[-1], *kept}
     marks = {layer: _marks(survey, layer) for layer in layers}
     worst = sorted((x for x in layers if marks[x] and x not in alone), key=lambda x: -marks[x])
-    steady = {p.layer for p in survey.passages if 0.5 <= p.factor <= 2} - alone - {*worst}
+    steady = {p.layer for p in survey.passages if 0.5 <= p.factor <= 2 or not p.above}
+    steady -= {*alone, *worst}
     rows = _runs(layers, steady, len(layers))
     n = len(worst)
     while len(rows) > most:

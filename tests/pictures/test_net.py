@@ -540,3 +540,9 @@ def test_a_chain_that_reads_its_start_again_is_none():
     for _ in range(12):
         y = y * x
     assert chain_of(swept(y)) is None
+
+
+def test_a_neuron_that_stops_on_most_samples_is_framed():
+    source = draw(graph("digits, 200 samples")).source
+    assert len(re.findall(rf'<td border="3"[^>]* color="{style.STOP}"', source)) == 1
+    assert "orange border: stops it on most samples" in words_of(source)
