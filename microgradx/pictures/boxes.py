@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any
 
@@ -18,7 +18,7 @@ from microgradx.engine import Value, data_of
 from microgradx.explain.layers import Survey, saturated
 from microgradx.explain.samples import Input, Layer, Neuron
 from microgradx.pictures.answer import is_gate, linear_op
-from microgradx.pictures.arrows import line_looks, neuron_with, share_looks, shares_through
+from microgradx.pictures.arrows import Source, line_looks, neuron_with, share_looks, shares_through
 from microgradx.pictures.ending import ending
 from microgradx.pictures.markup import (
     LEFT,
@@ -70,8 +70,6 @@ class Boxes:
         self.shares = shares
         self.net = survey.net
         self.opened = neuron_with(self.net, shares.explanation.node) if shares else None
-        self.lines = line_looks(self.net, shares)
-        self.share_looks = share_looks(self.lines.values(), shares)
         self.shares_through = shares_through(self.net, shares)
         grads = [turn.y.grad for neuron in self.net.neurons for turn in neuron.turns.values()]
         parameters = [p for neuron in self.net.neurons for p in neuron.parameters]
@@ -82,6 +80,16 @@ class Boxes:
         for i, layer in enumerate(self.net.layers):
             self.names[layer] = f"T{i}"
             self.names.update({n: f"L{i}N{j}" for j, n in enumerate(layer.neurons.values())})
+
+    @cached_property
+    def lines(self) -> dict[tuple[Source, Neuron], str]:
+        """The looks of the lines; asked for when it is drawn, not whether it fits."""
+        return line_looks(self.net, self.shares)
+
+    @property
+    def share_looks(self) -> list[Look]:
+        """The meanings of its lines, where they are shares."""
+        return share_looks(self.lines.values(), self.shares)
 
     def fits(self, width: float, height: float) -> bool:
         """Whether there is room for the boxes, by what they hold."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from microgradx._base.text import count, short
 from microgradx.engine import Value, data_of
 from microgradx.explain.layers import Survey, mean_square_root, saturated, together
 from microgradx.explain.samples import Input, Layer, Neuron, Turn
-from microgradx.pictures.answer import answer, is_gate, linear_op
+from microgradx.pictures.answer import is_gate, linear_op
 from microgradx.pictures.arrows import line_looks, neuron_with, share_looks, shares_through
 from microgradx.pictures.markup import (
     LEFT,
@@ -63,16 +63,22 @@ FACTOR, SPLIT, GRAD = 86, 162, 60  # points of the words beside a strip
 class Cells:
     """The picture of a net in cells."""
 
-    def __init__(self, survey: Survey, shares: Shares | None = None, tag: Tag = untagged) -> None:
+    def __init__(
+        self,
+        survey: Survey,
+        shares: Shares | None = None,
+        tag: Tag = untagged,
+        about: Sequence[Layer | Neuron] = (),
+    ) -> None:
         self.survey = survey
         self.tag = tag
         self.shares = shares
         self.net = net = survey.net
         self.asked = neuron_with(net, shares.explanation.node) if shares else None
         self.size = size_for(net)
-        about = {*answer(survey).about, *([self.asked] if self.asked else [])}
-        self.framed = {x for x in about if isinstance(x, Neuron) and x is not self.asked}
-        kept = [x.layer if isinstance(x, Neuron) else x for x in about]
+        self.framed = {x for x in about if isinstance(x, Neuron)} - {self.asked}
+        asked = [self.asked] if self.asked else []
+        kept = [x.layer if isinstance(x, Neuron) else x for x in [*about, *asked]]
         self.rows = rows_of(survey, self.size, kept)
         self.line = min(max(len(layer.neurons) for layer in net.layers), self.size.line)
         self.strip = self._strip()

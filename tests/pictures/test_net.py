@@ -331,7 +331,7 @@ def test_a_layer_that_is_named_has_its_own_row(k, asked):
     survey = survey_of(loss)
     assert f"layers.{k}[0]" in answer(survey).title
     [weight] = [x for x in survey.net.nodes if x.label == f"layers.{asked}.weight[0,0]"]
-    cells = Cells(survey, Shares(mx.why(weight, loss)))
+    cells = Cells(survey, Shares(mx.why(weight, loss)), about=answer(survey).about)
     alone = [row[0].name for row in cells.rows if len(row) == 1]
     assert {f"layers.{k}", f"layers.{asked}"} <= {*alone} and len(cells.rows) <= 31
 
