@@ -9,7 +9,8 @@ from itertools import compress
 from typing import NamedTuple
 
 from microgradx.engine import Edge, Value, data_of
-from microgradx.explain.samples import Input, Layer, Net, Neuron
+from microgradx.explain.paths import is_stop
+from microgradx.explain.samples import Input, Layer, Net, Neuron, Turn
 
 SATURATED = 0.01  # of the largest slope that an activation has
 
@@ -55,8 +56,8 @@ class Survey:
 
     alive: the nodes that a gradient can reach: by a path from the output without a partial of 0.
            All others are starved, but for those whose grad is not finite
-    off:   by neuron, the samples in which its slope is 0; of those where this stops a gradient
-           in one sample at least
+    off:   by neuron, how many samples its slope is 0 on, where there are any
+    stops: by neuron, on how many of these it stops a gradient, where it stops any
     passages: what each layer does to the gradient, in the order of the computation
     """
 
@@ -64,20 +65,33 @@ class Survey:
         self.net = net
         self.alive = reached(net.nodes)
         self.alive |= {node for node in net.nodes if not math.isfinite(node.grad)}
-        self.off: dict[Neuron, list[int]] = {}
+        self.off: dict[Neuron, int] = {}
+        self.stops: dict[Neuron, int] = {}
         for neuron in net.neurons:
-            closed = [k for k, turn in neuron.turns.items() if not turn.slope]
-            if any(neuron.turns[k].y in self.alive for k in closed):
-                self.off[neuron] = closed
+            closed = [turn for turn in neuron.turns.values() if not turn.slope]
+            stopped = sum(map(self.stops_at, closed))
+            self.off |= {neuron: len(closed)} if closed else {}
+            self.stops |= {neuron: stopped} if stopped else {}
         self.passages = _passages(net)
 
+    def stops_at(self, turn: Turn) -> bool:
+        """Whether a neuron stops a gradient in one sample.
+
+        A grad of 0 tells of no path to the output; a path without a 0 does.
+        """
+        return is_stop(turn.slope, turn.y.grad or float(turn.y in self.alive))
+
     def off_on(self, neuron: Neuron) -> int:
-        """On how many samples a neuron stops the gradient."""
-        return len(self.off.get(neuron, ()))
+        """On how many samples a neuron's slope is 0, whether a gradient arrives there or not."""
+        return self.off.get(neuron, 0)
+
+    def off_on_all(self, neuron: Neuron) -> bool:
+        """Whether a neuron's slope is 0 in every sample."""
+        return self.off_on(neuron) == len(neuron.turns)
 
     def stops_all(self, neuron: Neuron) -> bool:
         """Whether a neuron's slope is 0 in every sample, and stops a gradient."""
-        return self.off_on(neuron) == len(neuron.turns)
+        return neuron in self.stops and self.off_on_all(neuron)
 
     def starved(self, nodes: Iterable[Value]) -> int:
         """How many of the nodes no gradient can reach."""

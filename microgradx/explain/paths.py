@@ -324,6 +324,17 @@ def partner(node: Value, position: int) -> Any:
     return both[position] if position < len(both) else None
 
 
+def is_stop(partial: float, adjoint: Any) -> bool:
+    """Whether a gradient stops at an edge: something arrives, and the partial makes 0 of it.
+
+    adjoint: at the edge's result, a float; or an `Extended`, which does not underflow
+
+    An adjoint of 0 is nothing that could stop. Nor does one of inf or nan: its product with 0 is
+    nan, which goes on, and `why` calls it not finite.
+    """
+    return partial == 0 and bool(adjoint) and not partial * adjoint
+
+
 def layers(nodes: list[Value]) -> list[str]:
     """For each node the layer that its label names; "" for a leaf, and where there is none."""
     named = {label: place(label)[0] for label in {x.label for x in nodes if x.rule}}

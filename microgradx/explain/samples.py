@@ -75,16 +75,14 @@ class Input:
 class Layer:
     """Neurons side by side, by index.
 
-    reads:  the layers that it is computed from by way of no other layer
-    inputs: the numbers from outside among what it reads
-    glue:   the ops on these ways that belong to no neuron, such as the statistics of a norm
+    reads: the layers that it is computed from by way of no other layer
+    glue:  the ops on these ways that belong to no neuron, such as the statistics of a norm
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.neurons: dict[str, Neuron] = {}
         self.reads: dict[Layer, None] = {}
-        self.inputs: dict[Input, None] = {}
         self.glue: list[Value] = []
 
     def __repr__(self) -> str:
@@ -125,7 +123,13 @@ class Net:
                 self._place(node)
                 if node in self._owner:
                     self._pass_on(node)
-        last = {layer: i for i, node in enumerate(nodes) if (layer := self._owner.get(node))}
+        self._put_in_order()
+        self.mixed = any(_repeated(p.label for p in neuron.parameters) for neuron in self.neurons)
+        self.samples = max((k for neuron in self.neurons for k in neuron.turns), default=-1) + 1
+
+    def _put_in_order(self) -> None:
+        """Layers as they are computed, neurons by index, samples by number, biases last."""
+        last = {layer: i for i, x in enumerate(self.nodes) if (layer := self._owner.get(x))}
         self.layers = sorted(last, key=lambda layer: -last[layer])
         self.inputs = list(self._inputs.values())
         for given in self.inputs:
@@ -137,8 +141,6 @@ class Net:
         for neuron in self.neurons:
             neuron.turns = dict(sorted(neuron.turns.items()))
             neuron.parameters = sorted(self._parameters[neuron], key=_is_bias)
-        self.mixed = any(_repeated(p.label for p in neuron.parameters) for neuron in self.neurons)
-        self.samples = max((k for neuron in self.neurons for k in neuron.turns), default=-1) + 1
 
     @property
     def neurons(self) -> Iterator[Neuron]:
@@ -243,14 +245,13 @@ class Net:
                 if neuron:
                     self._parameters[neuron].setdefault(x)
             elif role or isinstance(operands, tuple):
-                self._take(x, j, layer, self._sample[node])
+                self._take(x, j, self._sample[node])
 
-    def _take(self, x: Any, j: int, layer: Layer, k: int) -> None:
+    def _take(self, x: Any, j: int, k: int) -> None:
         """Note a number from outside that a layer reads in its place j."""
         label = x.label if isinstance(x, Value) else ""
         given = self._inputs.setdefault(label or j, Input(label or f"x{j}"))
         given.numbers.setdefault(k, x)
-        layer.inputs.setdefault(given)
 
 
 class _Role(NamedTuple):

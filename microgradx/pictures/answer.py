@@ -1,4 +1,4 @@
-"""The title of a net's picture: where its gradient stops or vanishes, as a sentence."""
+"""The title of a net's picture: where its gradient stops or gets small, as a sentence."""
 
 from __future__ import annotations
 
@@ -7,62 +7,74 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from microgradx._base.text import count, short
+from microgradx.explain.case import Limits
 from microgradx.explain.layers import Passage, Survey, mean_square_root
-from microgradx.explain.samples import Net, Neuron
+from microgradx.explain.samples import Layer, Net, Neuron
 
 NAMES, LETTERS = 3, 60  # of neurons in a title; of more, their number
-ALL_LEARN = "no parameter is starved"
-SMALL, LARGE = 3.0, 2.0  # decades from the last layer to the first, as in `Flow`
+ALL_LEARN = "No parameter is starved"
+LIMITS = Limits()  # decades from the last layer to the first, as `why` has them
 
 
 class Answer(NamedTuple):
-    """A title, and the line below it that says what follows."""
+    """A title, the line below it that says what follows, and what the title is about.
+
+    about: the layers that it names, or the neuron that stops a gradient on most samples
+    """
 
     title: str
     line: str
+    about: tuple[Layer | Neuron, ...] = ()
+
+
+NO_GRADIENT = "No gradient at the output: call backward() first, unless 0 is what arrives there"
 
 
 def answer(survey: Survey) -> Answer:
-    """The title of a net's picture: a stop comes before a gradient that fades."""
-    net, samples = survey.net, count(survey.net.samples, "sample")
-    if not _finite(x for n in net.neurons for t in n.turns.values() for x in (t.y.data, t.y.grad)):
-        return Answer(f"Not finite {_origin(net)}", samples)
-    if not net.output.grad:
-        return Answer("No gradients yet: call backward() first", samples)
+    """The title of a net's picture: a stop comes before a gradient that gets small or large."""
+    samples = count(survey.net.samples, "sample")
+    spoilt = _spoilt(survey.net)
+    if spoilt:
+        return spoilt._replace(line=samples)
+    if not survey.net.output.grad:
+        return Answer(NO_GRADIENT, samples)
+    whole = [neuron for neuron in survey.stops if survey.stops_all(neuron)]
+    partly = {neuron: n for neuron, n in survey.stops.items() if neuron not in whole}
     starved = _starved(survey)
-    whole = [neuron for neuron in survey.off if survey.stops_all(neuron)]
-    partly = [neuron for neuron in survey.off if neuron not in whole]
     if whole:
-        title = f"The gradient stops at {_names(whole)}: {_off_on_all(whole)}"
-        if 0 < len(partly) <= NAMES:
-            verb = "is" if len(partly) == 1 else "are"
-            starved = f"{_names(partly)} {verb} off on some; {starved}"
-        return Answer(title, starved)
+        return _stopped(whole, [*partly], starved)
+    line = f"No stop; {starved.lower()}" if not partly and starved == ALL_LEARN else starved
     lost = _lost(survey)
-    if lost:
-        return Answer(f"The gradient stops {lost}", starved)
-    line = f"No stop; {starved}" if not partly and starved == ALL_LEARN else starved
-    change = _change(survey.passages)
-    if change:
-        return Answer(change, line)
+    found = lost or _change(survey.passages)
+    if found:
+        return found._replace(line=starved if lost else line)
     if partly:
-        worst = max(partly, key=survey.off_on)
-        return Answer(
-            f"The gradient stops at {worst.name} on {survey.off_on(worst)} of {samples}", starved
-        )
+        worst = max(partly, key=lambda neuron: partly[neuron])
+        title = f"The gradient stops at {worst.name} on {partly[worst]} of {samples}"
+        return Answer(title, starved, (worst,))
     return Answer(_steady(survey.passages), line)
 
 
-def _lost(survey: Survey) -> str:
+def _stopped(whole: list[Neuron], partly: list[Neuron], line: str) -> Answer:
+    """Neurons that stop it on all samples; below, those that do so on some, if they are few."""
+    if 0 < len(partly) <= NAMES:
+        line = f"{_names(partly)} {'is' if len(partly) == 1 else 'are'} off on some; {line}"
+    title = f"The gradient stops at {_names(whole)}: {_off_on_all(whole)}"
+    return Answer(title, line, _layers_in_name(whole))
+
+
+def _lost(survey: Survey) -> Answer | None:
     """Where nothing is left for a whole layer, by no neuron's doing: factors of 0 between two."""
     for layer in reversed(survey.net.layers):
         turns = [turn for neuron in layer.neurons.values() for turn in neuron.turns.values()]
         if not any(turn.y in survey.alive for turn in turns):
-            readers = [above.name for above in survey.net.layers if layer in above.reads]
+            readers = [above for above in survey.net.layers if layer in above.reads]
             if not readers:
-                return "in the loss: none of it reaches the net"
-            return f"between {readers[-1]} and {layer.name}: every factor there is 0"
-    return ""
+                return Answer("The gradient stops in the loss: none of it reaches the net", "")
+            between = f"between {readers[-1].name} and {layer.name}"
+            title = f"The gradient stops {between}: every factor there is 0"
+            return Answer(title, "", (readers[-1], layer))
+    return None
 
 
 def is_gate(neuron: Neuron) -> bool:
@@ -94,17 +106,22 @@ def _off_on_all(neurons: list[Neuron]) -> str:
     return f"{off} on all {min(turns)} samples" if len(turns) == 1 else f"{off} on all samples"
 
 
-def _origin(net: Net) -> str:
+def _spoilt(net: Net) -> Answer | None:
     """Where numbers cease to be finite: on the way there, in the loss, or on the way back."""
     data = [n for n in net.neurons if not _finite(x.data for t in n.turns.values() for x in t[:2])]
     if data:
-        return f"at {_names([neuron for neuron in data if neuron.layer is data[0].layer])}"
-    if not _finite(
-        [net.output.data, *[turn.y.grad for n in net.outputs for turn in n.turns.values()]]
-    ):
-        return "in the loss"
+        return _not_finite([neuron for neuron in data if neuron.layer is data[0].layer])
     grads = [n for n in net.neurons if not _finite(x.grad for t in n.turns.values() for x in t[:2])]
-    return f"at {_names([neuron for neuron in grads if neuron.layer is grads[-1].layer])}"
+    if not grads:
+        return None
+    ends = [turn.y.grad for neuron in net.outputs for turn in neuron.turns.values()]
+    if not _finite([net.output.data, *ends]):
+        return Answer("Not finite in the loss", "")
+    return _not_finite([neuron for neuron in grads if neuron.layer is grads[-1].layer])
+
+
+def _not_finite(neurons: list[Neuron]) -> Answer:
+    return Answer(f"Not finite at {_names(neurons)}", "", _layers_in_name(neurons))
 
 
 def _finite(numbers: Iterable[float]) -> bool:
@@ -114,39 +131,54 @@ def _finite(numbers: Iterable[float]) -> bool:
 def _names(neurons: list[Neuron]) -> str:
     """Their names if these are few and short, else how many and in which layer most of them."""
     names = [neuron.name for neuron in neurons]
-    if len(names) <= NAMES and sum(map(len, names)) <= LETTERS:
+    if _are_named(neurons):
         return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    most = _most_common_layer(neurons)
+    within = sum(neuron.layer is most for neuron in neurons)
+    if within < len(neurons):
+        return f"{len(neurons)} neurons, {within} of them in {most.name}"
+    if within == len(most.neurons):
+        return f"all {within} neurons of {most.name}"
+    return f"{within} of the {count(len(most.neurons), 'neuron')} of {most.name}"
+
+
+def _are_named(neurons: list[Neuron]) -> bool:
+    names = [neuron.name for neuron in neurons]
+    return len(names) <= NAMES and sum(map(len, names)) <= LETTERS
+
+
+def _most_common_layer(neurons: list[Neuron]) -> Layer:
     layers = [neuron.layer for neuron in neurons]
-    most = max(dict.fromkeys(reversed(layers)), key=layers.count)  # of equals that nearest the loss
-    if layers.count(most) == len(neurons):
-        if len(neurons) == len(most.neurons):
-            return f"all {len(neurons)} neurons of {most.name}"
-        return f"{len(neurons)} of the {count(len(most.neurons), 'neuron')} of {most.name}"
-    return f"{len(neurons)} neurons, {layers.count(most)} of them in {most.name}"
+    return max(dict.fromkeys(reversed(layers)), key=layers.count)  # of equals that nearest the loss
 
 
-def _change(passages: list[Passage]) -> str:
-    """The sentence for a gradient that is small, or large, where it leaves the first layer."""
+def _layers_in_name(neurons: list[Neuron]) -> tuple[Layer, ...]:
+    """The layers that stand in the name of neurons."""
+    if _are_named(neurons):
+        return tuple(dict.fromkeys(neuron.layer for neuron in neurons))
+    return (_most_common_layer(neurons),)
+
+
+def _change(passages: list[Passage]) -> Answer | None:
+    """The title for a gradient that is small, or large, where it leaves the first layer."""
     start = mean_square_root([p.arriving for p in passages if not p.is_read])
-    end = passages[0].leaving
+    first, end = passages[0].layer, passages[0].leaving
     if start and not end:
-        return f"The gradient underflows on its way to {passages[0].layer.name}"
+        return Answer(f"The gradient underflows on its way to {first.name}", "", (first,))
     decades = math.log10(end / start) if start > 0 and 0 < end / start < math.inf else 0.0
+    if -LIMITS.small < decades < LIMITS.large:
+        return None
     # The last layers take part by their slopes alone; of equals the nearest to the loss is named.
     taking = [p for p in reversed(passages) if p.is_read or p.slopes != 1]
-    layers = count(len(taking), "layer")
-    if decades <= -SMALL:
-        least = min(taking, key=lambda passage: passage.factor)
-        factor = f"×{short(least.factor)}"
-        if math.log10(least.factor) <= decades / 2:
-            return f"The gradient vanishes in {least.layer.name}: {factor} in this one layer"
-        lost = f"{-decades:.1f} decades in {layers}"
-        return f"The gradient vanishes: {lost}, most in {least.layer.name}, {factor}"
-    if decades >= LARGE:
-        most = max(taking, key=lambda passage: passage.factor)
-        gained = f"{decades:.1f} decades in {layers}"
-        return f"The gradient explodes: {gained}, most in {most.layer.name}, ×{short(most.factor)}"
-    return ""
+    most = (min if decades < 0 else max)(taking, key=lambda passage: passage.factor)
+    name, factor = most.layer.name, f"×{short(most.factor)}"
+    if decades < 0 and math.log10(most.factor) <= decades / 2:
+        title = f"The gradient gets small in {name}: {factor} in this one layer"
+    else:
+        size, changed = ("small", "lost") if decades < 0 else ("large", "gained")
+        where = f"{abs(decades):.1f} decades {changed} in {count(len(taking), 'layer')}"
+        title = f"The gradient gets {size}: {where}, most in {name}, {factor}"
+    return Answer(title, "", (most.layer,))
 
 
 def _steady(passages: list[Passage]) -> str:

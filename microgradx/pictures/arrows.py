@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
-from microgradx.engine import Value
+from microgradx.engine import Edge, Value
 from microgradx.explain.layers import carried, edges_of
-from microgradx.explain.samples import Input, Net, Neuron
+from microgradx.explain.samples import Input, Layer, Net, Neuron
 from microgradx.pictures.sheet import Shares
-from microgradx.pictures.style import FAINT
+from microgradx.pictures.style import FAINT, PAPER, SHARES, Look
 
 Source = Neuron | Input
 
@@ -23,9 +24,8 @@ def line_looks(
     sizes = carried(net)
     if shares:
         edges = edges_of(net)
-        looks = {line: shares.line(edges.get(line, [])) for line in sizes}
-        return {line: _attributes(look) for line, look in looks.items()}
-    tops: dict[object, float] = {}
+        return {line: _attributes(shares.line(edges.get(line, []))) for line in sizes}
+    tops: dict[Layer | None, float] = {}
     for (_, neuron), size in sizes.items():
         if size < math.inf:
             key = neuron.layer if by_layer else None
@@ -34,6 +34,24 @@ def line_looks(
         line: line_look(size, tops.get(line[1].layer if by_layer else None, 0.0))
         for line, size in sizes.items()
     }
+
+
+def share_looks(lines: Iterable[str], shares: Shares | None) -> list[Look]:
+    """The meanings of the lines that are drawn, for a legend; none where no shares are drawn."""
+    if shares is None:
+        return []
+    inks = {ink for ink, _ in SHARES[:-1] if any(f'color="{ink}"' in line for line in lines)}
+    inks |= {SHARES[-1][0]} if any(shares.share.values()) else set()
+    return [Look(PAPER, word, ink) for ink, word in SHARES if ink in inks]
+
+
+def shares_through(net: Net, shares: Shares | None) -> dict[Neuron, str]:
+    """By neuron that is drawn behind others, how much of all paths goes through it, in words."""
+    found: dict[Neuron, dict[Edge, None]] = {}
+    for (_, neuron), edges in edges_of(net).items() if shares else ():
+        found.setdefault(neuron, {}).update(dict.fromkeys(edges))
+    parts = {neuron: shares.together([*edges]) for neuron, edges in found.items() if shares}
+    return {neuron: f"{part:.0%} of paths" for neuron, part in parts.items() if part >= 0.005}
 
 
 def _attributes(look: dict[str, str]) -> str:

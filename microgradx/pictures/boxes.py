@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any
 
@@ -18,7 +18,7 @@ from microgradx.engine import Value, data_of
 from microgradx.explain.layers import Survey, saturated
 from microgradx.explain.samples import Input, Layer, Neuron
 from microgradx.pictures.answer import is_gate, linear_op
-from microgradx.pictures.arrows import line_looks, neuron_with
+from microgradx.pictures.arrows import Source, line_looks, neuron_with, share_looks, shares_through
 from microgradx.pictures.ending import ending
 from microgradx.pictures.markup import (
     LEFT,
@@ -51,6 +51,7 @@ from microgradx.pictures.style import (
 
 CELLS = 6  # parameters that are cells with their numbers
 TICKS = 40  # parameters that are cells without
+GAP = 12  # points between its parameters and its row
 PARAMETER = 22  # points of a row of the neuron that is asked about
 WIDTHS = {"n": 26, "z": 62, "slope": 62, "grad": 62}  # points of the columns
 GROUP_WIDTHS = {"n": 26, "z": 88, "slope": 70, "grad": 58}
@@ -61,7 +62,6 @@ RowTag = Callable[[str], dict[str, str]]  # from the kind of a row's cell to its
 class Boxes:
     """The picture of a net in boxes."""
 
-    has_shares = True  # its lines are as wide as their shares
     attributes = 'rankdir="LR" nodesep="0.16" ranksep="0.85" splines="line"'
 
     def __init__(self, survey: Survey, shares: Shares | None = None, tag: Tag = untagged) -> None:
@@ -70,6 +70,7 @@ class Boxes:
         self.shares = shares
         self.net = survey.net
         self.opened = neuron_with(self.net, shares.explanation.node) if shares else None
+        self.shares_through = shares_through(self.net, shares)
         grads = [turn.y.grad for neuron in self.net.neurons for turn in neuron.turns.values()]
         parameters = [p for neuron in self.net.neurons for p in neuron.parameters]
         self.scale = Scale([*grads, *[p.grad for p in parameters]])
@@ -79,6 +80,16 @@ class Boxes:
         for i, layer in enumerate(self.net.layers):
             self.names[layer] = f"T{i}"
             self.names.update({n: f"L{i}N{j}" for j, n in enumerate(layer.neurons.values())})
+
+    @cached_property
+    def lines(self) -> dict[tuple[Source, Neuron], str]:
+        """The looks of the lines; asked for when it is drawn, not whether it fits."""
+        return line_looks(self.net, self.shares)
+
+    @property
+    def share_looks(self) -> list[Look]:
+        """The meanings of its lines, where they are shares."""
+        return share_looks(self.lines.values(), self.shares)
 
     def fits(self, width: float, height: float) -> bool:
         """Whether there is room for the boxes, by what they hold."""
@@ -116,7 +127,7 @@ class Boxes:
             yield f"loss [label=<{end}>]"
             for neuron in self.net.outputs:
                 yield f'{" -> ".join(self.ends(neuron, None))} [penwidth="1.4"]'
-        for line, look in line_looks(self.net, self.shares).items():
+        for line, look in self.lines.items():
             yield f"{' -> '.join(self.ends(*line))} [{look}]"
 
     def place(self, owner: Neuron | Input | Layer | None) -> str:
@@ -136,7 +147,7 @@ class Boxes:
         looks = [
             Look(fill, f"slope < {short(below)}") for below, fill in ORANGES if fill in shades
         ][::-1]
-        looks += [Look(STOP, "STOP: off, a slope of 0", ON_STOP)] if self.survey.off else []
+        looks += [Look(STOP, "STOP: off, a slope of 0", ON_STOP)] if self.survey.stops else []
         looks += [Look(PALE, "starved", GREY)] if self.starved else []
         rows = "n: how many samples have such a slope" if self.grouped else "a row is a sample"
         facts = [rows] if self.net.samples > 1 else []
@@ -161,12 +172,14 @@ class Boxes:
 
     def _neuron(self, neuron: Neuron, width: int) -> str:
         """A neuron's box: its name and what ails it, its rows, its parameters."""
-        columns = self._columns(neuron, width - self._names_width(neuron))
+        beside = self._width_beside(neuron)
+        columns = self._columns(neuron, width - beside)
         rows = [row(*self._heads(columns)), *self._rows(neuron, columns)]
-        if neuron is self.opened:
-            rows = [row(cell(self._open(neuron)), cell(table(rows)))]
+        if beside:  # its only row is as high as all parameters
+            rows = [row(cell(self._open(neuron)), cell(width=GAP), cell(table(rows)))]
         else:
-            rows.append(row(cell(self._parameters(neuron), colspan=len(columns))))
+            draw = self._open if neuron is self.opened else self._parameters
+            rows.append(row(cell(draw(neuron), colspan=len(columns))))
         title = row(cell(table([self._title(neuron)]), colspan=len(columns)))
         border, frame = (3, STOP) if self.survey.stops_all(neuron) else (1, LINE)
         return table([title, *rows], border=border, color=frame, bgcolor=PAPER)
@@ -176,6 +189,7 @@ class Boxes:
         state, ink = self._state(neuron)
         name = words(f" [{neuron.index}] ", 12, strong=True)
         name += words(f" {neuron.activation or linear_op(neuron)}", 12)
+        name += words(f"  {self.shares_through.get(neuron, '')}", 11)
         ailment = words(f"{state} ", 12, ink, strong=True)
         tag = self.tag("state", neuron)
         return row(cell(name, height=20, **LEFT), cell(ailment, **RIGHT, **tag))
@@ -197,17 +211,22 @@ class Boxes:
     def _width(self, neuron: Neuron) -> int:
         """How many points a neuron's box needs."""
         state, _ = self._state(neuron)
-        title = f"   [{neuron.index}] {neuron.activation or linear_op(neuron)}  {state} "
+        op, share = neuron.activation or linear_op(neuron), self.shares_through.get(neuron, "")
+        title = f"   [{neuron.index}] {op}  {share}  {state} "
         numbers = [width_of(short(p.data), 10) + 6 for p in neuron.parameters]
         cells = sum(numbers) if len(numbers) <= CELLS else 9 * min(len(numbers), TICKS) + 20
         rows = sum(self._columns(neuron).values())
-        needed = max(width_of(title, 12, strong=True), 30 + cells, rows)
-        return math.ceil(needed + self._names_width(neuron))
+        beside = self._width_beside(neuron)
+        opened = self._opened_width(neuron) if neuron is self.opened and not beside else 0.0
+        return math.ceil(max(width_of(title, 12, strong=True), 30 + cells, rows, opened) + beside)
 
-    def _names_width(self, neuron: Neuron) -> float:
-        """How many points the rows of the parameters take, in the box that is open."""
-        if neuron is not self.opened:
-            return 0.0
+    def _width_beside(self, neuron: Neuron) -> float:
+        """How many points the parameters take beside the only row, in the box that is open."""
+        only = neuron is self.opened and self.net.samples == 1
+        return self._opened_width(neuron) + GAP if only else 0.0
+
+    def _opened_width(self, neuron: Neuron) -> float:
+        """How many points the rows of its parameters take."""
         names = [width_of(self._short_name(p, neuron), 11, True) for p in neuron.parameters]
         return max(62, *names) + 62 * (3 if self.net.samples == 1 else 2) + 6
 
@@ -217,14 +236,14 @@ class Boxes:
     def _lines(self, neuron: Neuron) -> list[Line]:
         """The rows in numbers; in the box that is open as high as its parameters."""
         found = lines_of(neuron, self.survey, self.tag is not untagged)
-        if neuron is not self.opened:
+        if not self._width_beside(neuron):
             return found
         least = len(neuron.parameters) * PARAMETER // len(found)
         return [line._replace(height=max(line.height, least)) for line in found]
 
     def _rows(self, neuron: Neuron, columns: dict[str, int]) -> Iterator[str]:
         """A row for each line; those that follow each other and stop the gradient have one bar."""
-        for _, group in groupby(self._lines(neuron), key=lambda line: line.stops):
+        for _, group in groupby(self._lines(neuron), key=lambda line: line.stops > 0):
             together = list(group)
             for line in together:
                 yield self._row(neuron, line, together, columns)
@@ -326,7 +345,8 @@ class Boxes:
             state = "off" if is_gate(neuron) else "slope 0"
             if self.net.samples > 1:
                 state += f" on {off} of {len(neuron.turns)}"
-            return state + (", culprit" if self._is_blamed(neuron) else ""), STOP
+            ink = STOP if neuron in self.survey.stops else GREY
+            return state + (", culprit" if self._is_blamed(neuron) else ""), ink
         if saturated(neuron):
             return "saturated", INK
         starved = self.survey.starved(neuron.parameters)
@@ -353,7 +373,7 @@ class Boxes:
 def _bar(together: list[Line], turns: int) -> str:
     """STOP, as high as the rows that it stops; with their number where there is room for it."""
     high = sum(line.height for line in together)
-    n = sum(line.n for line in together)
+    n = sum(line.stops for line in together)
     texts = ["×0", "STOP"] if n == len(together) > 1 else ["STOP"]
     texts += (
         [f"{n} of {turns}"] if high >= 36 and turns > 1 and (n > 3 or n != len(together)) else []

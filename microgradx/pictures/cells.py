@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from microgradx._base.text import count, short
 from microgradx.engine import Value, data_of
 from microgradx.explain.layers import Survey, mean_square_root, saturated, together
-from microgradx.explain.samples import Input, Layer, Neuron
+from microgradx.explain.samples import Input, Layer, Neuron, Turn
 from microgradx.pictures.answer import is_gate, linear_op
-from microgradx.pictures.arrows import line_looks, neuron_with
+from microgradx.pictures.arrows import line_looks, neuron_with, share_looks, shares_through
 from microgradx.pictures.markup import (
     LEFT,
     RIGHT,
@@ -26,6 +26,16 @@ from microgradx.pictures.markup import (
     words,
 )  # fmt: skip
 from microgradx.pictures.sheet import Shares
+from microgradx.pictures.sizes import (
+    COUNTED,
+    EQUATION,
+    MARKED,
+    NAMED,
+    WIDE,
+    WRAPPED,
+    rows_of,
+    size_for,
+)  # fmt: skip
 from microgradx.pictures.strip import Strip, ceiling_of
 from microgradx.pictures.style import (
     GREY,
@@ -43,106 +53,75 @@ from microgradx.pictures.style import (
 )  # fmt: skip
 from microgradx.pictures.style import LEFT as IS_LEFT
 
-
-class Size(NamedTuple):
-    """How large cells are drawn, in points, and how many stand in a line."""
-
-    width: int
-    height: int
-    line: int
-    pitch: int  # from one row to the next, at least
-
-
-EQUATION = Size(196, 44, 3, 80)  # the numbers of the only sample
-NAMED = Size(44, 46, 16, 64)  # the name, and the share of samples that it is off on
-MARKED = Size(19, 30, 43, 48)  # ×, S, 0
-WRAPPED = Size(21, 21, 16, 0)  # the same, in several lines
-COUNTED = Size(19, 30, 36, 48)  # one bar: how many have which mark
-ROOM = 750  # points of all rows
-STATE = 118  # points of the words for what ails a layer
-COUNT = 48  # points that a number of neurons needs
-MARKS = ("×", "S", "0", "")
+MARKS = "×S0 "  # of neurons, as a bar has them from left to right
+COUNT = 44  # points that their number needs
+STATE = 118  # points of the words for what ails a layer, at least
+SHARE = 44  # points that an equation's share of all paths needs
 FACTOR, SPLIT, GRAD = 86, 162, 60  # points of the words beside a strip
 
 
 class Cells:
     """The picture of a net in cells."""
 
-    def __init__(self, survey: Survey, shares: Shares | None = None, tag: Tag = untagged) -> None:
+    def __init__(
+        self,
+        survey: Survey,
+        shares: Shares | None = None,
+        tag: Tag = untagged,
+        about: Sequence[Layer | Neuron] = (),
+    ) -> None:
         self.survey = survey
         self.tag = tag
         self.shares = shares
         self.net = net = survey.net
         self.asked = neuron_with(net, shares.explanation.node) if shares else None
+        self.size = size_for(net)
+        self.framed = {x for x in about if isinstance(x, Neuron)} - {self.asked}
+        asked = [self.asked] if self.asked else []
+        kept = [x.layer if isinstance(x, Neuron) else x for x in [*about, *asked]]
+        self.rows = rows_of(survey, self.size, kept)
+        self.line = min(max(len(layer.neurons) for layer in net.layers), self.size.line)
+        self.strip = self._strip()
+        self.lines = line_looks(net, shares, by_layer=True) if self.size is EQUATION else {}
+        self.share_looks = share_looks(self.lines.values(), shares) if self.lines else []
+        self.shares_through = shares_through(net, shares) if self.lines else {}
         self.sizes = {
             neuron: mean_square_root([turn.z.grad for turn in neuron.turns.values()])
             for neuron in net.neurons
         }
-        widest = max(len(layer.neurons) for layer in net.layers)
-        self.size = self._choose(widest)
-        self.line = min(widest, self.size.line)
         arriving = [turn.y.grad for neuron in net.neurons for turn in neuron.turns.values()]
         self.scale = Scale([*self.sizes.values(), *(arriving if self.size is EQUATION else ())])
-        ill = any(survey.off_on(n) == len(n.turns) or saturated(n) for n in net.neurons)
-        self.state = STATE if ill and self.size is not EQUATION else 1
-        self.rows = self._rows()
-        if self.size is WRAPPED and sum(map(self._row_height, self.rows)) > ROOM:
-            self.size, self.line = COUNTED, COUNTED.line
-            self.rows = self._rows()
-        places = {layer: i for i, layer in enumerate(net.layers)}
-        passages = [together([survey.passages[places[x]] for x in row]) for row in self.rows]
-        self.strip = Strip(passages, [math.prod(map(ceiling_of, row)) for row in self.rows])
-        titles = [width_of(_title(row), 12, strong=True) for row in self.rows]
-        self.names = math.ceil(max(titles))
-        self.names = max(self.names, 104 if self.size in (NAMED, WRAPPED) else 60)
+        ill = any(survey.off_on_all(n) or saturated(n) for n in net.neurons)
+        self.state = self._state_width() if ill and self.size is not EQUATION else 1
+        self.names = self._names_width()
         self.marks: dict[Look, None] = {}  # those that have been drawn
 
-    @property
-    def has_shares(self) -> bool:
-        """Whether its lines are as wide as their shares."""
-        return self.size is EQUATION
+    def _strip(self) -> Strip:
+        """The decades of each row."""
+        passages = {passage.layer: passage for passage in self.survey.passages}
+        rows = [together([passages[layer] for layer in row]) for row in self.rows]
+        return Strip(rows, [math.prod(map(ceiling_of, row)) for row in self.rows])
+
+    def _names_width(self) -> int:
+        """How many points the longest name of a row takes, and the words beside or below it."""
+        least = 104 if self.size in (NAMED, WRAPPED, WIDE) else 60
+        widths = [width_of(_title(row), 12, strong=True) + 10 for row in self.rows]
+        facts = [[*self._facts(row[0]).values()] if len(row) == 1 else [] for row in self.rows]
+        if self.size.is_thin:  # there they stand beside the name
+            widths = [wide + width_of("".join(x), 10) for wide, x in zip(widths, facts)]
+        below = [width_of(text, 10) + 8 for texts in facts for text in texts]
+        return math.ceil(max(least, *widths, *below))
+
+    def _state_width(self) -> int:
+        """How many points the words for what ails a row take at most."""
+        most = max(sum(len(layer.neurons) for layer in row) for row in self.rows)
+        return math.ceil(max(STATE, width_of(f"STOP on {most:,} of {most:,}", 12, strong=True) + 8))
 
     @property
     def attributes(self) -> str:
-        if self.size is EQUATION:
-            return 'rankdir="BT" nodesep="0.1" ranksep="0.36" splines="line"'
-        return 'rankdir="BT" nodesep="0.1" ranksep="0.2"'
-
-    def _choose(self, widest: int) -> Size:
-        """The largest cells that there is room for."""
-        for size in (EQUATION, NAMED, MARKED):
-            fits = widest <= size.line and len(self.net.layers) * size.pitch <= ROOM
-            if fits and (size is not EQUATION or self.net.samples == 1):
-                return size
-        return MARKED if widest <= MARKED.line else WRAPPED
-
-    def _rows(self) -> list[list[Layer]]:
-        """The layers that share a row: one, or where there is no room, those without a mark."""
-        layers, survey = self.net.layers, self.survey
-        most = ROOM // (self.size.pitch or self._height(self.line))
-        if sum(map(self._height, (len(x.neurons) for x in layers))) <= ROOM:
-            return [[layer] for layer in layers]
-        inner = [p.layer for p in survey.passages[1:-1] if not self._is_marked(p.layer)]
-        steady = {p.layer for p in survey.passages if 0.5 <= p.factor <= 2} & {*inner}
-        rows = _runs(layers, steady, len(layers))
-        if len(rows) > most:
-            others = len(layers) - len(inner)
-            rows = _runs(layers, {*inner}, math.ceil(len(inner) / max(most - others, 1)))
-        if self.size is not WRAPPED and len(rows) > most:  # what is sick folds too, but the worst
-            inner = [layer for layer in layers[1:-1] if layer is not self._worst()]
-            rows = _runs(layers, {*inner}, math.ceil(len(inner) / (most - 5)))
-        return rows
-
-    def _row_height(self, layers: list[Layer]) -> int:
-        return self._height(len(layers[0].neurons) if len(layers) == 1 else 1)
-
-    def _height(self, neurons: int) -> int:
-        """How many points a row of so many neurons takes, with the gap below it."""
-        return self.size.pitch or 18 + (self.size.height + 2) * math.ceil(neurons / self.size.line)
-
-    def _is_marked(self, layer: Layer) -> bool:
-        neurons = layer.neurons.values()
-        return any(self.survey.stops_all(neuron) or saturated(neuron) for neuron in neurons)
+        gaps = {EQUATION: 'ranksep="0.36" splines="line"'}
+        gap = 'ranksep="0.03"' if self.size.is_thin else 'ranksep="0.2"'
+        return f'rankdir="BT" nodesep="0.1" {gaps.get(self.size, gap)}'
 
     def body(self) -> Iterator[str]:
         """The statements of the graph."""
@@ -166,8 +145,9 @@ class Cells:
         left = [Look(IS_LEFT, ""), Look("", "left")]
         ceiling = self.strip.least_ceiling
         tick = [Look("", f"|  ×{short(ceiling)} a layer: all that its slopes let through")]
-        asked = [Look("", "black border: asked about")] if self.asked else []
-        return [*asked, *self.marks, *left, *strips, *(tick if ceiling < 1 else [])]
+        asked = [Look("", "thick border: asked about")] if self.asked else []
+        framed = [Look("", "orange border: stops it on most samples")] if self.framed else []
+        return [*asked, *framed, *self.marks, *left, *strips, *(tick if ceiling < 1 else [])]
 
     # --- lines ----------------------------------------------------------------------------------
 
@@ -185,7 +165,7 @@ class Cells:
 
     def _thin_lines(self) -> Iterator[str]:
         """From neuron to neuron, as wide as what they carry beside the others of a layer."""
-        for line, look in line_looks(self.net, self.shares, by_layer=True).items():
+        for line, look in self.lines.items():
             yield f"{' -> '.join(self.ends(*line))} [{look}]"
         if self.net.loss:
             yield from [" -> ".join(self.ends(neuron, None)) for neuron in self.net.outputs]
@@ -217,67 +197,79 @@ class Cells:
 
     def _row(self, layers: list[Layer]) -> str:
         """The name and the cells of a layer, in the middle of the room of the widest."""
-        if len(layers) > 1:
-            name = cell(words(_title(layers), 12, strong=True), width=self.names, **LEFT)
-            run = cell(self._run(layers), port="c", **self.tag("saved", *layers))
-            return table([row(name, run)])
-        [layer] = layers
-        neurons = list(layer.neurons.values())
-        dead = sum(map(self.survey.stops_all, neurons))
-        lines = [neurons[k : k + self.line] for k in range(0, len(neurons), self.line)]
-        across = len(lines[0])
-        if self.size is EQUATION:
-            border, inner = 0, table([row(*map(self._equation, neurons))])
-        else:
-            border = 3 if 2 * dead >= len(neurons) > 1 else 2 if dead else 1
-            if self.size is COUNTED:
-                counts = cell(self._counts(neurons), **self.tag("saved", layer))
-                rows, across = [row(counts)], self.line
-            else:
-                rows = [row(*map(self._cell, line)) for line in lines]
-            inner = table(rows, border=border, color=STOP if dead else LINE)
-        room = self.size.width * (self.line - across) + 2 * (3 - border)
-        aside = cell(width=room // 2)
-        name = table(
-            [
-                row(cell(words(_title(layers), 12, strong=True), **LEFT)),
-                *[
-                    row(cell(words(text, 10, GREY), **LEFT, **self.tag(kind, layer)))
-                    for kind, text in self._facts(layer).items()
-                ],
-            ]
-        )
-        cells = [cell(name, width=self.names, align="left"), aside, cell(inner, port="c"), aside]
-        return table([row(*cells)])
+        content, wide = self._run(layers) if len(layers) > 1 else self._neurons(layers[0])
+        aside, look = cell(width=max(self._room - wide, 0) // 2), {"port": "c", "cellpadding": 0}
+        return table([row(self._name(layers), aside, cell(content, **look), aside)])
 
-    def _run(self, layers: list[Layer]) -> str:
-        """Layers in one row: what marks they have, if any."""
-        if any(map(self._is_marked, layers)):
-            return self._counts([neuron for layer in layers for neuron in layer.neurons.values()])
+    @property
+    def _room(self) -> int:
+        """How many points the cells of the widest layer take."""
+        return self._across * self.line + 6
+
+    @property
+    def _across(self) -> int:
+        """How many points a cell takes across."""
+        return self.size.width + (SHARE if self.shares_through else 0)
+
+    def _name(self, layers: list[Layer]) -> str:
+        """The name of a row, and what is to be told of its layer: below it, or beside it."""
+        cells = [cell(words(_title(layers), 12, strong=True), **LEFT)]
+        if len(layers) == 1:
+            facts = self._facts(layers[0]).items()
+            tagged = [(words(text, 10, GREY), self.tag(kind, layers[0])) for kind, text in facts]
+            cells += [cell(text, **LEFT, **tag) for text, tag in tagged]
+        rows = [row(*cells)] if self.size.is_thin else [row(each) for each in cells]
+        # Fixed, since they would be spread over the height of the row.
+        high = 18 if self.size.is_thin else 4 + 20 * len(rows)
+        look = {"align": "left", "fixedsize": "true", "width": self.names, "height": high}
+        return cell(table(rows, **look), width=self.names, cellpadding=0, align="left")
+
+    def _neurons(self, layer: Layer) -> tuple[str, int]:
+        """The cells of a layer, in lines, and how many points they take across."""
+        neurons = list(layer.neurons.values())
+        if self.size is EQUATION:
+            return table([row(*map(self._equation, neurons))]), self._across * len(neurons)
+        dead = sum(map(self.survey.stops_all, neurons))
+        border = 3 if 2 * dead >= len(neurons) > 1 else 2 if dead else 1
+        border = min(border, 2) if self.size.is_thin else border
+        look = {"border": border, "color": STOP if dead else LINE}
+        if self.size is COUNTED:
+            counts = cell(self._counts(neurons), cellpadding=0, **self.tag("saved", layer))
+            return table([row(counts)], **look), self._room
+        lines = [neurons[k : k + self.line] for k in range(0, len(neurons), self.line)]
+        cells = [row(*map(self._cell, line)) for line in lines]
+        return table(cells, **look), self.size.width * len(lines[0]) + 2 * border
+
+    def _run(self, layers: list[Layer]) -> tuple[str, int]:
+        """Layers in one row: what marks their neurons have."""
+        neurons = [neuron for layer in layers for neuron in layer.neurons.values()]
+        if any(self._mark(neuron)[1] for neuron in neurons):
+            counts = cell(self._counts(neurons), cellpadding=0, **self.tag("saved", *layers))
+            return table([row(counts)], border=1, color=LINE), self._room
         text = words(f"{count(len(layers), 'layer')} without a mark", 10, GREY)
-        look = {"bgcolor": GROUND, "height": self.size.height}
-        return table([row(cell(text, width=self.size.width * self.line + 6, **look))])
+        look = {"bgcolor": GROUND, "width": self._room, "height": self.size.height}
+        look |= self.tag("saved", *layers)
+        return table([row(cell(text, **look))]), self._room
 
     def _counts(self, neurons: list[Neuron]) -> str:
-        """Many neurons as one bar: a block for each mark, as wide as the share that has it."""
-        groups: dict[tuple[str, Look | None], list[Neuron]] = {}
+        """Many neurons as a bar: for each mark a block, as wide as the share that has it."""
+        groups: dict[Look | None, list[Neuron]] = {}
         for neuron in neurons:
-            groups.setdefault(self._mark(neuron), []).append(neuron)
-        blocks = []
-        spare = self.size.width * self.line + 6 - COUNT * len(groups)
-        for (mark, look), some in sorted(
-            groups.items(), key=lambda group: MARKS.index(group[0][0])
-        ):
-            if look:
-                self.marks.setdefault(look)
-            fill = look.fill if look else self.scale.fill(self._together(some))
-            text = words(f"{mark} {len(some):,}", 11, look.ink if look else INK, strong=bool(look))
-            width = COUNT + round(spare * len(some) / len(neurons))
-            blocks.append(cell(text, bgcolor=fill, width=width, height=self.size.height))
-        return table([row(*blocks)])
+            groups.setdefault(self._mark(neuron)[1], []).append(neuron)
+        spare = self._room - 6 - COUNT * len(groups)
+        ordered = sorted(groups, key=lambda look: MARKS.index(look.words[0] if look else " "))
+        widths = {look: COUNT + spare * len(groups[look]) // len(neurons) for look in ordered}
+        return table([row(*[self._count(look, groups[look], widths[look]) for look in ordered])])
 
-    def _together(self, neurons: list[Neuron]) -> float:
-        return mean_square_root([self.sizes[neuron] for neuron in neurons])
+    def _count(self, look: Look | None, neurons: list[Neuron], width: int) -> str:
+        """The block of neurons that have the same mark, or none, with their number."""
+        room = {"width": width, "height": self.size.height, "cellpadding": 0}
+        if look:
+            self.marks.setdefault(look)
+            text = f"{look.words[0]} {len(neurons):,}"
+            return filled(words(text, 10, look.ink, strong=True), look.fill, **room)
+        size = mean_square_root([self.sizes[neuron] for neuron in neurons])
+        return filled(words(f"{len(neurons):,}", 10), self.scale.fill(size), **room)
 
     def _facts(self, layer: Layer) -> dict[str, str]:
         """The lines below a layer's name: its kind, gates that are off, other layers it reads."""
@@ -286,43 +278,52 @@ class Cells:
         beside = [source.name for source in layer.reads if source is not below][:2]
         reads = "and reads" if below in layer.reads else "reads"
         facts = {f"reads {i}": f"{reads} {name}" for i, name in enumerate(beside)}
-        if self.size in (EQUATION, MARKED):
+        if self.size in (EQUATION, MARKED) or self.size.is_thin:
             return dict([*facts.items()][:1])
         neurons = list(layer.neurons.values())
         off = sum(map(self.survey.off_on, neurons))
         gates = count(sum(len(neuron.turns) for neuron in neurons), "gate")
-        kind = f"{len(neurons)} {neurons[0].activation or 'linear'}"
+        kind = f"{len(neurons):,} {neurons[0].activation or 'linear'}"
         return {"kind": kind, **({"off": f"{off:,} of {gates} off"} if off else {}), **facts}
 
     def _cell(self, neuron: Neuron) -> str:
         """A neuron as a cell: off on all samples, saturated, starved, or in its blue."""
         size = self.size
         room: dict[str, Any] = {"width": size.width, "height": size.height}
+        room |= {"cellpadding": 0} if size.is_thin else {}
         room |= {"border": 3, "color": INK} if neuron is self.asked else {}
+        room |= {"border": 3, "color": STOP} if neuron in self.framed else {}
         room |= self.tag("cell", neuron)
-        name = f"[{neuron.index}]" if size is NAMED else ""
         mark, look = self._mark(neuron)
         if look:
             self.marks.setdefault(look)
-            texts = [
-                row(cell(words(text, 11, look.ink, strong=True))) for text in (name, mark) if text
-            ]
-            return filled(table(texts), look.fill, **room)
+            return filled(self._marked(neuron, mark, look.ink), look.fill, **room)
         fill = self.scale.fill(self.sizes[neuron])
-        if size is not NAMED:
-            return filled("", fill, **room)
-        content = [row(cell(words(name, 10)))]
+        return filled(self._named(neuron) if size is NAMED else "", fill, **room)
+
+    def _marked(self, neuron: Neuron, mark: str, ink: str) -> str:
+        """A neuron's letter, and above it its name where there is room for it."""
+        if self.size.is_thin:
+            return words(mark, 10, ink)
+        texts = [f"[{neuron.index}]", mark] if self.size is NAMED else [mark]
+        return table([row(cell(words(text, 11, ink, strong=True))) for text in texts])
+
+    def _named(self, neuron: Neuron) -> str:
+        """A neuron's name; of one with a gate, how many samples it is off on."""
+        content = [row(cell(words(f"[{neuron.index}]", 10)))]
         if any(map(is_gate, neuron.layer.neurons.values())):
             off = self.survey.off_on(neuron)
             content += [row(cell(words(f"off {off}" if off else " ", 10)))]
             content += [row(cell(_share(off / len(neuron.turns))))]
-        return filled(table(content), fill, **room)
+        return table(content)
 
     def _mark(self, neuron: Neuron) -> tuple[str, Look | None]:
         """The letter in a neuron's cell and its look; none where it is well."""
         if self.survey.stops_all(neuron):
             word = "off on all samples" if self.net.samples > 1 else "off"
             return "×", Look(STOP, f"× {word}", ON_STOP)
+        if self.survey.off_on_all(neuron):
+            return "×", Look(PALE, "× off, and starved", GREY)
         if saturated(neuron):
             return "S", Look(ORANGES[0][1], "S saturated: slope below 1 %")
         if not any(turn.z in self.survey.alive for turn in neuron.turns.values()):
@@ -332,75 +333,82 @@ class Cells:
     def _equation(self, neuron: Neuron) -> str:
         """A neuron in one sample: an equation of its numbers, and one of its gradients."""
         [turn] = neuron.turns.values()
-        z, y, slope = turn
-        name = words(f" [{neuron.index}]", 11, strong=True)
-        op = f"{neuron.activation}({short(z.data)})" if neuron.activation else linear_op(neuron)
-        arriving = self.tag("grad", turn)
-        cells = [filled(words(short(y.grad)), self.scale.fill(y.grad), height=18, **arriving)]
-        if neuron.activation:
-            strong = 0 < abs(slope) < ORANGES[1][0]
-            room = {"width": 54, **self.tag("slope", turn)}
-            middle = filled(words(f"×{short(slope)}", 11, strong=strong), slope_fill(slope), **room)
-            if self.survey.stops_all(neuron):
-                middle = filled(words("×0 STOP", 11, ON_STOP, strong=True), STOP, **room)
-                self.marks.setdefault(Look(STOP, "STOP: a slope of 0", ON_STOP))
-            room = {"width": 70, **self.tag("leaving", turn)}
-            leaving = filled(words(f"= {short(z.grad)}"), self.scale.fill(z.grad), **room)
-            cells += [middle, leaving]
+        cells = self._gradient(neuron, turn)
+        op = (
+            f"{neuron.activation}({short(turn.z.data)})" if neuron.activation else linear_op(neuron)
+        )
+        title = words(f" [{neuron.index}]", 11, strong=True)
+        title += words(f" {op} = {short(turn.y.data)}")
+        title += words(f"  {self.shares_through.get(neuron, '')}", 10)
         room = {"colspan": len(cells), "height": 20, **self.tag("equation", turn)}
-        title = cell(name + words(f" {op} = {short(y.data)}"), **room)
         border, ink = (3, INK) if neuron is self.asked else (1, LINE)
         if self.survey.stops_all(neuron):
             border, ink = 3, STOP
         look = {"border": border, "color": ink, "bgcolor": PAPER, "port": neuron.index}
-        return cell(table([row(title), row(*cells)], **look), cellpadding=6, width=EQUATION.width)
+        content = table([row(cell(title, **room)), row(*cells)], **look)
+        return cell(content, cellpadding=6, width=self._across)
+
+    def _gradient(self, neuron: Neuron, turn: Turn) -> list[str]:
+        """The gradient that arrives; with an activation, times its slope what leaves."""
+        z, y, slope = turn
+        arriving = {"height": 18, **self.tag("grad", turn)}
+        cells = [filled(words(short(y.grad)), self.scale.fill(y.grad), **arriving)]
+        if not neuron.activation:
+            return cells
+        strong = 0 < abs(slope) < ORANGES[1][0]
+        room = {"width": 54, **self.tag("slope", turn)}
+        middle = filled(words(f"×{short(slope)}", 11, strong=strong), slope_fill(slope), **room)
+        if self.survey.stops_all(neuron):
+            middle = filled(words("×0 STOP", 11, ON_STOP, strong=True), STOP, **room)
+            self.marks.setdefault(Look(STOP, "STOP: a slope of 0", ON_STOP))
+        room = {"width": 70, **self.tag("leaving", turn)}
+        leaving = filled(words(f"= {short(z.grad)}"), self.scale.fill(z.grad), **room)
+        return [*cells, middle, leaving]
 
     # --- beside it ------------------------------------------------------------------------------
 
     def _side(self, i: int, layers: list[Layer]) -> str:
         """A row's ailment, its strip, its factor and the gradient that is left."""
-        passage = self.strip.passages[i]
+        left = words(short(self.strip.passages[i].leaving), 12, strong=True)
+        bar = self.strip.bar(i, 14) if self.size.is_thin else self.strip.bar(i)
+        cells = [
+            self._ailment(layers),
+            cell(width=8),
+            cell(bar, **self.tag("strip", i)),
+            cell(table([row(*self._factor(i))])),
+            cell(left, width=GRAD, **RIGHT, **self.tag("left", i)),
+        ]
+        return table([row(*cells)])
+
+    def _factor(self, i: int) -> list[str]:
+        """A row's factor, and what it is the product of; large where it takes or gives much."""
         factor, split = self.strip.factor(i)
         hard = self.strip.is_hard(i)
         look = {**LEFT, **self.tag("factor", i)}
-        if passage.is_read:
-            text = words(f" {factor}", 14 if hard else 12, strong=hard)
-            beside = {"width": SPLIT, **LEFT, **self.tag("split", i)}
-            texts = [cell(text, width=FACTOR, **look), cell(words(split, 10, GREY), **beside)]
-        else:
-            texts = [cell(words(f" {factor}", 12), width=FACTOR + SPLIT, **look)]
-        return table(
-            [
-                row(
-                    self._ailment(layers[0]) if len(layers) == 1 else cell(width=self.state),
-                    cell(width=8),
-                    cell(self.strip.bar(i), **self.tag("strip", i)),
-                    cell(table([row(*texts)])),
-                    cell(
-                        words(short(passage.leaving), 12, strong=True),
-                        width=GRAD,
-                        **RIGHT,
-                        **self.tag("left", i),
-                    ),
-                )
-            ]
-        )
+        if not self.strip.passages[i].is_read:
+            return [cell(words(f" {factor}", 12), width=FACTOR + SPLIT, **look)]
+        text = words(f" {factor}", 14 if hard and not self.size.is_thin else 12, strong=hard)
+        beside = {"width": SPLIT, **LEFT, **self.tag("split", i)}
+        return [cell(text, width=FACTOR, **look), cell(words(split, 10, GREY), **beside)]
 
-    def _ailment(self, layer: Layer) -> str:
+    def _ailment(self, layers: list[Layer]) -> str:
         """How many neurons stop the gradient, or are saturated; the worst layer has a STOP."""
-        if self.state < STATE:
+        if self.state == 1:
             return cell(width=self.state)
-        neurons = list(layer.neurons.values())
-        dead = sum(map(self.survey.stops_all, neurons))
+        neurons = [neuron for layer in layers for neuron in layer.neurons.values()]
+        stopping = sum(map(self.survey.stops_all, neurons))
+        dead = sum(map(self.survey.off_on_all, neurons))
         flat = sum(map(saturated, neurons))
-        room = {"width": self.state, "height": 28, **self.tag("ailment", layer)}
-        of = f"of {len(neurons)}"
-        if dead and (2 * dead >= len(neurons) or layer is self._worst()):
-            stop = words(f"STOP on {dead} {of}", 12, ON_STOP, strong=True)
+        room: dict[str, Any] = {"width": self.state, "height": min(28, self.size.height)}
+        room |= self.tag("ailment", layers[0]) if len(layers) == 1 else {}
+        of = f"of {len(neurons):,}"
+        if stopping and (2 * stopping >= len(neurons) or layers == [self._worst()]):
+            stop = words(f"STOP on {stopping} {of}", 12, ON_STOP, strong=True)
             return cell(stop, bgcolor=STOP, **room)
         if dead:
             word = "dead" if self.net.samples > 1 else "off"  # one sample tells of no death
-            return cell(words(f"{dead} {of} {word}", 11, STOP, strong=True), **RIGHT, **room)
+            ink = STOP if stopping else GREY
+            return cell(words(f"{dead} {of} {word}", 11, ink, strong=True), **RIGHT, **room)
         well = "" if self.tag is untagged else " "  # a place for words, should they be wanted
         text = f"{flat} {of} saturated" if flat else well
         return cell(words(text, 11, INK, strong=True), **RIGHT, **room)
@@ -451,17 +459,6 @@ def _title(layers: list[Layer]) -> str:
     """The name of a row."""
     names = [layers[0].name or "layer"] + ([layers[-1].name] if len(layers) > 1 else [])
     return " … ".join(names) + " "
-
-
-def _runs(layers: list[Layer], quiet: set[Layer], most: int) -> list[list[Layer]]:
-    """The layers by rows, in their order: of neighbours that are quiet, at most so many in one."""
-    rows: list[list[Layer]] = []
-    for layer in layers:
-        if rows and layer in quiet and rows[-1][-1] in quiet and len(rows[-1]) < most:
-            rows[-1].append(layer)
-        else:
-            rows.append([layer])
-    return rows
 
 
 def _share(share: float) -> str:

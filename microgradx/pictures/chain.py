@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from microgradx._base.text import count, known_as, names_parameter, short
 from microgradx.engine import Value, cut_off
 from microgradx.explain.extended import Extended, show
-from microgradx.pictures.answer import Answer
+from microgradx.pictures.answer import NO_GRADIENT, Answer
 from microgradx.pictures.markup import block, cell, row, stop_cell, table, words
 from microgradx.pictures.sheet import Shares
 from microgradx.pictures.style import (
@@ -87,7 +87,7 @@ def _start(node: Value) -> Value | None:
 class Chain:
     """The picture of a chain."""
 
-    has_shares = False
+    share_looks: tuple[Look, ...] = ()  # its lines tell of no shares
     attributes = 'rankdir="LR" nodesep="0.45" ranksep="0.32" splines="line"'
 
     def __init__(self, links: list[Link], shares: Shares | None = None) -> None:
@@ -113,7 +113,7 @@ class Chain:
         if broken:
             return Answer(f"Not finite at {_name(broken[0].node)}", "")
         if not self.links[-1].node.grad:
-            return Answer("No gradients yet: call backward() first", "")
+            return Answer(NO_GRADIENT, "")
         if 0 in partials:
             last = max(i for i, partial in enumerate(partials) if not partial)
             behind = f"{count(last, 'op')} behind it"

@@ -12,6 +12,7 @@ from microgradx._base.text import Place, place
 from microgradx.engine import Edge, Value, cut_off
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.layers import reached
+from microgradx.explain.paths import is_stop
 from microgradx.pictures.folds import FOLDS, Fold, Name
 from microgradx.pictures.graph import Graph, cuts
 
@@ -164,7 +165,7 @@ class Diagram:
         if not closed:
             return set()
         adjoints = graph.adjoints(closed)
-        return {graph.nodes[j] for j in closed if adjoints[j]}
+        return {graph.nodes[j] for j in closed if is_stop(0.0, adjoints[j])}
 
     def is_stop(self, edge: Edge) -> bool:
         """Whether the gradient stops at this very edge."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from microgradx._base.text import count
 from microgradx.engine import with_cut_off
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.layers import Survey
-from microgradx.explain.samples import Net
+from microgradx.explain.samples import Layer, Net, Neuron
 from microgradx.pictures.answer import Answer, answer
 from microgradx.pictures.boxes import Boxes
 from microgradx.pictures.cells import Cells
@@ -25,6 +25,7 @@ from microgradx.pictures.style import (
     PAPER,
     Look,
     Scale,
+    swatch,
 )
 
 SHEET = (1600, 900)  # points: fitted into as many pixels, 9 points are 9 pixels
@@ -42,7 +43,7 @@ def net_source(
     survey = Survey(net)
     found = answer(survey)
     shares = Shares(explanation) if explanation else None
-    sheet = form_of(survey, shares)
+    sheet = form_of(survey, shares, about=found.about)
     if shares:
         found = Answer(shares.heading(), found.title)
     behind = len(with_cut_off(net.output)) - len(net.nodes)
@@ -53,11 +54,19 @@ def net_source(
     return _source(sheet, found, title, shares), f"{found.title}; {found.line}; {facts}"
 
 
-def form_of(survey: Survey, shares: Shares | None = None, tag: Tag = untagged) -> Boxes | Cells:
-    """The form in which a net's picture has room: boxes for its neurons, or cells."""
-    boxes = Boxes(survey, shares)
+def form_of(
+    survey: Survey,
+    shares: Shares | None = None,
+    tag: Tag = untagged,
+    about: Sequence[Layer | Neuron] = (),
+) -> Boxes | Cells:
+    """The form in which a net's picture has room: boxes for its neurons, or cells.
+
+    about: what its title is about, see `Answer`
+    """
+    boxes = Boxes(survey, shares, tag)
     in_boxes = len(survey.net.layers) <= LAYERS and boxes.fits(SHEET[0], SHEET[1] - HEAD)
-    return (Boxes if in_boxes else Cells)(survey, shares, tag)
+    return boxes if in_boxes else Cells(survey, shares, tag, about)
 
 
 def chain_source(
@@ -80,8 +89,9 @@ def _source(
     heads = [row(cell(words(found.title, 15, strong=True), cellpadding=2))]
     heads += [row(cell(words(x, 12), cellpadding=2)) for x in (title, found.line) if x]
     strips = ["".join(legend(sheet.scale, sheet.looks()))]
-    more = list(shares.legend()) if shares else []  # what lines mean, and the budget
-    strips += ["".join(cells) for cells in (more if sheet.has_shares else more[1:])]
+    meanings = "".join(swatch(*look) for look in sheet.share_looks)
+    strips = [strips[0] + meanings] if len(sheet.share_looks) == 1 else [*strips, meanings]
+    strips += ["".join(cells) for cells in [*shares.legend()][1:]] if shares else []
     heads += [row(cell(table([row(strip)], cellspacing=4))) for strip in strips if strip]
     return dot(sheet, body, f'labelloc="t" label=<{table(heads)}>')
 

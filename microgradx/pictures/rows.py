@@ -18,6 +18,7 @@ class Line(NamedTuple):
     """A row of a box: one sample, or all samples with such a slope.
 
     z, slope, grad: as words; left, arriving: |grad| at z, and at the output
+    stops: in how many of its samples the slope stops a gradient
     """
 
     n: int
@@ -26,13 +27,13 @@ class Line(NamedTuple):
     grad: str
     left: float
     arriving: float
-    stops: bool
+    stops: int
     height: int
     turns: list[Turn]
     group: int = 0
 
 
-NOT_USED = Line(0, "–", 1.0, "–", 0.0, 0.0, False, HEIGHT, [])  # a sample that does not read it
+NOT_USED = Line(0, "–", 1.0, "–", 0.0, 0.0, 0, HEIGHT, [])  # a sample that does not read it
 
 
 def lines_of(neuron: Neuron, survey: Survey, empty: bool = False) -> list[Line]:
@@ -75,7 +76,7 @@ def _line(turns: list[Turn], survey: Survey, height: int) -> Line:
         short(arriving if survey.net.samples > ROWS else turns[0].y.grad),
         mean_square_root([turn.z.grad for turn in turns]),
         arriving,
-        not slope and any(turn.y in survey.alive for turn in turns),
+        sum(map(survey.stops_at, turns)),
         height,
         turns,
     )

@@ -89,7 +89,7 @@ class Sheet:
         bars = {*filter(self.is_bar, arrows)}
         labels = {arrow: _size([] if arrow in bars else self.badge(arrow)) for arrow in arrows}
         room = Room({box: self.size(box) for box in boxes}, labels, bars)
-        title, line = self.answer()
+        title, line, _ = self.answer()
         head = max(width_of(title, 15, True), width_of(line, 12))
         for each in directions:
             across, high = room.size(each in ("LR", "RL"))

@@ -103,12 +103,15 @@ class Strip:
         if not p.is_read:
             slopes = f" · slopes ×{short(p.slopes)}" if p.slopes != 1 else ""
             return f"starts at {short(p.arriving)}{slopes}", ""
+        if not p.above:
+            return "–", "nothing arrives"
         split = f"weights ×{short(p.weights)} · slopes ×{short(p.slopes)}"
         return f"×{short(p.factor)}", split
 
     def is_hard(self, i: int) -> bool:
         """Whether a layer takes or gives so much that it stands out."""
-        return self.passages[i].is_read and not HARD <= self.passages[i].factor <= 1 / HARD
+        p = self.passages[i]
+        return bool(p.is_read and p.above and not HARD <= p.factor <= 1 / HARD)
 
 
 def ceiling_of(layer: Layer) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 
 from microgradx._base.arguments import number
 from microgradx.engine import Visit
+from microgradx.explain.paths import is_stop
 
 Condition = Callable[[Visit], bool]
 
@@ -20,8 +21,8 @@ Condition = Callable[[Visit], bool]
 
 
 def stops(visit: Visit) -> bool:
-    """Whether a gradient stops here: an adjoint that is not 0 meets a local derivative of 0."""
-    return visit.adjoint != 0 and 0.0 in visit.partials
+    """Whether a gradient stops here: a finite adjoint, not 0, meets a local derivative of 0."""
+    return any(is_stop(partial, visit.adjoint) for partial in visit.partials)
 
 
 def not_finite(visit: Visit) -> bool:

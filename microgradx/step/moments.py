@@ -5,10 +5,10 @@ The sweep is run anew, beside the graph: nothing here reads or changes a `.grad`
 
 from __future__ import annotations
 
-from math import inf
 from typing import NamedTuple
 
 from microgradx.engine import Edge, Value, order, sweep
+from microgradx.explain.paths import is_stop
 
 
 class Moment(NamedTuple):
@@ -35,7 +35,7 @@ class Moment(NamedTuple):
     @property
     def stops(self) -> bool:
         """Whether the gradient stops at this edge."""
-        return self.edge is not None and self.edge.partial == 0 and 0 < abs(self.adjoint) < inf
+        return self.edge is not None and is_stop(self.edge.partial, self.adjoint)
 
 
 class Timeline:

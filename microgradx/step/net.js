@@ -76,10 +76,10 @@ function findAlive() {
 }
 const starvedOf = (list) => list.filter((i) => !alive.has(i)).length;
 const arrives = (turns) => turns.some((t) => alive.has(net.turns[t][0]));
-const offOn = (n) => (arrives(closed(n)) ? closed(n).length : 0);
+const offOn = (n) => closed(n).length, stopsAny = (n) => arrives(closed(n));
 const neuronsOf = (l) => net.layers[l].neurons;
 const turnsOf = (ls) => ls.flatMap((l) => neuronsOf(l).flatMap((n) => net.neurons[n].turns));
-const isDead = (n) => offOn(n) === net.neurons[n].turns.length;
+const isShut = (n) => offOn(n) === net.neurons[n].turns.length, isDead = (n) => isShut(n) && stopsAny(n);
 const isFlat = (n) => { const { flat, turns } = net.neurons[n], slope = median(turns.map((t) => Math.abs(slopeOf(t)))); return slope > 0 && slope < (flat ?? 0); };
 const sum = (list) => list.reduce((a, b) => a + b, 0);
 const ratio = (x, y) => (y ? x / y : x ? Infinity : 0);
@@ -112,7 +112,7 @@ const faces = {
   grads: (...of) => { const turns = within(of); return turns.length ? shaded(short(rms(gradsOf(turns, yOf))), rms(gradsOf(turns, yOf))) : ["", "bare"]; },
   state: (n) => {
     const { gate, turns, parameters } = net.neurons[n], off = offOn(n), starved = starvedOf(parameters);
-    if (off) return [`${gate ? "off" : "slope 0"}${net.samples > 1 ? ` on ${off} of ${turns.length}` : ""}`, "off"];
+    if (off) return [`${gate ? "off" : "slope 0"}${net.samples > 1 ? ` on ${off} of ${turns.length}` : ""}`, stopsAny(n) ? "off" : "bare"];
     return [isFlat(n) ? "saturated" : starved ? `${starved} of ${parameters.length} starved` : " ", "bare"];
   },
   tally: (l) => {
@@ -121,13 +121,13 @@ const faces = {
   },
   off: (l) => [`${sum(neuronsOf(l).map(offOn))} of ${turnsOf([l]).length} gates off`],
   ailment: (l) => {
-    const n = neuronsOf(l), dead = n.filter(isDead).length, flat = n.filter(isFlat).length, of = `of ${n.length}`;
+    const n = neuronsOf(l), stopping = n.filter(isDead).length, dead = n.filter(isShut).length, flat = n.filter(isFlat).length, of = `of ${n.length}`;
     const counts = net.layers.map((_, k) => neuronsOf(k).filter(isDead).length), worst = counts.lastIndexOf(Math.max(...counts));
-    if (dead && (2 * dead >= n.length || l === worst)) return [`STOP on ${dead} ${of}`, "halt"];
-    return dead ? [`${dead} ${of} ${net.samples > 1 ? "dead" : "off"}`, "off"] : [flat ? `${flat} ${of} saturated` : " ", "bare"];
+    if (stopping && (2 * stopping >= n.length || l === worst)) return [`STOP on ${stopping} ${of}`, "halt"];
+    return dead ? [`${dead} ${of} ${net.samples > 1 ? "dead" : "off"}`, stopping ? "off" : "bare"] : [flat ? `${flat} ${of} saturated` : " ", "bare"];
   },
-  factor: (row) => { const p = passageOf(row); return [p.read ? `×${short(p.weights * p.slopes)}` : `starts at ${short(p.arriving)}${p.slopes !== 1 ? ` · slopes ×${short(p.slopes)}` : ""}`]; },
-  split: (row) => { const p = passageOf(row); return [p.read ? `weights ×${short(p.weights)} · slopes ×${short(p.slopes)}` : " "]; },
+  factor: (row) => { const p = passageOf(row); return [p.read ? (p.above ? `×${short(p.weights * p.slopes)}` : "–") : `starts at ${short(p.arriving)}${p.slopes !== 1 ? ` · slopes ×${short(p.slopes)}` : ""}`]; },
+  split: (row) => { const p = passageOf(row); return [p.read && !p.above ? "nothing arrives" : p.read ? `weights ×${short(p.weights)} · slopes ×${short(p.slopes)}` : " "]; },
   left: (row) => [short(passageOf(row).leaving)],
   loss: (i) => [(saved) => saved.replace(/\S+\s*$/, `${short(nodes[i].data)} `)],
   end: (i) => shaded(short(nodes[i].grad), nodes[i].grad),
@@ -150,8 +150,8 @@ function corners(parts) {
 function drawNeuron(cell) {
   const [n] = cell.about, { index, turns, gate } = net.neurons[n], off = offOn(n), shape = cell.parts0?.[0] ?? cell.group.querySelector("polygon");
   const [left, right, top, bottom] = corners([shape]), high = bottom - top, named = high > 40;
-  const mark = isDead(n) ? "×" : isFlat(n) ? "S" : turns.every((t) => !alive.has(net.turns[t].at(-1))) ? "0" : "";
-  cell.look = { "×": "halt", S: "o0", 0: "zero" }[mark] ?? lookOf(rms(gradsOf(turns, zOf)));
+  const mark = isShut(n) ? "×" : isFlat(n) ? "S" : turns.every((t) => !alive.has(net.turns[t].at(-1))) ? "0" : "";
+  cell.look = { "×": isDead(n) ? "halt" : "zero", S: "o0", 0: "zero" }[mark] ?? lookOf(rms(gradsOf(turns, zOf)));
   const texts = [named ? `[${index}]` : "", mark || (named && gate && off ? `off ${off}` : "")].filter(Boolean);
   const bar = named && gate && !mark ? [[off / turns.length, 0], [1 - off / turns.length, off / turns.length]] : [], wide = right - left - 6;
   redraw(cell, () => [shape, ...texts.map((text, i) => drawn("text", { x: (left + right) / 2, y: top + high * (named ? 0.3 + 0.32 * i : 0.5) + 4, "text-anchor": "middle", "font-size": 10 }, text)),

@@ -53,8 +53,9 @@ class Places:
         self._cells: list[tuple[str, list[Value], list[Any]]] = []  # kind, nodes, numbers
         self._cell_of: dict[Neuron, str] = {}
         survey = Survey(net)
-        self._answer = answer(survey).title
-        self._form = form_of(survey, tag=self._tag)
+        found = answer(survey)
+        self._answer = found.title
+        self._form = form_of(survey, tag=self._tag, about=found.about)
         self.source = dot(self._form, self._form.body())
         self.scale = self._form.scale
 

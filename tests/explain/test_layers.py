@@ -8,8 +8,9 @@ import pytest
 import microgradx as mx
 from microgradx import nn
 from microgradx.engine import Value, order
+from microgradx.explain.extended import Extended
 from microgradx.explain.layers import Survey, carried, mean_square_root, reached, saturated
-from microgradx.explain.paths import Paths
+from microgradx.explain.paths import Paths, is_stop
 from microgradx.explain.samples import net_of
 
 
@@ -66,11 +67,22 @@ def test_a_zero_slope_is_a_stop_where_a_gradient_meets_it():
     net = swept(model, 4, 2)
     closed = Survey(net).off
     neuron = net.layers[0].neurons["1"]
-    assert closed[neuron] == [0, 1, 2, 3]
+    assert closed[neuron] == 4
     verdicts = {mx.why(turn.z, net.output).verdict for turn in neuron.turns.values()}
     assert verdicts == {"stopped"}
-    for each, samples in closed.items():
-        assert [k for k, turn in each.turns.items() if turn.slope == 0] == samples
+    for each in net.neurons:
+        assert sum(turn.slope == 0 for turn in each.turns.values()) == closed.get(each, 0)
+
+
+@pytest.mark.parametrize(
+    ("partial", "adjoint", "stops"),
+    [(0.0, 1.0, True), (-0.0, -5e-324, True), (0.0, 0.0, False), (1.0, 1.0, False),
+     (0.0, math.inf, False), (0.0, -math.inf, False), (0.0, math.nan, False),
+     (math.nan, 1.0, False), (0.0, Extended(1.0, -5000), True), (0.0, Extended(1.0, 5000), True),
+     (0.0, Extended(0.0, 0), False), (0.0, Extended(math.nan, 0), False)],
+)  # fmt: skip
+def test_a_gradient_stops_where_0_is_made_of_it(partial, adjoint, stops):
+    assert is_stop(partial, adjoint) is stops
 
 
 def test_what_is_starved_already_is_no_stop():
@@ -78,7 +90,7 @@ def test_what_is_starved_already_is_no_stop():
     for neuron in model.layers[0].neurons + model.layers[1].neurons:
         neuron.bias.data = -50.0
     net = swept(model, 3, 2)
-    assert {n.layer.name for n in Survey(net).off} == {"layers.1"}
+    assert {n.layer.name for n in Survey(net).stops} == {"layers.1"}
 
 
 def test_a_line_carries_its_weight_times_the_gradients_at_z():

@@ -191,11 +191,18 @@ def two_models(n):
 
 
 @graph("a layer of 1,000", [1000])
+@graph("a layer of 3,000", [3000])
+@graph("20 ReLU layers of 64", [64] * 20, 1, 15)
+@graph("20 ReLU layers of 64, 4 samples", [64] * 20, 4, 15)
 @graph("20 ReLU layers of 16", [16] * 20)
-@graph("30 ReLU layers of 40", [40] * 30)
-@graph("10 ReLU layers of 100, 4 samples", [100] * 10, 4)
-@graph("60 ReLU layers of 16", [16] * 60)
-def marked(widths, n=1):
-    """Many layers have a neuron that is off."""
+@graph("30 ReLU layers of 20", [20] * 30, 1, 20)
+@graph("10 ReLU layers of 100, 4 samples", [100] * 10, 4, 6)
+@graph("60 ReLU layers of 16", [16] * 60, 1, 50)
+@graph("100 ReLU layers of 4", [4] * 100, 4, 10)
+def marked(widths, n=1, dead=0):
+    """Many layers have neurons that are off, so many of them two whatever comes."""
     model = nn.MLP(4, [*widths, 1], seed=1)
+    for layer in model.layers[:dead]:
+        for neuron in layer.neurons[:2]:
+            neuron.bias.data = -1e9
     return nn.mse_loss([model(x) for x in samples(n, 4)], [1.0] * n)

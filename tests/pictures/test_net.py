@@ -8,13 +8,15 @@ import pytest
 
 import microgradx as mx
 from microgradx import nn
-from microgradx.explain.layers import Survey
+from microgradx.explain.layers import Survey, saturated
 from microgradx.explain.samples import net_of
 from microgradx.pictures import draw, style
-from microgradx.pictures.answer import answer
-from microgradx.pictures.cells import EQUATION, MARKED, NAMED, WRAPPED, Cells
+from microgradx.pictures.answer import NO_GRADIENT, answer
+from microgradx.pictures.cells import Cells
 from microgradx.pictures.chain import LONGEST, SHORTEST, chain_of
 from microgradx.pictures.rows import ROWS, lines_of
+from microgradx.pictures.sheet import Shares
+from microgradx.pictures.sizes import EQUATION, MARKED, NAMED, WRAPPED
 from tests.pictures.nets import GRAPHS, samples
 
 
@@ -79,11 +81,11 @@ TITLES = {
     "The gradient stops at 4 of the 6 neurons of layers.0: off on all 4 samples": lambda: dead(
         *[(0, k) for k in range(4)], layers=(6, 3, 1)
     ),
-    "The gradient vanishes: 6.0 decades in 10 layers, most in layers.9, ×0.25": lambda: chained(
-        "sigmoid", 10, 1.0
+    "The gradient gets small: 6.0 decades lost in 10 layers, most in layers.9, ×0.25": lambda: (
+        chained("sigmoid", 10, 1.0)
     ),
-    "The gradient explodes: 2.1 decades in 10 layers, most in layers.8, ×2": lambda: chained(
-        "sigmoid", 10, 8.0
+    "The gradient gets large: 2.1 decades gained in 10 layers, most in layers.8, ×2": lambda: (
+        chained("sigmoid", 10, 8.0)
     ),
 }
 
@@ -102,13 +104,13 @@ def test_a_title_about_one_layer_that_takes_most():
     loss = swept(squares(with_biases(model, {(2, k): 9.0 for k in range(4)}), 5))
     survey = survey_of(loss)
     passage = survey.passages[2]
-    title = f"The gradient vanishes in layers.2: ×{passage.factor:.3g} in this one layer"
+    title = f"The gradient gets small in layers.2: ×{passage.factor:.3g} in this one layer"
     assert answer(survey).title == title.replace("e-0", "e-")
 
 
 def test_a_title_before_any_backward_and_of_what_is_not_finite():
     model = nn.MLP(2, [3, 1], seed=1)
-    assert answer(survey_of(squares(model, 2))).title == "No gradients yet: call backward() first"
+    assert answer(survey_of(squares(model, 2))).title == NO_GRADIENT
     model.layers[0].neurons[1].bias.data = math.inf
     title = answer(survey_of(swept(squares(model, 2)))).title
     assert title == "Not finite at layers.0[1]"
@@ -219,7 +221,7 @@ def test_cells_are_as_large_as_there_is_room_for(layers, n, size):
 def test_a_cross_is_a_neuron_that_is_off_on_all_samples():
     loss = swept(dead((0, 3), (1, 7), (1, 8), layers=(20, 20, 1), n=9))
     survey = survey_of(loss)
-    assert [n.name for n in survey.off] == ["layers.0[3]", "layers.1[7]", "layers.1[8]"]
+    assert [n.name for n in survey.stops] == ["layers.0[3]", "layers.1[7]", "layers.1[8]"]
     words = words_of(draw(loss).source)
     assert words.count("×") == 3
     assert any(word.startswith("STOP on") for word in words)
@@ -297,18 +299,55 @@ def test_every_node_is_there_when_asked_for(name):
     assert draw(loss, note=lambda node: "").source == nodes.source
 
 
-@pytest.mark.parametrize("layers", [30, 60])
+@pytest.mark.parametrize("layers", [40, 90])
 def test_a_deep_net_puts_layers_without_a_mark_together(layers):
     model = nn.MLP(4, [5] * layers + [1], activation="tanh", seed=1)
     loss = swept(model([1.0, 2.0, 3.0, 4.0]))
     cells = Cells(survey_of(loss))
     assert [layer for row in cells.rows for layer in row] == cells.net.layers
-    assert len(cells.rows) <= 16
+    assert len(cells.rows) <= 31
     alone = [row[0] for row in cells.rows if len(row) == 1]
-    assert all(layer in alone for layer in cells.net.layers if cells._is_marked(layer))
+    marked = [x for x in cells.net.layers if any(map(saturated, x.neurons.values()))]
+    assert all(layer in alone for layer in marked)
     whole = math.prod(passage.factor for passage in cells.survey.passages)
     assert math.prod(p.factor for p in cells.strip.passages) == pytest.approx(whole, rel=1e-12)
     assert cells.strip.passages[0].leaving == cells.survey.passages[0].leaving
+
+
+def test_layers_up_to_thirty_have_their_own_row():
+    for widths in ([64] * 20, [20] * 30, [100] * 10):
+        model = nn.MLP(4, [*widths, 1], seed=1)
+        cells = Cells(survey_of(swept(model([1.0, 2.0, 3.0, 4.0]))))
+        assert [len(row) for row in cells.rows] == [1] * (len(widths) + 1)
+
+
+@pytest.mark.parametrize("k", [0, 1, 37, 63, 98])
+@pytest.mark.parametrize("asked", [2, 50])
+def test_a_layer_that_is_named_has_its_own_row(k, asked):
+    model = nn.MLP(2, [3] * 99 + [1], seed=1)
+    for p in model.parameters():
+        p.data = 1.0 / 3.0  # on, whatever comes
+    loss = swept(squares(with_biases(model, {(k, 0): -1e9}), 2))
+    survey = survey_of(loss)
+    assert f"layers.{k}[0]" in answer(survey).title
+    [weight] = [x for x in survey.net.nodes if x.label == f"layers.{asked}.weight[0,0]"]
+    cells = Cells(survey, Shares(mx.why(weight, loss)), about=answer(survey).about)
+    alone = [row[0].name for row in cells.rows if len(row) == 1]
+    assert {f"layers.{k}", f"layers.{asked}"} <= {*alone} and len(cells.rows) <= 31
+
+
+def test_too_many_marked_layers_share_rows_and_are_counted():
+    loss = graph("60 ReLU layers of 16")
+    survey = survey_of(loss)
+    cells = Cells(survey)
+    assert len(cells.rows) <= 31
+    for layers in cells.rows:
+        if len(layers) == 1:
+            continue
+        neurons = [neuron for layer in layers for neuron in layer.neurons.values()]
+        dead = sum(map(survey.stops_all, neurons))
+        assert f"× {dead}" in words_of(cells._run(layers)[0])
+        assert f"{dead} of {len(neurons)}" in " ".join(words_of(cells._ailment(layers)))
 
 
 def test_every_head_of_a_net_leads_to_its_loss():
@@ -319,6 +358,92 @@ def test_every_head_of_a_net_leads_to_its_loss():
     source = draw(swept(one(h) ** 2 + mx.sum(two(h)))).source
     assert source.count("-> loss:w") == 3
     assert {"one[0]", "two[0]", "two[1]"} <= {*words_of(source)}
+
+
+# --- shares, and where a gradient stops -----------------------------------------------------------
+
+
+def explained(name, label):
+    loss = graph(name)
+    [node] = [x for x in net_of(loss).nodes if x.label == label]
+    return loss, mx.why(node, loss)
+
+
+@pytest.mark.parametrize(
+    "name", ["the lecture's net, tanh, 4 samples", "6 sigmoid layers of 2, 1", "digits, 1 sample"]
+)
+def test_a_neuron_has_its_share_of_all_paths(name):
+    loss, why = explained(name, "layers.0.weight[1,1]")
+    texts = words_of(draw(loss, explain=why).source)
+    shares = [int(x.split("%")[0]) for x in texts if x.endswith("% of paths")]
+    legend = any("%" in text and "share of all paths" in text for text in texts)
+    if name.startswith("digits"):  # no lines from neuron to neuron are drawn there
+        assert not shares and not legend
+        return
+    net, total = net_of(loss), 0
+    for layer in net.layers[1:]:
+        parts = [Shares(why).together(into(neuron)) for neuron in layer.neurons.values()]
+        assert sum(parts) == pytest.approx(1.0)
+        total += sum(part >= 0.005 for part in parts)
+    assert len(shares) == total and legend
+
+
+def into(neuron):
+    edges = [edge for turn in neuron.turns.values() for edge in turn.z.edges]
+    return [edge for edge in edges if edge.input.rule]
+
+
+def test_a_stopped_gradient_has_no_shares_in_its_legend():
+    loss, why = explained("a dead ReLU", "layers.0.weight[1,1]")
+    texts = words_of(draw(loss, explain=why).source)
+    assert "strongest path" in texts
+    assert not any("%" in text or text in ("weakens", "strengthens") for text in texts)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("ReLU, 4 samples", 4), ("tanh, 60 samples", 2)])
+def test_parameters_are_not_level_with_samples(name, rows):
+    loss, why = explained(f"the lecture's net, {name}", "layers.1.weight[1,1]")
+    source = draw(loss, explain=why).source
+    box = next(line for line in source.splitlines() if ">parameter<" in line)
+    texts = words_of(box)
+    at = texts.index("parameter")
+    assert texts.index("slope") < at < texts.index("weight[1,0]")
+    assert "<tr>" in box[box.index(">slope<") : box.index(">parameter<")]
+
+
+def stacked(biases):
+    """Both layers are one ReLU wide: three of four samples of 1 … 4 turn the second off."""
+    model = nn.MLP(1, [1, 1, 1], seed=1)
+    for layer, bias in zip(model.layers, biases):
+        layer.neurons[0].weight[0].data, layer.neurons[0].bias.data = 1.0, bias
+    return swept(mx.sum([model([float(x)]) for x in (1, 2, 3, 4)]))
+
+
+def test_off_is_a_slope_of_0_and_stop_where_something_arrives():
+    survey = survey_of(stacked([-2.0, -1.0, 0.0]))  # off on 1, 2; and then on 1, 2, 3
+    first, second, _ = survey.net.neurons
+    assert (survey.off_on(first), survey.stops.get(first, 0)) == (2, 0)
+    assert (survey.off_on(second), survey.stops[second]) == (3, 3)
+    assert answer(survey).title == "The gradient stops at layers.1[0] on 3 of 4 samples"
+    texts = words_of(draw(survey.net.output).source)
+    assert "off on 2 of 4" in texts and "off on 3 of 4" in texts
+    assert [line.stops for line in lines_of(first, survey)] == [0] * 4
+
+
+def test_a_bar_of_like_slopes_counts_what_it_stops():
+    model = nn.MLP(2, [2, 1, 1], seed=1)
+    numbers = [([1, 0], -9), ([0, 1], 0), ([1, 1], -1), ([1], 0)]  # [0][0] is off up to 9;
+    neurons = [neuron for layer in model.layers for neuron in layer.neurons]
+    for neuron, (weights, bias) in zip(neurons, numbers):  # [1][0] there, if the other input is 0
+        for p, x in zip([*neuron.weight, neuron.bias], [*weights, bias]):
+            p.data = float(x)
+    xs = [(k, 5.0 * (k % 2)) for k in range(1, 11)]
+    survey = survey_of(swept(mx.sum([model(list(x)) for x in xs])))
+    neuron = next(survey.net.neurons)
+    assert (survey.off_on(neuron), survey.stops[neuron]) == (9, 5)
+    assert [(line.n, line.stops) for line in lines_of(neuron, survey)] == [(1, 0), (9, 5)]
+    texts = words_of(draw(survey.net.output).source)
+    assert "off on 9 of 10" in texts and "5 of 10" in texts
 
 
 # --- what other nets brought to light -------------------------------------------------------------
@@ -381,7 +506,8 @@ def test_heads_beside_each_other_are_no_stack():
         module._called(name)
     h = trunk([1.0, 2.0, 3.0])
     survey = survey_of(swept(one(h) ** 2 + two(h) ** 2 * 1e-6))
-    assert not answer(survey).title.startswith(("The gradient explodes", "The gradient vanishes"))
+    assert not answer(survey).title.startswith("The gradient gets small")
+    assert not answer(survey).title.startswith("The gradient gets large")
     by_name = {passage.layer.name: passage for passage in survey.passages}
     assert not by_name["one"].is_read and not by_name["two"].is_read
     grads = [one.neurons[0].bias.grad, two.neurons[0].bias.grad]
@@ -414,3 +540,9 @@ def test_a_chain_that_reads_its_start_again_is_none():
     for _ in range(12):
         y = y * x
     assert chain_of(swept(y)) is None
+
+
+def test_a_neuron_that_stops_on_most_samples_is_framed():
+    source = draw(graph("digits, 200 samples")).source
+    assert len(re.findall(rf'<td border="3"[^>]* color="{style.STOP}"', source)) == 1
+    assert "orange border: stops it on most samples" in words_of(source)
