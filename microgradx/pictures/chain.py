@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from microgradx._base.text import count, known_as, names_parameter, short
 from microgradx.engine import Value, cut_off
 from microgradx.explain.extended import Extended, show
-from microgradx.pictures.answer import NO_GRADIENT, Answer
+from microgradx.pictures.answer import LIMITS, NO_GRADIENT, Answer
 from microgradx.pictures.markup import block, cell, row, stop_cell, table, words
 from microgradx.pictures.sheet import Shares
 from microgradx.pictures.style import (
@@ -35,7 +35,6 @@ BARS = 100
 HIGH = 60  # points of all decades
 T = TypeVar("T")
 
-CHANGED = 1.0  # decades from which a product fades or grows
 
 
 class Link(NamedTuple):
@@ -120,14 +119,13 @@ class Chain:
             return Answer(f"The gradient stops at {_name(self.links[last].node)}", behind)
         whole = self._together()
         together = f"all {len(partials)} together ×{show(whole)}"
-        if abs(whole.decades) <= CHANGED:
+        if -LIMITS.small < whole.decades < LIMITS.large:
             return Answer(f"The gradient gets through: {together}", "No stop")
-        fades = whole.decades < 0
-        node, partial = self._extreme(min if fades else max)
+        is_small = whole.decades < 0
+        node, partial = self._extreme(min if is_small else max)
+        size = "small" if is_small else "large"
         most = f"most at {_name(node)}, ×{short(partial)}"
-        return Answer(
-            f"The gradient {'fades' if fades else 'grows'}, {most}; {together}", "No stop"
-        )
+        return Answer(f"The gradient gets {size}, {most}; {together}", "No stop")
 
     def _together(self) -> Extended:
         """The product of all partials, which neither underflows nor overflows."""

@@ -13,12 +13,13 @@ from microgradx.engine import Edge, Value, cut_off
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.layers import reached
 from microgradx.explain.paths import is_stop
+from microgradx.pictures.answer import LIMITS
 from microgradx.pictures.folds import FOLDS, Fold, Name
 from microgradx.pictures.graph import Graph, cuts
 
 FOLD_ABOVE = 300  # nodes
 CROSSINGS = 150  # arrows more than boxes: of more, no eye follows one
-SMALL = 1e-3  # of the output's gradient
+SMALL = 10.0**-LIMITS.small  # of the output's gradient, as `why` has it
 SPAN = 2500  # ranks: a layout of more takes seconds, then minutes
 
 

@@ -168,16 +168,15 @@ class Sheet:
         return cells
 
     def answer(self) -> Answer:
-        """Where the gradient stops first, or vanishes, and what follows; else nothing."""
+        """Where the gradient stops first, or gets small, and what follows; else nothing."""
         diagram = self.diagram
         if diagram.origin:
             return Answer(f"Not finite at {name_of(diagram.origin)}", "")
         fading = ""
         if diagram.fading:
             size = short(abs(diagram.fading.grad))
-            fading = (
-                f"vanishes at {name_of(diagram.fading)}: |grad| is at most {size} from there on"
-            )
+            where = name_of(diagram.fading)
+            fading = f"gets small at {where}: |grad| is at most {size} from there on"
         if not diagram.stopping:
             return Answer(f"The gradient {fading}" if fading else "", "")
         places = diagram.stopped()

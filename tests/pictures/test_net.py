@@ -276,10 +276,10 @@ def test_a_chain_turns_and_a_long_one_folds():
     assert f"{LONGEST + 1} tanh in a row" in words_of(bars.source)
 
 
-def test_a_chain_says_where_it_fades_and_where_it_stops():
+def test_a_chain_says_where_it_gets_small_and_where_it_stops():
     _, y = tanhs(20)
     title = words_of(draw(y).source)[0]
-    assert title == "The gradient fades, most at tanh(0.987), ×0.0266; all 20 together ×0.000479"
+    assert title == "The gradient gets small, most at tanh(0.987), ×0.0266; all 20 together ×0.000479"
     y = mx.Value(-1.0, "x")
     for _ in range(9):
         y = y * 1.0
