@@ -6,7 +6,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from graphlib import TopologicalSorter
 from math import inf, isinf
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ from microgradx._base.arguments import flat, number
 from microgradx.engine import Value, sweep, with_cut_off
 from microgradx.explain.intervals import Interval, hull, interval, intervals, meet, widened
 from microgradx.rules import Rule
+
+PASSES = 200  # over the whole graph, in search of witnesses
 
 Point = dict[Value, float]
 Partials = dict[Value, list[Any]]  # of each node, in the order of its inputs
@@ -111,6 +113,14 @@ def _forward(
     return values, partials
 
 
+def _taken(partials: Partials, node: Value) -> list[Any]:
+    """The node's partials, with None for an operand that a `where` surely leaves."""
+    if node.rule is None or not node.rule.selects:
+        return partials[node]
+    ends = [(x.lo, x.hi, x.nan) for x in map(interval, partials[node])]
+    return [None if x == (0.0, 0.0, False) else d for x, d in zip(ends, partials[node])]
+
+
 # --- what is proved -----------------------------------------------------------------------------
 
 
@@ -173,7 +183,7 @@ class Bounds:
 
     @cached_property
     def _adjoints(self) -> dict[Value, Interval]:
-        return dict(sweep(self.output, interval(1.0), self._partials.__getitem__))
+        return dict(sweep(self.output, interval(1.0), partial(_taken, self._partials)))
 
     def __str__(self) -> str:
         verdicts = Counter(gate.verdict for gate in self.gates.values())
@@ -208,14 +218,18 @@ class Bounds:
         for point in _samples(self.box):
             if "unknown" in {gate.verdict for gate in gates.values()}:
                 self._look(point, gates, self._nodes)
+        left = PASSES * len(self._nodes)
         for node in [node for node, gate in gates.items() if gate.verdict == "unknown"]:
+            if left <= 0:
+                break  # of many gates, the first are looked at: the time is that of so many passes
             [z], history = node.inputs, _history(node)
+            left -= 8 * len(history)
             for up in (True, False):
                 point = next(_samples(self.box))
                 for _ in range(4):
                     if gates[node].verdict == "unknown":
                         partials = self._look(point, gates, history)
-                        slopes = dict(sweep(z, 1.0, partials.__getitem__))
+                        slopes = dict(sweep(z, 1.0, partial(_taken, partials)))
                         point = {
                             leaf: _finite(x)[(slopes.get(leaf, 0.0) > 0) == up]
                             for leaf, x in self.box.items()

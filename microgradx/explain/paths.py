@@ -16,7 +16,7 @@ from math import inf, isfinite, log
 from typing import Any, NamedTuple
 
 from microgradx._base.text import names_parameter, place
-from microgradx.engine import Edge, Value, order, positions
+from microgradx.engine import Edge, Value, order, positions, taken
 from microgradx.explain.extended import LARGE, SMALL, Extended, extended
 
 # The kinds of factor, to be blamed or thanked.
@@ -69,6 +69,8 @@ class Paths:
     """The path sums of every node behind `output`; node i of `nodes` has index i everywhere.
 
     nodes, index: the nodes in the order of the sweep, and where each stands in it
+    counted: of every edge, whether anything goes along it: nothing does where a `where` takes its
+             other operand. None where all count
     tails, heads, partials: of every edge its two ends and its d; those of node j, in the order of
              its arguments, are first[j] up to first[j + 1]. edge(e) is edge e as an `Edge`
     logarithms: ln|d| of every edge, 0 where d is 0
@@ -99,11 +101,16 @@ class Paths:
             self.heads += [j] * len(inputs)
             self.partials += node.partials
             self.first.append(len(self.tails))
+        self.counted = self._counted()
         sizes = [*map(abs, self.partials)]
         self.logarithms = [log(size) if size else 0.0 for size in sizes]
         self._moderate = _in_range(sizes)
-        self.g, self.wides = self.sums_from(0, self.heads, self.tails, self.partials)
-        live: list[Any] = [compress(of, sizes) for of in (self.heads, self.tails, sizes)]
+        edges: list[Any] = [self.heads, self.tails, self.partials, sizes]
+        if self.counted is not None:
+            edges = [[*compress(of, self.counted)] for of in edges]
+        heads, tails, partials, sizes = edges
+        self.g, self.wides = self.sums_from(0, heads, tails, partials)
+        live = [compress(of, sizes) for of in (heads, tails, sizes)]
         _, self.masses = self.sums_from(0, *live)
         self.gates, self.strongest_edge = self._strongest()
 
@@ -172,6 +179,21 @@ class Paths:
         while i > 0:
             yield self.nodes[i]
             i = self.choke_point[i]
+
+    def _counted(self) -> bytearray | None:
+        """Of every edge, whether it counts: not what a `where` leaves, nor what lies behind that.
+
+        None where all do.
+        """
+        if not any(rule.selects for rule in {x.rule for x in self.nodes} if rule):
+            return None
+        counted, reached = bytearray(len(self.tails)), bytearray(len(self.nodes))
+        reached[0] = True
+        for j, node in enumerate(self.nodes):
+            for e, d in enumerate(taken(node) if reached[j] else (), self.first[j]):
+                if d is not None:
+                    counted[e] = reached[self.tails[e]] = True
+        return counted
 
     # --- one function a sum: from each node, in order, to its inputs ------------------------------
 
