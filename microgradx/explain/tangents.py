@@ -55,7 +55,7 @@ class Tangents:
         tails, heads = [paths.tails[e] for e in live], [paths.heads[e] for e in live]
         factors = [paths.partials[e] for e in live]
         _, self._to = paths.sums_from(self._start, tails, heads, factors)
-        _, self._size = paths.sums_from(self._start, tails, heads, map(abs, factors))
+        _, self._size = paths.sums_from(self._start, tails, heads, [*map(abs, factors)])
 
     def _leading_on(self) -> list[int]:
         """The numbers of the edges that lead on, those nearer to the node first."""

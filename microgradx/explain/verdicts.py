@@ -107,7 +107,7 @@ def _not_finite(case: Case) -> Evidence | None:
     flow, paths = case.flow, case.paths
     leads = {case.node}
     leads.update(x for x in reversed(paths.nodes) if not leads.isdisjoint(x.inputs))
-    nodes, g = paths.nodes, paths.g
+    nodes, g = paths.nodes, [*paths.g]
     if paths.counted is not None:  # what lies behind the operand that a `where` leaves is unseen
         seen = {0, *compress(paths.tails, paths.counted)}
         nodes, g = [nodes[i] for i in sorted(seen)], [g[i] for i in sorted(seen)]
