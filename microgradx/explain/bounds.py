@@ -6,14 +6,14 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from graphlib import TopologicalSorter
 from math import inf, isinf
 from typing import Any, NamedTuple
 
 from microgradx._base import floats
 from microgradx._base.arguments import flat, number
-from microgradx.engine import Value, sweep, with_cut_off
+from microgradx.engine import Value, cut_off, sweep, with_cut_off
 from microgradx.explain.intervals import Interval, hull, interval, intervals, meet, widened
 from microgradx.rules import Rule
 
@@ -28,12 +28,12 @@ Partials = dict[Value, list[Any]]  # of each node, in the order of its inputs
 def _run(rule: Rule, xp: Any, operands: list[Any]) -> list[Any]:
     """An op's value, and then its partials in the order of its operands, one by one."""
     value, *partials = rule.function(xp, *operands)
-    return [value, *rule.one_by_one(partials)]
+    return [value, *(rule.one_by_one(partials) if rule.lists else partials)]
 
 
 def _each(f: Callable[[Any], Any], operands: list[Any]) -> list[Any]:
     """f of every operand, rows staying rows."""
-    return [[f(x) for x in xs] if isinstance(xs, list) else f(xs) for xs in operands]
+    return [[*map(f, xs)] if type(xs) is list else f(xs) for xs in operands]
 
 
 def _enclose(rule: Rule, operands: list[Any]) -> list[Any]:
@@ -47,11 +47,21 @@ def _enclose(rule: Rule, operands: list[Any]) -> list[Any]:
     known = isinstance(rule.bounds, tuple)  # the ends tell all
     runs = _tried(rule, ends if known else _pieces(rule, operands))
     tips = [] if known else [value for value, *_ in _tried(rule, ends)]
-    found = [None if xs[0] is None else hull(xs) for xs in zip(*runs)]
+    found: list[Any] = [None if xs[0] is None else hull(xs) for xs in zip(*runs)]
     found = found or [Interval(-inf, inf, True)] * (1 + len(rule.one_by_one(operands)))
-    c = widened(rule.ceiling, inf)
-    limits = [hull(tips) if tips else Interval(-inf, inf)] + [Interval(-c, c)] * (len(found) - 1)
-    return [None if x is None else meet(x, limit) for x, limit in zip(found, limits)]
+    if tips:
+        found[0] = meet(found[0], hull(tips))
+    limit = _limit(rule.ceiling)
+    if limit is not None:
+        found[1:] = [None if x is None else meet(x, limit) for x in found[1:]]
+    return found
+
+
+@cache
+def _limit(ceiling: float) -> Interval | None:
+    """Where partials lie by their ceiling, if that is one."""
+    c = widened(ceiling, inf)
+    return Interval(-c, c) if c < inf else None
 
 
 def _tried(rule: Rule, boxes: Iterable[list[Any]]) -> list[list[Any]]:
@@ -70,6 +80,8 @@ def _ends(rule: Rule, operands: list[Any]) -> list[list[Any]]:
         x = operands[0]
         points = (x.lo, *[p for p in rule.bounds if x.lo < p < x.hi], x.hi)
         return [[Interval(p, p, x.nan)] for p in dict.fromkeys(points)]
+    if all(x.lo == x.hi for x in flat(operands)):
+        return []  # the box is a point
     lows = _each(lambda x: Interval(x.lo, x.lo, x.nan), operands)
     highs = _each(lambda x: Interval(x.hi, x.hi, x.nan), operands)
     return [lows, highs]
@@ -77,6 +89,8 @@ def _ends(rule: Rule, operands: list[Any]) -> list[list[Any]]:
 
 def _pieces(rule: Rule, operands: list[Any]) -> list[list[Any]]:
     """The box, cut at the row's kinks."""
+    if not rule.kinks:
+        return [operands]
     sides = []
     for name, x in zip(rule.operands, operands):
         kinks = [k for k in rule.kinks.get(name, ()) if x.lo < k < x.hi]
@@ -91,6 +105,8 @@ def _pieces(rule: Rule, operands: list[Any]) -> list[list[Any]]:
 def _history(output: Value) -> list[Value]:
     """Every node that `output` was computed from, after all it read, also behind a detach."""
     nodes = with_cut_off(output)
+    if not any(map(cut_off, nodes)):
+        return nodes[::-1]
     read = {node: [x for x in flat(node.operands) if isinstance(x, Value)] for node in nodes}
     return list(TopologicalSorter(read).static_order())
 
@@ -105,11 +121,11 @@ def _forward(
         if node.rule is None:
             values[node], partials[node] = leaves[node], []
             continue
-        operands = [list(x) if isinstance(x, tuple) else x for x in node.operands]
+        operands = [list(x) if type(x) is tuple else x for x in node.operands]
         now = _each(lambda x: values[x] if isinstance(x, Value) else x, operands)
         values[node], *found = run(node.rule, now)
-        read = zip(node.rule.one_by_one(operands), found)
-        partials[node] = [d for x, d in read if isinstance(x, Value) and d is not None]
+        read = node.rule.one_by_one(operands) if node.rule.lists else operands
+        partials[node] = [d for x, d in zip(read, found) if isinstance(x, Value) and d is not None]
     return values, partials
 
 
