@@ -184,6 +184,8 @@ class Tangents:
             if part:
                 branches.setdefault(paths.tails[e], []).append((part, e))
         lost = {i: self._cancelled(i, [x for x, _ in parts]) for i, parts in branches.items()}
+        if not lost:
+            return [], 0.0
         worst = max(lost, key=lambda i: lost[i].decades)
         whole = sum(lost.values(), NOTHING)
         edges = sorted(branches[worst], key=lambda branch: -branch[0].decades)

@@ -234,6 +234,8 @@ def _cancelled(case: Case) -> Evidence | None:
         return None
     tangents = case.tangents
     where, share = tangents.opposed()
+    if not where:
+        return None  # a single path, where cancels is 1
     between = between_samples(where, paths)
     because = [
         f"The paths weigh {show(flow.mass)} together and cancel to {show(flow.wide)}"
