@@ -38,6 +38,14 @@ class Edge(NamedTuple):
     partial: float
 
 
+def _put_data(self: Value, x: Any) -> None:
+    self._data = number(x)
+
+
+def _put_grad(self: Value, x: Any) -> None:
+    self._grad = number(x)
+
+
 class Value:
     """A real number in a graph, with the derivative of an output by it.
 
@@ -62,26 +70,40 @@ class Value:
     # A node of one or two operands has them in _a and _b, and their partials in _da and _db, None
     # where no gradient goes. One of more, or of lists, has in _many its operands, and for all but a
     # last single one, which is in _a, pairs of parallel tuples: ((inputs, partials), …).
+    # _data and _grad hold data and grad, which are checked when they are assigned to.
     __slots__ = (
-        "data", "grad", "label", "rule", "_a", "_b", "_da", "_db", "_many", "_readers", "_line",
+        "_data", "_grad", "label", "rule", "_a", "_b", "_da", "_db", "_many", "_readers", "_line",
     )  # fmt: skip
     recorded: ClassVar[bool] = False  # whether it stands for any sample's number, as `record` sets
 
-    data: float
-    grad: float
     label: str
     rule: Rule | None
 
     def __init__(self, data: Any, label: str = "") -> None:
         if not isinstance(label, str):
             raise TypeError(f"a label is a str, got {kind_of(label)}")
-        self.data = number(data)
-        self.grad = 0.0
+        self._data = number(data)
+        self._grad = 0.0
         self.label = label
         self.rule = self._a = self._b = self._da = self._db = self._many = None
         self._readers = 0
         if _recording_lines:
             self._line = callers_line()
+
+    if TYPE_CHECKING:
+
+        @property
+        def data(self) -> float: ...
+        @data.setter
+        def data(self, x: Any) -> None: ...
+        @property
+        def grad(self) -> float: ...
+        @grad.setter
+        def grad(self, x: Any) -> None: ...
+
+    else:
+        data = property(attrgetter("_data"), _put_data)
+        grad = property(attrgetter("_grad"), _put_grad)
 
     @property
     def operands(self) -> tuple[Any, ...]:
@@ -173,17 +195,18 @@ class Value:
         seed = number(seed)
         nodes = order(self)
         before = [(node, node.grad) for node in nodes if node.rule is None]
-        done = False
         try:
             for node in nodes:
                 node.grad = 0.0
             self.grad = seed
             for node, adjoint in sweep(self, seed):
                 yield visit(node, adjoint)
-            done = True
-        finally:
             for leaf, grad in before:
-                leaf.grad = leaf.grad + grad if done else grad
+                leaf.grad += grad
+        except BaseException:
+            for leaf, grad in before:
+                leaf.grad = grad
+            raise
 
     # --- arithmetic: each operator is a row of the table ---
 
@@ -288,6 +311,8 @@ class Value:
         return found
 
     if TYPE_CHECKING:
+        _data: float
+        _grad: float
         _a: Any
         _b: Any
         _da: float | None
@@ -330,8 +355,9 @@ def sweep(
 ) -> Iterator[tuple[Value, Any]]:
     """The adjoint seed · ∂output/∂node of every node, from the output back; nothing is written.
 
-    partials: gives other partials for the inputs of a node than its own, intervals for example;
-              the seed and they are any numbers that can be multiplied and added
+    partials: gives other partials for the inputs of a node than its own, intervals for example,
+              and None where nothing goes; the seed and they are any numbers that can be multiplied
+              and added
 
     >>> x = Value(3.0, "x")
     >>> [adjoint for node, adjoint in sweep(x * x + 1.0)]
@@ -339,10 +365,23 @@ def sweep(
     """
     adjoints = {output: seed}
     for node in order(output):
-        adjoint = adjoints.pop(node)  # final, as all that reads the node has been passed
+        adjoint = adjoints.pop(node, NOTHING)  # final, as all that reads the node has been passed
         yield node, adjoint
-        for x, partial in zip(node.inputs, partials(node) if partials else node.partials):
-            adjoints[x] = adjoints.get(x, 0.0) + partial * adjoint  # the chain rule
+        if adjoint is NOTHING:
+            continue
+        for x, partial in zip(node.inputs, (partials or taken)(node)):
+            if partial is not None:
+                adjoints[x] = adjoints.get(x, 0.0) + partial * adjoint  # the chain rule
+
+
+def taken(node: Value) -> Sequence[float | None]:
+    """The node's partials, with None for an operand that a `where` leaves: nothing goes there."""
+    if node.rule is None or not node.rule.selects:
+        return node.partials
+    return [d if d else None for d in node.partials]
+
+
+NOTHING = float("0")  # as an adjoint: none came, as at what a `where` leaves. Known by identity
 
 
 class Visit(NamedTuple):
@@ -367,8 +406,8 @@ class Visit(NamedTuple):
 def visit(node: Value, adjoint: float) -> Visit:
     """Add the node's contributions to the grads of its inputs, and tell of each."""
     contributions, before, after = [], [], []
-    for input, partial in zip(node.inputs, node.partials):
-        contribution = partial * adjoint
+    for input, partial in zip(node.inputs, taken(node)):
+        contribution = 0.0 if partial is None or adjoint is NOTHING else partial * adjoint
         before.append(input.grad)
         input.grad += contribution  # the chain rule, as in sweep
         after.append(input.grad)
@@ -463,8 +502,8 @@ def node(
 ) -> Value:
     """A node of one or two operands, each with its partial, None for a bare number."""
     made = _new(Value)
-    made.data = data
-    made.grad = 0.0
+    made._data = data
+    made._grad = 0.0
     made.label = ""
     made.rule = rule
     made._a = a
@@ -530,7 +569,7 @@ def _checked(rule: Rule, operands: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def data_of(x: Any) -> float:
     """The number in an operand, a Value or a number."""
-    return x.data if isinstance(x, Value) else number(x)
+    return x._data if isinstance(x, Value) else number(x)
 
 
 # --- 5. an op of your own -------------------------------------------------------------------------
@@ -690,28 +729,36 @@ def _backward(self: Value, seed: float = 1.0, pause: Callable[[Visit], Any] | No
         return _backward_with(self, seed, pause)
     seed = number(seed)
     nodes = order(self)
-    before = [(node, node.grad) for node in nodes if node.rule is None]
+    before = [(node, node._grad) for node in nodes if node.rule is None]
+    nothing = NOTHING
     try:
         for node in nodes:
-            node.grad = 0.0
-        self.grad = seed
+            node._grad = nothing
+        self._grad = seed
         for node in nodes:
-            adjoint = node.grad
+            adjoint = node._grad
+            if adjoint is nothing:
+                continue  # a `where` has left all that read it
             if node._many is not None and (
-                adjoint or node.rule is not rules.dot or not isfinite(node.data)
+                adjoint or node.rule is not rules.dot or not isfinite(node._data)
             ):  # operands of a finite dot are finite: every contribution of a 0 is 0
+                if node.rule is not rules.dot and node.rule.selects:  # type: ignore[union-attr]
+                    for x, partial in zip(node.inputs, node.partials):
+                        if partial:
+                            x._grad += partial * adjoint  # the chain rule, for what is taken
+                    continue
                 for xs, partials in node._many[1]:
                     for x, partial in zip(xs, partials):
-                        x.grad += partial * adjoint  # the chain rule, for lists of operands
+                        x._grad += partial * adjoint  # the chain rule, for lists of operands
             if node._da is not None:
-                node._a.grad += node._da * adjoint  # … for one operand
+                node._a._grad += node._da * adjoint  # … for one operand
             if node._db is not None:
-                node._b.grad += node._db * adjoint  # … and for the second
+                node._b._grad += node._db * adjoint  # … and for the second
         for leaf, grad in before:
-            leaf.grad += grad
+            leaf._grad += grad
     except BaseException:
         for leaf, grad in before:
-            leaf.grad = grad
+            leaf._grad = grad
         raise
 
 
@@ -775,27 +822,27 @@ def _order(*outputs: Value) -> list[Value]:
 
 def _add(self: Value, other: Any) -> Value:  # rules.add: x + y, 1, 1
     if isinstance(other, Value):
-        return node(rules.add, self.data + other.data, self, 1.0, other, 1.0)
+        return node(rules.add, self._data + other._data, self, 1.0, other, 1.0)
     other = number(other)
-    return node(rules.add, self.data + other, self, 1.0, other, None)
+    return node(rules.add, self._data + other, self, 1.0, other, None)
 
 
 def _radd(self: Value, other: Any) -> Value:
     other = number(other)
-    return node(rules.add, other + self.data, other, None, self, 1.0)
+    return node(rules.add, other + self._data, other, None, self, 1.0)
 
 
 def _mul(self: Value, other: Any) -> Value:  # rules.mul: x · y, y, x
     if isinstance(other, Value):
-        x, y = self.data, other.data
+        x, y = self._data, other._data
         return node(rules.mul, x * y, self, y, other, x)
     other = number(other)
-    return node(rules.mul, self.data * other, self, other, other, None)
+    return node(rules.mul, self._data * other, self, other, other, None)
 
 
 def _rmul(self: Value, other: Any) -> Value:
     other = number(other)
-    return node(rules.mul, other * self.data, other, None, self, other)
+    return node(rules.mul, other * self._data, other, None, self, other)
 
 
 def _unary(rule: Rule) -> Callable[[Value], Value]:
@@ -803,7 +850,7 @@ def _unary(rule: Rule) -> Callable[[Value], Value]:
     function = rule.function
 
     def method(self: Value) -> Value:
-        data, dx = function(floats, self.data)
+        data, dx = function(floats, self._data)
         return node(rule, data, self, dx)
 
     method.__code__ = method.__code__.replace(co_name=rule.name)  # the name of its frames
@@ -813,7 +860,7 @@ def _unary(rule: Rule) -> Callable[[Value], Value]:
     return method
 
 
-_data: Callable[[Value], float] = attrgetter("data")
+_data: Callable[[Value], float] = attrgetter("_data")
 _dot = rules.dot.function
 
 
@@ -825,7 +872,7 @@ def dots(weights: Iterable[Any], xs: Any, biases: Iterable[Any]) -> list[Value]:
         if not (_are_values(row) and len(row) == len(x) and isinstance(bias, Value)):
             ys.append(apply(rules.dot, row, xs, bias))
             continue
-        y, dw, dx, db = _dot(floats, [*map(_data, row)], x, bias.data)
+        y, dw, dx, db = _dot(floats, [*map(_data, row)], x, bias._data)
         if len(inputs) < len(x):
             dx = [d for x, d in zip(xs, dx) if isinstance(x, Value)]
         made = node(rules.dot, y, bias, db)

@@ -37,6 +37,8 @@ class Rule:
     ceiling:  the largest |partial| there can be
     lists:    the names of the operands that are lists, all of one width
     silent:   the names of the operands that no gradient goes to; their partial is None
+    selects:  whether it takes one operand and leaves the others: where a partial is 0, nothing goes
+              to that operand, whatever lies behind it, not even 0 × inf
     domain:   by operand, the open interval where the op is differentiable
     kinks:    by operand, the points inside that interval where it is not
     bounds:   how the ends of an interval bound it: "increasing" or "decreasing", if its value is so
@@ -53,6 +55,7 @@ class Rule:
     ceiling: float = inf
     lists: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    selects: bool = False
     domain: Mapping[str, Interval] = {}
     kinks: Mapping[str, tuple[float, ...]] = {}
     bounds: Ends = None
@@ -416,6 +419,7 @@ def minimum(xp, x, y):
     kind="gate",
     ceiling=1.0,
     silent=("condition",),
+    selects=True,
     partials=("", "1 if condition > 0, else 0", "0 if condition > 0, else 1"),
 )
 def where(xp, condition, x, y):

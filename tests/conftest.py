@@ -10,6 +10,17 @@ from tests.step.pages import at, saved
 __all__ = ["at", "browser", "contexts", "open_page", "saved", "temporary_ops"]
 
 
+def pytest_addoption(parser):
+    """`--long` runs the many cases of the fuzzing tests, which take minutes each."""
+    parser.addoption("--long", action="store_true", help="the fuzzing tests' many cases")
+
+
+@pytest.fixture
+def many(request):
+    """many(few, all): how many cases to try."""
+    return lambda few, every: every if request.config.getoption("--long") else few
+
+
 def pytest_collection_modifyitems(items):
     """Tests in a browser are slow, each and all."""
     for item in items:

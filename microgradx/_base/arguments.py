@@ -58,9 +58,11 @@ def chosen(what: str, choice: Any, known: Mapping[str, Any]) -> Any:
 
 
 def _is_numpy_number(x: Any) -> bool:
-    """Whether x is a NumPy scalar or 0-d array of a real kind; asked without NumPy."""
+    """Whether x is a NumPy scalar or 0-d array of a real kind, not masked; asked without NumPy."""
     kind = getattr(getattr(x, "dtype", None), "kind", None)
-    return kind in ("b", "i", "u", "f") and getattr(x, "ndim", None) == 0
+    if kind not in ("b", "i", "u", "f") or getattr(x, "ndim", None) != 0:
+        return False
+    return not getattr(x, "mask", False)
 
 
 def _describe(x: Any) -> str:
@@ -68,6 +70,8 @@ def _describe(x: Any) -> str:
     name = type(x).__name__
     if name == "Value":
         return "a Value; use it as it is, or its .data"
+    if getattr(x, "mask", False) is not False:
+        return "a masked number; leave it out or fill it in, as array.filled(0.0) does"
     if getattr(x, "ndim", 0):
         return f"{kind_of(x)} of shape {tuple(x.shape)}; take its elements one by one"
     if isinstance(x, (list, tuple)):

@@ -6,16 +6,18 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property, partial
 from graphlib import TopologicalSorter
 from math import inf, isinf
 from typing import Any, NamedTuple
 
 from microgradx._base import floats
 from microgradx._base.arguments import flat, number
-from microgradx.engine import Value, sweep, with_cut_off
+from microgradx.engine import Value, cut_off, sweep, with_cut_off
 from microgradx.explain.intervals import Interval, hull, interval, intervals, meet, widened
 from microgradx.rules import Rule
+
+PASSES = 200  # over the whole graph, in search of witnesses
 
 Point = dict[Value, float]
 Partials = dict[Value, list[Any]]  # of each node, in the order of its inputs
@@ -26,12 +28,12 @@ Partials = dict[Value, list[Any]]  # of each node, in the order of its inputs
 def _run(rule: Rule, xp: Any, operands: list[Any]) -> list[Any]:
     """An op's value, and then its partials in the order of its operands, one by one."""
     value, *partials = rule.function(xp, *operands)
-    return [value, *rule.one_by_one(partials)]
+    return [value, *(rule.one_by_one(partials) if rule.lists else partials)]
 
 
 def _each(f: Callable[[Any], Any], operands: list[Any]) -> list[Any]:
     """f of every operand, rows staying rows."""
-    return [[f(x) for x in xs] if isinstance(xs, list) else f(xs) for xs in operands]
+    return [[*map(f, xs)] if type(xs) is list else f(xs) for xs in operands]
 
 
 def _enclose(rule: Rule, operands: list[Any]) -> list[Any]:
@@ -45,11 +47,21 @@ def _enclose(rule: Rule, operands: list[Any]) -> list[Any]:
     known = isinstance(rule.bounds, tuple)  # the ends tell all
     runs = _tried(rule, ends if known else _pieces(rule, operands))
     tips = [] if known else [value for value, *_ in _tried(rule, ends)]
-    found = [None if xs[0] is None else hull(xs) for xs in zip(*runs)]
+    found: list[Any] = [None if xs[0] is None else hull(xs) for xs in zip(*runs)]
     found = found or [Interval(-inf, inf, True)] * (1 + len(rule.one_by_one(operands)))
-    c = widened(rule.ceiling, inf)
-    limits = [hull(tips) if tips else Interval(-inf, inf)] + [Interval(-c, c)] * (len(found) - 1)
-    return [None if x is None else meet(x, limit) for x, limit in zip(found, limits)]
+    if tips:
+        found[0] = meet(found[0], hull(tips))
+    limit = _limit(rule.ceiling)
+    if limit is not None:
+        found[1:] = [None if x is None else meet(x, limit) for x in found[1:]]
+    return found
+
+
+@cache
+def _limit(ceiling: float) -> Interval | None:
+    """Where partials lie by their ceiling, if that is one."""
+    c = widened(ceiling, inf)
+    return Interval(-c, c) if c < inf else None
 
 
 def _tried(rule: Rule, boxes: Iterable[list[Any]]) -> list[list[Any]]:
@@ -68,6 +80,8 @@ def _ends(rule: Rule, operands: list[Any]) -> list[list[Any]]:
         x = operands[0]
         points = (x.lo, *[p for p in rule.bounds if x.lo < p < x.hi], x.hi)
         return [[Interval(p, p, x.nan)] for p in dict.fromkeys(points)]
+    if all(x.lo == x.hi for x in flat(operands)):
+        return []  # the box is a point
     lows = _each(lambda x: Interval(x.lo, x.lo, x.nan), operands)
     highs = _each(lambda x: Interval(x.hi, x.hi, x.nan), operands)
     return [lows, highs]
@@ -75,6 +89,8 @@ def _ends(rule: Rule, operands: list[Any]) -> list[list[Any]]:
 
 def _pieces(rule: Rule, operands: list[Any]) -> list[list[Any]]:
     """The box, cut at the row's kinks."""
+    if not rule.kinks:
+        return [operands]
     sides = []
     for name, x in zip(rule.operands, operands):
         kinks = [k for k in rule.kinks.get(name, ()) if x.lo < k < x.hi]
@@ -89,6 +105,8 @@ def _pieces(rule: Rule, operands: list[Any]) -> list[list[Any]]:
 def _history(output: Value) -> list[Value]:
     """Every node that `output` was computed from, after all it read, also behind a detach."""
     nodes = with_cut_off(output)
+    if not any(map(cut_off, nodes)):
+        return nodes[::-1]
     read = {node: [x for x in flat(node.operands) if isinstance(x, Value)] for node in nodes}
     return list(TopologicalSorter(read).static_order())
 
@@ -103,12 +121,20 @@ def _forward(
         if node.rule is None:
             values[node], partials[node] = leaves[node], []
             continue
-        operands = [list(x) if isinstance(x, tuple) else x for x in node.operands]
+        operands = [list(x) if type(x) is tuple else x for x in node.operands]
         now = _each(lambda x: values[x] if isinstance(x, Value) else x, operands)
         values[node], *found = run(node.rule, now)
-        read = zip(node.rule.one_by_one(operands), found)
-        partials[node] = [d for x, d in read if isinstance(x, Value) and d is not None]
+        read = node.rule.one_by_one(operands) if node.rule.lists else operands
+        partials[node] = [d for x, d in zip(read, found) if isinstance(x, Value) and d is not None]
     return values, partials
+
+
+def _taken(partials: Partials, node: Value) -> list[Any]:
+    """The node's partials, with None for an operand that a `where` surely leaves."""
+    if node.rule is None or not node.rule.selects:
+        return partials[node]
+    ends = [(x.lo, x.hi, x.nan) for x in map(interval, partials[node])]
+    return [None if x == (0.0, 0.0, False) else d for x, d in zip(ends, partials[node])]
 
 
 # --- what is proved -----------------------------------------------------------------------------
@@ -173,7 +199,7 @@ class Bounds:
 
     @cached_property
     def _adjoints(self) -> dict[Value, Interval]:
-        return dict(sweep(self.output, interval(1.0), self._partials.__getitem__))
+        return dict(sweep(self.output, interval(1.0), partial(_taken, self._partials)))
 
     def __str__(self) -> str:
         verdicts = Counter(gate.verdict for gate in self.gates.values())
@@ -208,14 +234,18 @@ class Bounds:
         for point in _samples(self.box):
             if "unknown" in {gate.verdict for gate in gates.values()}:
                 self._look(point, gates, self._nodes)
+        left = PASSES * len(self._nodes)
         for node in [node for node, gate in gates.items() if gate.verdict == "unknown"]:
+            if left <= 0:
+                break  # of many gates, the first are looked at: the time is that of so many passes
             [z], history = node.inputs, _history(node)
+            left -= 8 * len(history)
             for up in (True, False):
                 point = next(_samples(self.box))
                 for _ in range(4):
                     if gates[node].verdict == "unknown":
                         partials = self._look(point, gates, history)
-                        slopes = dict(sweep(z, 1.0, partials.__getitem__))
+                        slopes = dict(sweep(z, 1.0, partial(_taken, partials)))
                         point = {
                             leaf: _finite(x)[(slopes.get(leaf, 0.0) > 0) == up]
                             for leaf, x in self.box.items()

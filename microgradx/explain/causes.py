@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from math import isfinite, isnan
 from typing import Any, NamedTuple, TypeVar
 
+from microgradx._base import floats
 from microgradx._base.arguments import flat
 from microgradx._base.text import made_at, name_of
-from microgradx.engine import Edge, Value, data_of
+from microgradx.engine import Edge, Value, cut_off, data_of, taken
 from microgradx.explain.extended import show
 from microgradx.explain.paths import Paths, partner
 
@@ -32,6 +33,8 @@ def cause_of_zero(edge: Edge, paths: Paths) -> str:
         return "flat loss"
     if rule.shut_below is not None:
         return "kink" if edge.input.data == rule.shut_below else f"{rule.name} off"
+    if rule.selects:
+        return "not taken"
     if rule.kind == "product":
         return f"zero {NOUNS[paths.kind(edge)]}"
     return "local underflow" if _underflows(edge) else "flat op"
@@ -59,16 +62,21 @@ def provenance(edge: Edge, paths: Paths) -> list[str]:
     steps: list[str] = []
     node = partner(edge.node, edge.position)
     while isinstance(node, Value) and node.rule is not None:
-        source = node.inputs[0] if node.inputs else None
-        if node.rule.shut_below is not None and source is not None:
-            state = "at its kink" if source.data == node.rule.shut_below else "off"
+        if node.rule.selects:
+            steps.append(f"{name_of(node)} is 0 because it takes a 0{_condition(node)}")
+            node = _chosen(node)
+            continue
+        read, rule = node.inputs or cut_off(node), node.rule
+        source = read[0] if read else None
+        if rule.shut_below is not None and source is not None:
+            state = "at its kink" if source.data == rule.shut_below else "off"
             return [
                 *steps,
-                f"{name_of(node)} is 0 because its {node.rule.name} is {state}: "
+                f"{name_of(node)} is 0 because its {rule.name} is {state}: "
                 f"{name_of(source)} = {source.data:.3g}",
             ]
         factor = _zero_factor(node)
-        if factor is None and source is not None and len(node.inputs) == 1 and not source.data:
+        if factor is None and source is not None and len(read) == 1 and not source.data:
             steps.append(f"{name_of(node)} is 0 because {name_of(source)} is")
             node = source
             continue
@@ -92,9 +100,31 @@ def _zero_factor(node: Value) -> Any:
     return next((x for x, _ in pairs if not data_of(x)), None)
 
 
+def _chosen(node: Value) -> Any:
+    """The operand that a `where` takes."""
+    assert node.rule is not None
+    numbers = map(data_of, node.operands)
+    partials = node.rule.function(floats, *numbers)[1:]
+    return next((x for x, d in zip(node.operands, partials) if d), None)
+
+
+def _condition(node: Value) -> str:
+    """The numbers by which a `where` has chosen, as the rest of a sentence."""
+    assert node.rule is not None
+    named = zip(node.rule.operands, node.operands)
+    facts = [
+        f"{name} {name_of(x)} = {x.data:.3g}" if isinstance(x, Value) else f"{name} {x:.3g}"
+        for name, x in named
+        if name in node.rule.silent
+    ]
+    return f", by its {', '.join(facts)}" if facts else ""
+
+
 def _shut(edge: Edge) -> str:
     z, node, rule = edge.input, edge.node, edge.node.rule
     assert rule is not None
+    if rule.selects:
+        return f"{name_of(node)} takes its other operand, not {name_of(z)}{_condition(node)}"
     end = rule.shut_below
     if end is None and _underflows(edge):
         return f"The slope of {name_of(node)} at {z.data:.3g} is too small for a float"
@@ -151,8 +181,8 @@ def _spoilt_sums(nodes: list[Value], g: list[float], leads: set[Value]) -> list[
         if node in out and not isfinite(adjoint) and node not in spoilt:
             text = f"The contributions to {name_of(node)} are finite, and their sum is {adjoint}"
             places.append(Origin("overflow", out[node], text))
-        for edge in node.edges:
-            if edge.input not in leads:
+        for edge, d in zip(node.edges, taken(node)):
+            if edge.input not in leads or d is None:
                 continue
             out.setdefault(edge.input, []).append(edge)
             part = edge.partial * adjoint

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from microgradx._base.text import fixed
+from microgradx._base.text import clean, fixed
 from microgradx.engine import Value
 from microgradx.explain.explanation import Explanation, Flow
 from microgradx.explain.extended import show
@@ -29,7 +29,7 @@ class Comparison:
         kinds = list(dict.fromkeys(kind for each in columns for kind in each.budget))
         flows = [each.flow for each in columns]
         rows = [
-            ["", *map(str, self.explanations)],
+            ["", *[clean(str(choice)) for choice in self.explanations]],
             ["gradient", *[show(flow.wide) if flow else "none" for flow in flows]],
             ["verdict", *[each.verdict for each in columns]],
             ["decades", *[fixed(flow.decades, 2) if flow else "" for flow in flows]],
@@ -45,7 +45,8 @@ class Comparison:
         return "\n".join(line.rstrip() for line in lines)
 
     def __repr__(self) -> str:
-        verdicts = [f"{choice}: {each.verdict}" for choice, each in self.explanations.items()]
+        explained = self.explanations.items()
+        verdicts = [f"{clean(str(choice))}: {each.verdict}" for choice, each in explained]
         return f"<compare {', '.join(verdicts)}>"
 
 

@@ -109,7 +109,8 @@ class Explanation(Case):
         before = (each for each in wrong if paths.nodes[paths.heads[each[0]]] not in paths.loss)
         e, wide = next(before, wrong[0] if wrong else (-1, Extended(0.0, 0)))
         moved = wide.decades - self.reached.decades if wide else 0.0
-        return Repair(paths.edge(e), wide) if (-moved if down else moved) > 0.5 else None
+        better = (-moved if down else moved) > 0.5 and isfinite(wide.mantissa)
+        return Repair(paths.edge(e), wide) if better else None
 
     # --- shown ----------------------------------------------------------------------------------
 

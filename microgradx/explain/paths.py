@@ -8,15 +8,16 @@ entropy and over which each kind of factor has a mean.
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import compress
+from itertools import compress, repeat
 from math import inf, isfinite, log
 from typing import Any, NamedTuple
 
 from microgradx._base.text import names_parameter, place
-from microgradx.engine import Edge, Value, order, positions
+from microgradx.engine import Edge, Value, order, positions, taken
 from microgradx.explain.extended import LARGE, SMALL, Extended, extended
 
 # The kinds of factor, to be blamed or thanked.
@@ -69,6 +70,8 @@ class Paths:
     """The path sums of every node behind `output`; node i of `nodes` has index i everywhere.
 
     nodes, index: the nodes in the order of the sweep, and where each stands in it
+    counted: of every edge, whether anything goes along it: nothing does where a `where` takes its
+             other operand. None where all count
     tails, heads, partials: of every edge its two ends and its d; those of node j, in the order of
              its arguments, are first[j] up to first[j + 1]. edge(e) is edge e as an `Edge`
     logarithms: ln|d| of every edge, 0 where d is 0
@@ -88,23 +91,29 @@ class Paths:
         self.parameters = None if parameters is None else set(parameters)
         self.loss = loss_part(self.nodes)
         self._latest: tuple[int, Sequence[int]] = -1, ()
-        self.tails: list[int] = []
-        self.heads: list[int] = []
+        # Arrays, as an int or a float of one's own in a list takes three times as much room.
+        self.tails, self.heads, self.first = array("i"), array("i"), array("i", [0])
         self.partials: list[float] = []
-        self.first = [0]
         index_of = self.index.__getitem__
         for j, node in enumerate(self.nodes):
             inputs = node.inputs
-            self.tails += map(index_of, inputs)
-            self.heads += [j] * len(inputs)
+            self.tails.extend(map(index_of, inputs))
+            self.heads.extend(repeat(j, len(inputs)))
             self.partials += node.partials
             self.first.append(len(self.tails))
-        sizes = [*map(abs, self.partials)]
-        self.logarithms = [log(size) if size else 0.0 for size in sizes]
+        self.counted = self._counted()
+        sizes: Sequence[float] = array("d", map(abs, self.partials))
+        self.logarithms = array("d", (log(size) if size else 0.0 for size in sizes))
         self._moderate = _in_range(sizes)
-        self.g, self.wides = self.sums_from(0, self.heads, self.tails, self.partials)
-        live: list[Any] = [compress(of, sizes) for of in (self.heads, self.tails, sizes)]
-        _, self.masses = self.sums_from(0, *live)
+        edges: list[Any] = [self.heads, self.tails, self.partials, sizes]
+        if self.counted is not None:
+            edges = [[*compress(of, self.counted)] for of in edges]
+        heads, tails, partials, sizes = edges
+        self.g, self.wides = self.sums_from(0, heads, tails, partials)
+        if not all(sizes):
+            live = ([*compress(of, sizes)] for of in (heads, tails, sizes))
+            heads, tails, sizes = live
+        _, self.masses = self.sums_from(0, heads, tails, sizes)
         self.gates, self.strongest_edge = self._strongest()
 
     def wide(self, i: int) -> Extended:
@@ -173,27 +182,43 @@ class Paths:
             yield self.nodes[i]
             i = self.choke_point[i]
 
+    def _counted(self) -> bytearray | None:
+        """Of every edge, whether it counts: not what a `where` leaves, nor what lies behind that.
+
+        None where all do.
+        """
+        if not any(rule.selects for rule in {x.rule for x in self.nodes} if rule):
+            return None
+        counted, reached = bytearray(len(self.tails)), bytearray(len(self.nodes))
+        reached[0] = True
+        for j, node in enumerate(self.nodes):
+            for e, d in enumerate(taken(node) if reached[j] else (), self.first[j]):
+                if d is not None:
+                    counted[e] = reached[self.tails[e]] = True
+        return counted
+
     # --- one function a sum: from each node, in order, to its inputs ------------------------------
 
     def sums_from(
-        self, start: int, sources: Iterable[int], targets: Iterable[int], factors: Iterable[float]
-    ) -> tuple[list[float], list[Any]]:
+        self, start: int, sources: Sequence[int], targets: Sequence[int], factors: Sequence[float]
+    ) -> tuple[Sequence[float], Sequence[Any]]:
         """Σ Π d over all paths of such edges from `start` to each node: floats, and without limits.
 
         The second list is the first where no factor and no sum comes near the ends of the floats,
         else it is of `Extended` numbers.
         """
-        edges, n = ([*sources], [*targets], [*factors]), len(self.nodes)
-        floats = summed(*edges, n, start, 1.0)
+        edges, n = (sources, targets, factors), len(self.nodes)
+        floats = array("d", summed(*edges, n, start, 1.0))
         if self._moderate and _in_range(floats):
             return floats, floats
         return floats, summed(*edges, n, start, Extended(1.0, 0))
 
-    def _strongest(self) -> tuple[list[int], list[int]]:
+    def _strongest(self) -> tuple[Sequence[int], Sequence[int]]:
         """`gates` and `strongest_edge`: the fewest zero factors, then the largest Π|d|."""
         n = len(self.nodes)
-        gates, strongest = [0] + [n] * (n - 1), [-1] * n
-        strength = [0.0] + [-inf] * (n - 1)  # ln of the strongest path, -inf where each holds a 0
+        gates, strongest = array("i", [n]) * n, array("i", [-1]) * n
+        gates[0], strength = 0, array("d", [-inf]) * n
+        strength[0] = 0.0  # ln of the strongest path, -inf where each holds a 0
         edges = zip(self.tails, self.heads, self.partials, self.logarithms)
         for e, (i, j, d, ln) in enumerate(edges):
             closed = gates[j] if d else gates[j] + 1

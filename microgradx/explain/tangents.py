@@ -49,11 +49,13 @@ class Tangents:
         self._start = paths.index[node]
         self.g, self.mass = paths.wide(self._start), paths.mass(self._start)
         self.edges = self._leading_on()
+        if paths.counted is not None and self.mass:
+            self.edges = [e for e in self.edges if paths.counted[e]]
         live = [e for e in self.edges if paths.partials[e]]
         tails, heads = [paths.tails[e] for e in live], [paths.heads[e] for e in live]
         factors = [paths.partials[e] for e in live]
         _, self._to = paths.sums_from(self._start, tails, heads, factors)
-        _, self._size = paths.sums_from(self._start, tails, heads, map(abs, factors))
+        _, self._size = paths.sums_from(self._start, tails, heads, [*map(abs, factors)])
 
     def _leading_on(self) -> list[int]:
         """The numbers of the edges that lead on, those nearer to the node first."""
@@ -156,7 +158,8 @@ class Tangents:
             credits = [x for x in credits if paths.nodes[paths.heads[x[1]]] not in paths.loss]
         total = fsum([credit for credit, _ in credits])
         halves = sorted((x for x in credits if x[0] >= total / 2), reverse=True)
-        effective = total**2 / fsum([x * x for x, _ in credits]) if credits else 0.0
+        parts = [credit / total for credit, _ in credits] if total else []
+        effective = 1.0 / fsum([x * x for x in parts]) if parts else 0.0
         return [paths.edge(e) for _, e in halves], effective
 
     def repairs(self) -> list[tuple[int, Extended]]:
@@ -181,6 +184,8 @@ class Tangents:
             if part:
                 branches.setdefault(paths.tails[e], []).append((part, e))
         lost = {i: self._cancelled(i, [x for x, _ in parts]) for i, parts in branches.items()}
+        if not lost:
+            return [], 0.0
         worst = max(lost, key=lambda i: lost[i].decades)
         whole = sum(lost.values(), NOTHING)
         edges = sorted(branches[worst], key=lambda branch: -branch[0].decades)

@@ -6,6 +6,7 @@ A row asks one question of a `Case` and is answered with `Evidence`, or None if 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import compress
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -106,7 +107,11 @@ def _not_finite(case: Case) -> Evidence | None:
     flow, paths = case.flow, case.paths
     leads = {case.node}
     leads.update(x for x in reversed(paths.nodes) if not leads.isdisjoint(x.inputs))
-    places = origins(paths.nodes, paths.g, leads)
+    nodes, g = paths.nodes, [*paths.g]
+    if paths.counted is not None:  # what lies behind the operand that a `where` leaves is unseen
+        seen = {0, *compress(paths.tails, paths.counted)}
+        nodes, g = [nodes[i] for i in sorted(seen)], [g[i] for i in sorted(seen)]
+    places = origins(nodes, g, leads)
     keyed = [((labels(x.edges[0]) if x.edges else None, x.cause), x) for x in places]
     because = grouped(keyed, lambda origin: [origin.sentence])
     if not isfinite(flow.g) and isfinite(flow.wide.mantissa):
@@ -160,15 +165,32 @@ def _detached(case: Case) -> Evidence | None:
         fresh = [x for x in readers.get(source, []) if x not in leads]
         leads.update(dict.fromkeys(fresh))
         queue += fresh
-    because = ["Every path to the output runs through a detach()"]
+    cuts = [(source, x) for x in leads for source in cut_off(x) if source in leads]
+    ways = list(dict.fromkeys([_way(x) for _, x in cuts]))
+    because = [f"Every path to the output runs through {' or '.join(ways)}"]
     because += [
         f"It is cut off between {name_of(source)} and {name_of(x)}{made_at(x)}"
-        for x in leads
-        for source in cut_off(x)
-        if source in leads
+        for source, x in cuts
     ]
-    because.append("To let the gradient through, use the Value itself where its detach() is used")
+    whole = [way[2:] for way in ways if way.endswith("()")]
+    if whole:
+        because.append(
+            f"To let the gradient through, use the Value itself where its {whole[0]} is used"
+        )
+    if any(x.rule and x.rule.selects for _, x in cuts):
+        because.append(
+            "A condition only chooses, and has no gradient: a blend of the two has one, such as "
+            "s * x + (1 - s) * y with s = condition.sigmoid()"
+        )
     return Evidence(because=because)
+
+
+def _way(x: Value) -> str:
+    """A node that lets no gradient through to an operand, as the end of a sentence."""
+    assert x.rule is not None
+    if x.rule.silent == x.rule.operands:
+        return f"a {x.op}()"
+    return f"the {' or '.join(x.rule.silent)} of a {x.op}"
 
 
 def _stopped(case: Case) -> Evidence | None:
@@ -212,6 +234,8 @@ def _cancelled(case: Case) -> Evidence | None:
         return None
     tangents = case.tangents
     where, share = tangents.opposed()
+    if not where:
+        return None  # a single path, where cancels is 1
     between = between_samples(where, paths)
     because = [
         f"The paths weigh {show(flow.mass)} together and cancel to {show(flow.wide)}"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from microgradx._base.arguments import flat, nested, number, shape, show_shape
-from microgradx._base.text import count, kind_of
+from microgradx._base.text import count, kind_of, name_of
 from microgradx.engine import Value, list_of_operands
 from microgradx.nn import files as weights
+from microgradx.nn.lost import computed, lost
 
 if TYPE_CHECKING:
     import os
@@ -36,8 +38,9 @@ class Module:
     A leaf Value is a parameter, a nest of lists of them is a tensor of parameters, a Module or a
     list or dict of Modules is a part. Parameters are labelled as PyTorch names them when they are
     assigned: `encoder.layers.0.weight[2,1]`. A list that is changed in place must be assigned
-    again to be labelled. Attributes that are named in `_buffers` hold numbers, or nests or arrays
-    of them: they belong to the state, as lists, and are no parameters.
+    again to be labelled. A computed Value in a parameter's place is a TypeError; leaves where none
+    are looked for, as in a set, are a warning. Attributes that are named in `_buffers` hold
+    numbers, or nests or arrays of them: they belong to the state, as lists, and are no parameters.
     """
 
     training = True  # what `train` and `eval` set
@@ -110,9 +113,14 @@ class Module:
         if wrong:
             raise ValueError(f"shapes differ: {'; '.join(wrong)}")
         data = {name: _alike(name, slots[name].content, x) for name, x in loaded.items()}
-        for name, numbers in data.items():
-            slots[name].put(numbers)
-        return keys
+        try:
+            for name, numbers in data.items():
+                slots[name].put(numbers)
+            return keys
+        except BaseException:
+            for name in data:
+                slots[name].put(slots[name].before)
+            raise
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The outputs for every sample in X, computed by NumPy from today's parameters.
@@ -152,7 +160,14 @@ class Module:
             raise weights.WeightsError(f"{path}: {error.args[0]}") from None
 
     def __setattr__(self, name: str, part: Any) -> None:
+        if _is_tensor(vars(self).get(name)) and (made := computed(part)) is not None:
+            raise TypeError(
+                f"{join(self._path, name)} holds parameters, and {name_of(made)} is computed; to "
+                "move a parameter change its number: p.data -= lr * p.grad"
+            )
         super().__setattr__(name, part)
+        for sentence in lost(part, join(self._path, name), self.parameters):
+            warnings.warn(sentence, stacklevel=2)
         label_parts(part, join(self._path, name), self)
 
     def tree(self, loss: Value | None = None) -> Tree:
@@ -263,6 +278,7 @@ class Slot(NamedTuple):
 
     content: Any  # a nest of parameters, or of a buffer's numbers
     put: Callable[[Any], None]
+    before: Any  # what `put` would leave all as it is with
 
 
 def _state(module: Module) -> dict[str, Slot]:
@@ -272,9 +288,10 @@ def _state(module: Module) -> dict[str, Slot]:
     """
     found: dict[str, Slot] = {}
     for path, part in _walk(module, ""):
-        slots = {path: Slot(part, partial(_fill, part))}
         if isinstance(part, Module):
             slots = {join(path, name): _buffer(part, name) for name in part._buffers}
+        else:
+            slots = {path: Slot(part, partial(_fill, part), _data(part))}
         for name, slot in slots.items():
             if name in found:
                 raise ValueError(f"two tensors of the model are named {name}; rename one of them")
@@ -284,7 +301,8 @@ def _state(module: Module) -> dict[str, Slot]:
 
 def _buffer(module: Module, name: str) -> Slot:
     """An attribute that holds numbers of the state."""
-    return Slot(nested(getattr(module, name)), partial(setattr, module, name))
+    held = getattr(module, name)
+    return Slot(nested(held), partial(setattr, module, name), held)
 
 
 def _fill(tensor: Any, numbers: Any) -> None:

@@ -36,7 +36,6 @@ HIGH = 60  # points of all decades
 T = TypeVar("T")
 
 
-
 class Link(NamedTuple):
     """One op of a chain, and its partial by the link before it."""
 

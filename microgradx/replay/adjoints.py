@@ -32,17 +32,21 @@ class Adjoints:
         self.adjoints: dict[str, Any] = {}
         self.pools = {"e": 0, "e1": 0}
         self._rows: dict[Symbol, Symbol] = {}
+        behind: set[str] = set()  # a `where`: nothing comes there from the samples that it leaves
         for number, array in reversed([*enumerate(arrays.all)]):
             if not array.wanted:
                 continue
+            uses = [use for use in array.uses if use.reader.name in self.adjoints]
             contributions = [
-                self._contribution(array, arrays.home[use.ids] == number, use)
-                for use in array.uses if use.reader.name in self.adjoints
-            ]  # fmt: skip
+                self._contribution(array, arrays.home[use.ids] == number, use) for use in uses
+            ]
             if number == arrays.home[loss]:
                 contributions.append(self._seed(array))
             if contributions:
-                self.adjoints[array.name] = self._together(array, contributions)
+                adjoint = self.adjoints[array.name] = self._together(array, contributions)
+                if any(use.reader.selects or use.reader.name in behind for use in uses):
+                    behind.add(array.name)
+                    self.table.unsure.add(adjoint)
         self.gradient = self.adjoints.pop("p", None)
 
     def _seed(self, array: Array) -> tuple[Ids, Any]:

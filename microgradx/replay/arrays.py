@@ -47,6 +47,7 @@ class Array:
     wanted:  whether a parameter's gradient goes through it
     ones:    the array with a row of ones behind it, None if nothing reads it so
     row:     the first that it has in the pool, None if nothing gathers from it
+    selects: whether its op is one that selects, as `where` does
     label, variable: of an input, what the user calls it, and what holds a batch of it
     """
 
@@ -60,6 +61,7 @@ class Array:
     wanted: bool = False
     ones: Symbol | None = None
     row: int | None = None
+    selects: bool = False
     uses: list[Use] = field(default_factory=list)
 
     @property
@@ -360,10 +362,22 @@ def _are_elements(indices: list[tuple[int, ...]]) -> bool:
 
 
 def times(partial: Any) -> Callable[[Any], Any]:
-    """The pullback to an operand with this partial."""
+    """The pullback to an operand with this partial; nothing, where no sample has come that way."""
 
     def pullback(d: Any) -> Any:
-        return partial * d
+        product = partial * d
+        if isinstance(partial, Symbol) and isinstance(d, Symbol) and d in d.table.unsure:
+            return d.table.call("where", d == 0.0, 0.0, product)
+        return product
+
+    return pullback
+
+
+def taken(partial: Symbol) -> Callable[[Any], Any]:
+    """The pullback to an operand of an op that selects: the adjoint where it is taken, or 0."""
+
+    def pullback(d: Any) -> Any:
+        return partial.table.call("where", partial != 0.0, partial * d, 0.0)
 
     return pullback
 

@@ -19,6 +19,10 @@ def numbers(name: str, data: Any) -> Array:
 
     Rows of different lengths are a ValueError, something other than real numbers a TypeError.
     """
+    for k, part in enumerate([data, *(data if isinstance(data, (list, tuple)) else ())]):
+        if np.any(mask := getattr(part, "mask", False)):
+            place = (k - 1,) * (k > 0) + (_first(np.asarray(mask)) or ())
+            raise ValueError(f"{name}{_at(place)} is masked; leave it out or fill it in")
     try:
         array = np.asarray(data)
     except ValueError:  # ragged, as a rule
@@ -87,6 +91,8 @@ def _converted(name: str, data: Any) -> Array:
             array[place] = number(x)
         except TypeError as error:
             raise TypeError(f"{name} must hold numbers; {name}{_at(place)}: {error}") from None
+        except OverflowError as error:
+            raise ValueError(f"{name}{_at(place)} is an {error}") from None
     return array
 
 

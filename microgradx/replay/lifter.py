@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from microgradx.replay.arrays import Arrays, times
+from microgradx.replay.arrays import Arrays, taken, times
 from microgradx.replay.loops import Sum, find_sums, vectorised
 from microgradx.replay.products import SumLifter, split
 from microgradx.replay.symbols import Symbol
@@ -132,12 +132,15 @@ class Lifter:
             rows = [x for x in operands if isinstance(x, list)]
             value, partials = vectorised(arrays.table, value, partials, rows)
         array = arrays.compute(rule.name, ids, value, batched)
+        array.selects = rule.selects
         for block, partial in zip(blocks, partials):
             if isinstance(partial, list):
                 for part, d in zip(block, partial):
                     arrays.use(array, part, times(d))
-            elif partial is not None:  # a detach gives nothing back
-                arrays.use(array, block, times(partial))
+            elif rule.selects and isinstance(partial, Symbol):
+                arrays.use(array, block, taken(partial))
+            elif partial is not None and not (rule.selects and partial == 0):
+                arrays.use(array, block, times(partial))  # a detach gives nothing back
 
     def _element(self, row: Any, k: int) -> Any:
         if not isinstance(row, Symbol):

@@ -241,14 +241,19 @@ class SumLifter:
         arrays.products.append((rows, terms, flat[1] if wide else 1))
 
         def to_weight(d: Any) -> Any:
+            unsure = isinstance(d, Symbol) and d in table.unsure
             d = arrays.flatten(arrays.whole(d, dims + tail), shape)
+            read = input
+            if unsure:  # the inputs of the columns that something has come to
+                sizes = abs(d) if rows == 1 else table.reduce("add", abs(d), 0)
+                read = table.call("where", sizes == 0.0, 0.0, input)
             if rows == 1:
-                return table.dot(input, d) if wide else input * d
+                return table.dot(read, d) if wide else read * d
             if not wide:
-                return table.view(input, "[:, None]", (*flat, 1)) * d
+                return table.view(read, "[:, None]", (*flat, 1)) * d
             if by_sample:
-                return table.dot(d, table.view(input, ".T", flat[::-1]))
-            return table.dot(input, table.view(d, ".T", shape[::-1]))
+                return table.dot(d, table.view(read, ".T", flat[::-1]))
+            return table.dot(read, table.view(d, ".T", shape[::-1]))
 
         def to_input(d: Any) -> Any:
             d = arrays.flatten(arrays.whole(d, dims + tail), shape)

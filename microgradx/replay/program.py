@@ -36,6 +36,7 @@ class Replay:
     data:       their numbers, one flat array; `replay.data -= lr * replay.gradient` is a step
     gradient:   that of the mean loss of the latest batch
     source:     the generated NumPy
+    fixed:      the leaves that it takes for constants, but for those that were made on the way
 
     The arrays are the replay's own: `store` writes them to the Values, `refresh` reads these.
     """
@@ -45,6 +46,7 @@ class Replay:
     ) -> None:
         self.dtype = float_type(dtype)
         self._tape = tape
+        self.fixed = [*tape.frozen]
         self._outputs = outputs
         self._arrays = arrays = lifted(tape, dict(inputs), ("n",) if batched else ())
         self._adjoints = Adjoints(arrays, tape.outputs[0]) if outputs == () else None

@@ -71,7 +71,10 @@ def record(
         tape = _tape(outputs, parameters, inputs)
         _check_that_it_repeats(tape, fn, arguments, shape(returned))
         ids = _ids(dict(zip(names, arguments)), tape)
-        return Replay(tape, ids, shape(returned), batched=True, dtype=dtype)
+        replay = Replay(tape, ids, shape(returned), batched=True, dtype=dtype)
+        made = set(born)
+        replay.fixed = [x for x in replay.fixed if x not in made]
+        return replay
 
 
 def lift(

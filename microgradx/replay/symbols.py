@@ -76,6 +76,7 @@ class Symbols:
 
     def __init__(self) -> None:
         self.known: dict[Any, Symbol] = {}
+        self.unsure: set[Symbol] = set()  # adjoints that are 0 where a `where` took the other way
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):

@@ -47,6 +47,7 @@ class Live:
             "swept": swept,
             "names": [None if _is_numbered(node) else name_of(node) for node in self.nodes],
             "ops": [rule.name for rule, _ in self.library.functions],
+            "selects": [k for k, (row, _) in enumerate(self.library.functions) if row.selects],
             "parameters": parameters or leaves,
             "stale": any(map(_is_stale, self.nodes)),
         }

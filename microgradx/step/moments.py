@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from microgradx.engine import Edge, Value, order, sweep
+from microgradx.engine import NOTHING, Edge, Value, order, sweep, taken
 from microgradx.explain.paths import is_stop
 
 
@@ -60,13 +60,13 @@ class Timeline:
         self.growth[output].append(self.turn)
         self.along: dict[Edge, int] = {}
         for node, adjoint in sweep(output):
-            for edge in node.edges:
-                self._multiply(edge, adjoint)
+            for edge, d in zip(node.edges, taken(node)):
+                none = d is None or adjoint is NOTHING
+                self._multiply(edge, adjoint, 0.0 if none else edge.partial * adjoint)
 
-    def _multiply(self, edge: Edge, adjoint: float) -> None:
+    def _multiply(self, edge: Edge, adjoint: float, contribution: float) -> None:
         self.along[edge] = len(self.moments)
         self.growth[edge.input].append(len(self.moments))
-        contribution = edge.partial * adjoint
         before = self.grads[edge.input]
         after = self.grads[edge.input] = before + contribution
         self.moments.append(Moment(edge.node, edge, adjoint, contribution, before, after))

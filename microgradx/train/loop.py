@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, whole
-from microgradx._base.text import kind_of
+from microgradx._base.text import count, kind_of, name_of
 from microgradx.engine import Value
 from microgradx.nn.losses import Loss, LossName, Metric, loss_of
 from microgradx.nn.module import Module, tensors
@@ -84,12 +84,17 @@ def fit(
     y = chosen.targets("y", y, width)
     held_out = None if validation is None else _held_out(validation, X, y, chosen, width)
     metrics = chosen.metrics if metrics is None else _metrics(metrics)
+    if on_epoch is not None and not callable(on_epoch):
+        raise TypeError(f"on_epoch is a function of an Epoch, got {on_epoch!r:.60}")
     replays = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
     trainer = _Trainer(model, replays, optimizer, (X, y), size, rng)
     if checkpoint is not None:
         model.save(checkpoint)
     history, signs = History(), Signs(model, X, y, trainer.settle)
+    history.remarks += _unmoved(replays[0].fixed)
     with ctrl_c() as pressed, closing(Progress(history, epochs, len(X))) as progress:
+        for remark in history.remarks:
+            progress.say(remark)
         try:
             while len(history) < epochs and not pressed:
                 start = perf_counter()
@@ -243,6 +248,14 @@ def _recorded(
 
     functions = [loss_alone, loss_and_outputs] if outputs else [loss_alone]
     return [record(f, x.tolist(), y.tolist(), parameters=parameters) for f in functions]
+
+
+def _unmoved(leaves: list[Value]) -> list[str]:
+    """A sentence on the leaves of the loss that no optimiser moves, if there are any."""
+    if not leaves:
+        return []
+    such = f"{', such as' if len(leaves) > 1 else ':'} {name_of(leaves[0])}"
+    return [f"The optimizer does not move {count(len(leaves), 'leaf', 'leaves')} of the loss{such}"]
 
 
 # --- arguments ----------------------------------------------------------------------------------

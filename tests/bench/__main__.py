@@ -12,12 +12,12 @@ import sys
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before anything imports NumPy
 
-from tests.bench import chain, flows, importing, moons, page, pictures, random_graph
+from tests.bench import chain, deep, flows, importing, moons, page, pictures, random_graph
 from tests.bench.timing import HEADING
 
 if __name__ == "__main__":
     print(HEADING)
-    for work in (random_graph, moons, chain, flows, importing, page, pictures):
+    for work in (random_graph, moons, chain, deep, flows, importing, page, pictures):
         for line in work.lines():
             print(line, flush=True)
     # In a process of its own: with PyTorch and JAX loaded the collector has much to look at.

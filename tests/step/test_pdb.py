@@ -167,7 +167,7 @@ def test_the_chain_rule_a_line_an_edge(session):
         "q",
     )
     assert ran.stops()[1][:2] == ("backward", ONE_OPERAND)
-    assert ran.stops()[1][2].startswith("node._a.grad += node._da * adjoint")
+    assert ran.stops()[1][2].startswith("node._a._grad += node._da * adjoint")
     assert ran.reply("p node") == "Value(data=0.924234, grad=1, op=mul)"
     assert ran.reply("p adjoint") == "1.0"
     assert ran.reply("p node.op, node.partials") == "('mul', (2.0,))"
@@ -199,14 +199,14 @@ def test_every_edge_comes_by(session):
     "line, times",
     [
         ("nodes = order(self)", 0),
-        ("node.grad = 0.0", 3),
-        ("self.grad = seed", 0),
-        ("adjoint = node.grad", 0),
-        ("adjoint = node.grad", 6),
+        ("node._grad = nothing", 3),
+        ("self._grad = seed", 0),
+        ("adjoint = node._grad", 0),
+        ("adjoint = node._grad", 6),
         ("for one operand", 3),
         ("for the second", 1),
-        ("leaf.grad += grad", 0),
-        ("leaf.grad += grad", 2),
+        ("leaf._grad += grad", 0),
+        ("leaf._grad += grad", 2),
     ],
 )
 def test_quitting_leaves_the_grads_as_they_were(session, line, times):
