@@ -57,7 +57,7 @@ def _compared(y: Value, name: str, readers: dict[Value, Value]) -> Compared:
         return end._replace(share=short(p))
     if partial == -1.0 and (total := readers.get(above)) and total.rule is rules.logsumexp:
         return end._replace(target="yes", share=short(math.exp(-total.data)))
-    squares = above.rule in (rules.pow, rules.mul) and above.data == reader.data**2
+    squares = above.rule in (rules.pow, rules.mul) and above.data == reader.data * reader.data
     if partial == 1.0 and squares and {*above.inputs} == {reader}:
         return end._replace(target=short(y.data - reader.data), error=short(above.data))
     return end
