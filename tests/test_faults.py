@@ -358,6 +358,39 @@ def test_f7_choices_of_a_comparison_are_cleaned():
     assert repr(compared).isprintable() and len(str(compared).split("\n")) == 5
 
 
+@pytest.mark.parametrize("name", ["a\nb: healthy", "\x1b[2J", "\u202e", "\u2028"], ids=ascii)
+def test_f7_names_of_parts_are_cleaned_wherever_a_model_is_told_of(name):
+    class Net(nn.Module):
+        def __init__(self):
+            self.parts = {name: nn.Layer(2, 1, seed=0)}
+
+        def __call__(self, x):
+            return self.parts[name](x)
+
+    net = Net()
+    first = net.parameters()[0]
+    replay = mx.record(net, [1.0, 2.0])
+    first.data = 9.0
+    told = [str(net), repr(net)]
+    for attempt in (
+        lambda: net([1.0]),
+        lambda: net.load_state_dict({}),
+        lambda: net.load_state_dict({key: [1.0] for key in net.state_dict()}),
+        lambda: replay([[1.0, 2.0]]),
+        lambda: replay.forward([[1.0, 2.0]]),
+        lambda: setattr(net.parts[name], "bias", net([1.0, 2.0])),
+        lambda: mx.record(lambda x: x * 1.0, 1.0, parameters=[Value(1.0, name)]),
+        lambda: mx.check_gradients(lambda a: a.detach() * a, Value(1.0, name)),
+    ):
+        try:
+            attempt()
+        except Exception as error:
+            told.append(str(error))
+    assert len(told) >= 8 and len(told[0].split("\n")) == 2
+    for text in told:
+        assert all(line.isprintable() for line in text.split("\n")), ascii(text)
+
+
 # --- F8: gates ---------------------------------------------------------------------------------
 
 

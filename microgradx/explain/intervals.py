@@ -72,9 +72,10 @@ class Interval:
     def __mul__(self, other: Any) -> Interval:
         y = interval(other)
         clash = (0 in self and isinf(y.largest)) or (0 in y and isinf(self.largest))  # 0 · ∞
-        pairs = _corners(self, y)
-        if y is self:
-            pairs = [(self.lo, self.lo), (self.hi, self.hi)] + [(0.0, 0.0)] * (0 in self)
+        if y is not self:
+            lo, hi = _product(self.lo, self.hi, y.lo, y.hi)
+            return Interval(lo, hi, self.nan or y.nan or clash)
+        pairs = [(self.lo, self.lo), (self.hi, self.hi)] + [(0.0, 0.0)] * (0 in self)
         return _extremes(_times, pairs, self.nan or y.nan or clash)
 
     def __truediv__(self, other: Any) -> Interval:
@@ -165,6 +166,22 @@ def _times(a: float, b: float, way: float) -> float:
     return _towards(p, n * m, d * e, way)
 
 
+def _product(a: float, b: float, c: float, d: float) -> tuple[float, float]:
+    """The ends of [a, b] · [c, d], rounded outward; which corners they are, the signs say."""
+    if a >= 0.0:
+        low, high = (a if c >= 0.0 else b, c), (b if d >= 0.0 else a, d)
+    elif b <= 0.0:
+        low, high = (a if d >= 0.0 else b, d), (b if c >= 0.0 else a, c)
+    elif c >= 0.0:
+        low, high = (a, d), (b, d)
+    elif d <= 0.0:
+        low, high = (b, c), (a, c)
+    else:
+        lows, highs = ((a, d), (b, c)), ((a, c), (b, d))
+        return min([_times(*x, -inf) for x in lows]), max([_times(*x, inf) for x in highs])
+    return _times(*low, -inf), _times(*high, inf)
+
+
 def _over(a: float, b: float, way: float) -> float:
     """a / b, rounded towards `way`; ∞ / ∞ is no bound."""
     q = floats.divide(a, b)
@@ -212,10 +229,10 @@ def interval(x: Any) -> Interval:
 
 def hull(xs: Iterable[Any]) -> Interval:
     """The smallest Interval around all of them."""
-    first, *others = map(interval, xs)
-    if not others:
-        return first
-    los, his, nans = zip(*[(x.lo, x.hi, x.nan) for x in (first, *others)])
+    ends = [*map(interval, xs)]
+    if len(ends) == 1:
+        return ends[0]
+    los, his, nans = zip(*[(x.lo, x.hi, x.nan) for x in ends])
     return Interval(min(los), max(his), any(nans))
 
 

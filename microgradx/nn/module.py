@@ -9,7 +9,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from microgradx._base.arguments import flat, nested, number, shape, show_shape
-from microgradx._base.text import count, kind_of, name_of
+from microgradx._base.text import clean, count, kind_of, name_of
 from microgradx.engine import Value, list_of_operands
 from microgradx.nn import files as weights
 from microgradx.nn.lost import computed, lost
@@ -111,7 +111,7 @@ class Module:
             if shape(numbers) != shape(slots[name].content)
         ]
         if wrong:
-            raise ValueError(f"shapes differ: {'; '.join(wrong)}")
+            raise ValueError(clean(f"shapes differ: {'; '.join(wrong)}"))
         data = {name: _alike(name, slots[name].content, x) for name, x in loaded.items()}
         try:
             for name, numbers in data.items():
@@ -162,11 +162,11 @@ class Module:
     def __setattr__(self, name: str, part: Any) -> None:
         if _is_tensor(vars(self).get(name)) and (made := computed(part)) is not None:
             raise TypeError(
-                f"{join(self._path, name)} holds parameters, and {name_of(made)} is computed; to "
-                "move a parameter change its number: p.data -= lr * p.grad"
+                f"{clean(join(self._path, name))} holds parameters, and {name_of(made)} is "
+                "computed; to move a parameter change its number: p.data -= lr * p.grad"
             )
         super().__setattr__(name, part)
-        for sentence in lost(part, join(self._path, name), self.parameters):
+        for sentence in lost(part, clean(join(self._path, name)), self.parameters):
             warnings.warn(sentence, stacklevel=2)
         label_parts(part, join(self._path, name), self)
 
@@ -294,7 +294,9 @@ def _state(module: Module) -> dict[str, Slot]:
             slots = {path: Slot(part, partial(_fill, part), _data(part))}
         for name, slot in slots.items():
             if name in found:
-                raise ValueError(f"two tensors of the model are named {name}; rename one of them")
+                raise ValueError(
+                    f"two tensors of the model are named {clean(name)}; rename one of them"
+                )
             found[name] = slot
     return found
 
@@ -349,4 +351,4 @@ def sample_row(xs: Any, width: int, reader: Module) -> tuple[Any, ...]:
 
 def title(module: Module) -> str:
     """A module's name in a message: its class, and its path in its owner."""
-    return f"{type(module).__name__} {module._path}".rstrip()
+    return f"{type(module).__name__} {clean(module._path)}".rstrip()

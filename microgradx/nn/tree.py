@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from microgradx._base.text import count
+from microgradx._base.text import clean, count
 from microgradx.engine import Value
 from microgradx.explain.layers import Survey, off_or_saturated
 from microgradx.explain.samples import Layer, net_of
@@ -37,8 +37,8 @@ def tree(parts: Iterable[tuple[str, Module]], loss: Value | None) -> Tree:
         name, size = type(module).__name__, len(module.parameters())
         unit = f" parameter{'s' * (size != 1)}"
         rows.append((
-            f"{'  ' * depth}{path}: {name}" if depth else name,
-            module.extra_repr() if first == path else f"the same as {first}",
+            clean(f"{'  ' * depth}{path}: {name}" if depth else name),
+            clean(module.extra_repr() if first == path else f"the same as {first}"),
             f"{size:,}",
             f"{'' if depth else unit}  {states.get(module._path, '')}",
         ))  # fmt: skip

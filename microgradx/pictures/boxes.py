@@ -228,7 +228,7 @@ class Boxes:
     def _opened_width(self, neuron: Neuron) -> float:
         """How many points the rows of its parameters take."""
         names = [width_of(self._short_name(p, neuron), 11, True) for p in neuron.parameters]
-        return max(62, *names) + 62 * (3 if self.net.samples == 1 else 2) + 6
+        return max([62, *names]) + 62 * (3 if self.net.samples == 1 else 2) + 6
 
     def _short_name(self, parameter: Value, neuron: Neuron) -> str:
         return parameter.label.removeprefix(f"{neuron.layer.name}.")

@@ -65,7 +65,7 @@ def _compared(y: Value, name: str, readers: dict[Value, Value]) -> Compared:
     if partial == -1.0 and (total := readers.get(above)) and total.rule is rules.logsumexp:
         p = math.exp(-total.data)
         return end._replace(target="yes", share=short(p), logit=(total, None))
-    squares = above.rule in (rules.pow, rules.mul) and above.data == reader.data**2
+    squares = above.rule in (rules.pow, rules.mul) and above.data == reader.data * reader.data
     if partial == 1.0 and squares and {*above.inputs} == {reader}:
         return end._replace(target=short(y.data - reader.data), square=above)
     return end

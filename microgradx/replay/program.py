@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgradx._base.text import count
+from microgradx._base.text import clean, count
 from microgradx.engine import Value
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.agreement import check_gradient, check_values
@@ -162,8 +162,8 @@ class Replay:
             for k, (p, known) in enumerate(zip(self.parameters, self._known)):
                 if _differ(p.data, known):
                     raise ValueError(
-                        f"parameter {p.label or k} is {p.data!r} now and was {known!r}: something "
-                        "else has changed it. replay.refresh() takes the new numbers over"
+                        f"parameter {clean(p.label) or k} is {p.data!r} now and was {known!r}: "
+                        "something else has changed it. replay.refresh() takes the new numbers over"
                     )
         for leaf, known in self._tape.frozen.items():
             if _differ(leaf.data, known):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, show_shape
-from microgradx._base.text import element, kind_of
+from microgradx._base.text import clean, element, kind_of
 from microgradx.engine import PACKAGE, Value, callers_line, record_lines
 from microgradx.replay.program import Replay
 from microgradx.replay.tape import Tape
@@ -162,7 +162,7 @@ def _tape(outputs: list[Value], parameters: Sequence[Value] | None, inputs: list
     used.update(*set(chain.from_iterable(tape.rows)))
     idle = [i for i in range(tape.parameters) if i not in used]
     if idle:
-        name = tape.values[idle[0]].label or repr(tape.values[idle[0]])
+        name = clean(tape.values[idle[0]].label) or repr(tape.values[idle[0]])
         raise ValueError(
             f"not in the graph: {name}, and {len(idle) - 1} more parameters. Leave them out; for "
             "`fit`, with an optimizer of the others"
@@ -177,7 +177,7 @@ def _check_parameters(parameters: Any, inputs: set[Value]) -> None:
         if not isinstance(x, Value):
             raise TypeError(f"parameter {k} is {kind_of(x)}, not a Value")
         if x.rule is not None or x in inputs:
-            raise ValueError(f"parameter {x.label or k} is no leaf of its own but {x!r}")
+            raise ValueError(f"parameter {clean(x.label) or k} is no leaf of its own but {x!r}")
 
 
 def _ids(arrays: dict[str, Any], tape: Tape) -> dict[str, Ids]:

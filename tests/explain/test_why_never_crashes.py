@@ -5,8 +5,12 @@ import random
 
 from microgradx import Flow, draw
 from microgradx.engine import Value, apply, order, with_cut_off
+from microgradx.explain.bounds import Bounds
 from microgradx.explain.verdicts import TABLE as VERDICTS
 from microgradx.rules import TABLE
+from microgradx.step import words
+from microgradx.step.terminal import screen
+from microgradx.step.walk import Stepper
 from tests.operands import arity, grouped
 
 inf, nan = math.inf, math.nan
@@ -47,11 +51,19 @@ def test_why_answers_for_every_node_and_never_calls_a_fresh_gradient_stale(many)
     assert asked > 1000 and verdicts == {*VERDICTS}
 
 
-def test_its_picture_is_drawn_too(many):
+def test_whatever_shows_such_a_graph_shows_it(many):
     dice = random.Random(18)
-    for _ in range(many(25, 1_000)):
+    for _ in range(many(30, 3_000)):
         output, nodes = odd_graph(dice)
-        if len(order(output)) > 1:
-            leaf = dice.choice(with_cut_off(output))
-            if leaf in order(output):
-                assert draw(output, explain=leaf).source
+        leaves = [x for x in with_cut_off(output) if x.rule is None]
+        if dice.random() < 0.7:
+            output.backward()
+        assert draw(output).source and draw(output, nodes=True, fold_above=4).source
+        assert draw(output, explain=dice.choice(order(output))).source
+        assert list(words.sweep(output, 80))
+        stepper = Stepper(output)
+        for _ in range(4):
+            assert screen(stepper, 80, 24)
+            stepper.next()
+        box = Bounds(output, {x: (x.data, x.data) if x.data == x.data else (-1, 1) for x in leaves})
+        assert str(box) and all(str(box.gradient(x)) for x in leaves)
