@@ -56,7 +56,7 @@ def draw(
     fold_above: with more nodes than this, neurons, then layers, are drawn as one box each
     direction:  in which the computation runs, node by node: "LR", "TB", "RL" or "BT"; None for LR,
                 or BT where that alone has room
-    nodes:      show every node, whether they have room on a screen or not
+    nodes:      show every node, up to `fold_above`, whether they have room on a screen or not
     renderer:   the program that renders, see `microgradx.pictures.render.find_renderer`
 
     Neurons and layers are known by their nodes' labels, `layer[i]` and `layer.weight[i,j]`.
@@ -72,7 +72,10 @@ def draw(
             return Picture(*chain_source(links, explanation, title), renderer)
     directions = ["LR", "BT"] if direction is None else [direction]
     if by_node:
-        sheet = Sheet(Diagram(output, without, fold_above, explanation), label, note)
+        diagram = Diagram(output, without, fold_above, explanation)
+        if nodes and len(diagram.nodes) <= fold_above:
+            diagram.unfold()
+        sheet = Sheet(diagram, label, note)
         fitting = sheet.direction(directions, *ROOM)
     else:
         sheet, fitting = _folded(output, fold_above, explanation, directions)

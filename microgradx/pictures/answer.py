@@ -133,10 +133,11 @@ def _names(neurons: list[Neuron]) -> str:
     names = [neuron.name for neuron in neurons]
     if _are_named(neurons):
         return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    most = _most_common_layer(neurons)
+    first, most = neurons[-1].layer, _most_common_layer(neurons)  # as the gradient meets them
     within = sum(neuron.layer is most for neuron in neurons)
     if within < len(neurons):
-        return f"{len(neurons)} neurons, {within} of them in {most.name}"
+        where = "there" if first is most else f"in {most.name}"
+        return f"{len(neurons)} neurons, first in {first.name}, {within} of them {where}"
     if within == len(most.neurons):
         return f"all {within} neurons of {most.name}"
     return f"{within} of the {count(len(most.neurons), 'neuron')} of {most.name}"
@@ -156,7 +157,7 @@ def _layers_in_name(neurons: list[Neuron]) -> tuple[Layer, ...]:
     """The layers that stand in the name of neurons."""
     if _are_named(neurons):
         return tuple(dict.fromkeys(neuron.layer for neuron in neurons))
-    return (_most_common_layer(neurons),)
+    return tuple({neurons[-1].layer: None, _most_common_layer(neurons): None})
 
 
 def _change(passages: list[Passage]) -> Answer | None:

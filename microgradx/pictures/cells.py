@@ -425,7 +425,7 @@ class Cells:
             [
                 row(
                     cell(width=self.state + 8),
-                    cell(self.strip.axis()),
+                    cell(self.strip.axis(), **self.tag("axis", *self.net.layers)),
                     cell(factor, width=FACTOR + SPLIT, **LEFT),
                     cell(words("|grad|", 10, strong=True), width=GRAD, **RIGHT),
                 )

@@ -235,6 +235,10 @@ class Diagram:
                 return False
         return True
 
+    def unfold(self) -> None:
+        """Draw each node by itself."""
+        self.fold(Fold("", self.graph.nodes, lambda which: ""), set())
+
     def fold(self, fold: Fold, apart: set[int]) -> None:
         """Make boxes of the nodes with one key, and arrows between them; `apart` stay single."""
         self.folded = fold.by

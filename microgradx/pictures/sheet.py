@@ -179,10 +179,12 @@ class Sheet:
             fading = f"gets small at {where}: |grad| is at most {size} from there on"
         if not diagram.stopping:
             return Answer(f"The gradient {fading}" if fading else "", "")
-        places = diagram.stopped()
+        places, starved = diagram.stopped(), self.starved()
         several = f"{len(places):,} nodes, first at " if len(places) > 1 else ""
         title = f"The gradient stops at {several}{name_of(places[0])}"
-        return Answer(title, f"It {fading}" if fading else self.starved())
+        if not starved:
+            title = f"A local derivative of 0 at {several}{name_of(places[0])}; no node is starved"
+        return Answer(title, f"It {fading}" if fading else starved)
 
     def starved(self) -> str:
         """How many nodes no gradient can reach, as a sentence."""

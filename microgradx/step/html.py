@@ -26,7 +26,6 @@ from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import show
 from microgradx.pictures.chain import Link, chain_of, columns_of, turn_of
 from microgradx.pictures.diagram import FOLD_ABOVE, Arrow, Box, Diagram
-from microgradx.pictures.folds import Fold
 from microgradx.pictures.render import Picture
 from microgradx.pictures.sheet import Sheet, nan_first
 from microgradx.pictures.show import open_in_browser
@@ -89,13 +88,15 @@ def page(
     >>> page((x * x).tanh(), title="a square").splitlines()[0]
     '<!DOCTYPE html>'
     """
+    if not isinstance(output, Value):
+        raise TypeError(f"page takes the Value at the end of a graph, got {output!r:.60}")
     diagram = Diagram(output, without, fold_above)
     by_node = bool(nodes or label or without != () or direction)
     net = None if by_node else twin_net(output)
     timeline = Timeline(output)
     places = Places(net) if net else None
-    if places and len(diagram.nodes) <= fold_above:
-        diagram.fold(Fold("", diagram.graph.nodes, lambda nodes: ""), set())  # each by itself
+    if (places or nodes) and len(diagram.nodes) <= fold_above:
+        diagram.unfold()
     if places:
         source = places.source
     else:
@@ -184,7 +185,8 @@ class _Sheet(Sheet):
         """All boxes; those of a chain in lines, as a snake."""
         super().frames(graph)
         for column in columns_of([box.id for box in self.snake], self.turn):
-            graph.body.append(f"{{rank=same; {' -> '.join(column)} [style=invis]}}\n")
+            if len(column) > 1:
+                graph.body.append(f"{{rank=same; {' -> '.join(column)} [style=invis]}}\n")
 
     def box(self, box: Box) -> dict[str, str]:
         room = "0.17,0.06"  # for fonts that are wider than those the layout reckons with

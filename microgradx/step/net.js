@@ -1,5 +1,5 @@
 // A net: its cells, each about the nodes of some boxes, its home, and about numbers of the net's.
-const WORDS = ["state", "tally", "kind", "off", "ailment", "factor", "split", "left", "strip", "share", "saved", "reads 0", "reads 1"];
+const WORDS = ["state", "tally", "kind", "off", "ailment", "factor", "split", "left", "strip", "axis", "share", "saved", "reads 0", "reads 1"];
 const cells = net.cells.map(([kind, homes, ...about], i) => {
   const group = $(`a_c${i}`), shape = group.querySelector("polygon"), text = [...group.querySelectorAll("text")].at(-1);
   const look = kind === "saved" ? "bare" : net.looks[shape?.getAttribute("fill")] ?? (text?.getAttribute("fill") === net.stop ? "off" : "bare"), words = WORDS.includes(kind);
@@ -8,7 +8,7 @@ const cells = net.cells.map(([kind, homes, ...about], i) => {
   const cell = { kind, homes, about, group, text, words, look, text0: text?.textContent, look0: look, born: Math.max(...homes.map((box) => born[box])), final: Math.max(turn, ...homes.map((box) => final[box])) };
   if (!words) choosable(group, homes.at(-1));
   if (shape && kind !== "strip") cell.room = ends(group)[1] - ends(group)[0] - 4;
-  if (text && kind !== "cell") anchor(cell, { state: "end", left: "end", loss: "end", factor: "start", split: "start", equation: "start", kind: "start", off: "start" }[kind.split(" ")[0]] ?? "middle");
+  if (text && kind !== "cell" && kind !== "axis") anchor(cell, { state: "end", left: "end", loss: net.strip ? "middle" : "end", ailment: shape ? "middle" : "end", factor: "start", split: "start", equation: "start", kind: "start", off: "start" }[kind.split(" ")[0]] ?? "middle");
   return cell;
 });
 // A text that is to be written anew stands where it stood: by its middle, or by an end.
@@ -172,9 +172,36 @@ function drawStrip(cell) {
     return [...found, ...(least < 1 && tick >= 2 ? [block(tick - 2, 2, "tick")] : [])];
   });
 }
-const drawings = { cell: drawNeuron, strip: drawStrip };
+const drawings = { cell: drawNeuron, strip: drawStrip, axis: drawAxis };
+// The frames of layers and neurons that stop the gradient on all samples.
+function frame(changed) {
+  const dead = new Set();
+  for (const { kind, about: [n], group } of cells) if ((kind === "cell" || kind === "state") && isDead(n)) dead.add(group.closest(".box"));
+  $("picture").classList.toggle("changed", changed);
+  for (const box of document.querySelectorAll("#picture .box")) box.classList.toggle("dead", dead.has(box));
+}
+// The decades by name: those of the saved gradients, or of what they have become.
+function scaleStrips(changed) {
+  strip0 ??= { ...net.strip };
+  Object.assign(net.strip, strip0);
+  if (!changed) return;
+  const sizes = net.rows.flatMap((_, row) => { const p = passageOf(row); return [p.arriving, p.leaving]; }).filter((x) => x > 0 && Number.isFinite(x)).map(Math.log10);
+  const low = Math.floor(Math.min(...sizes, Infinity) + 1e-9), high = Math.ceil(Math.max(...sizes, -Infinity) + 1e-9);
+  if (!sizes.length || (low >= strip0.low && high <= strip0.low + strip0.decades)) return;
+  const wide = strip0.decades * strip0.point, decades = Math.max(3, high - low);
+  Object.assign(net.strip, { low: high - decades, decades, point: wide / decades });
+}
+let strip0;
+function drawAxis(cell) {
+  const { low, decades, point } = net.strip, every = Math.ceil(42 / point);
+  redraw(cell, (parts) => {
+    const [first] = parts.filter(({ tagName }) => tagName === "text"), [left, y] = ["x", "y"].map((name) => Number(first.getAttribute(name)));
+    return [...Array(Math.ceil(decades / every)).keys()].map((k) => drawn("text", { x: left + k * every * point, y, "font-size": 10, fill: "#6b6b6b" }, short(10 ** (low + k * every))));
+  });
+}
 function paint(changed) {
   if (changed) findAlive();
+  if (net.strip) scaleStrips(changed);
   for (const cell of cells) {
     const { kind, about } = cell;
     if (drawings[kind]) {
@@ -189,6 +216,7 @@ function paint(changed) {
     if (said.trim() && !cell.text && cell.room) cell.text = written(cell);
     if (cell.text) write(cell.text, said, cell.room);
   }
+  frame(changed);
   for (const [line, width] of widths()) {
     line.width0 ??= line.getAttribute("stroke-width");
     mark(line, "stroke-width", changed ? String(width) : line.width0 ?? "1");

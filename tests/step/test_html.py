@@ -566,7 +566,7 @@ def test_reduced_motion(at):
       return style.transitionDuration !== '0s' && style.transitionProperty !== 'none'
         || style.animationName !== 'none' || style.scrollBehavior === 'smooth'; }).length"""
     calls = """() => {
-      document.querySelector('#picture').scrollBy = (x) => { window.how = x.behavior; }; }"""
+      document.querySelector('#picture').scrollTo = (x) => { window.how = x.behavior; }; }"""
     found = []
     for motion in ("no-preference", "reduce"):
         it = at("shades", reduced_motion=motion, viewport=PHONE)
@@ -685,8 +685,8 @@ def test_a_fold_is_told():
 
 
 def test_many_nodes_and_folds(at):
-    for name, make in [("many", pages.many), ("network", pages.network)]:
-        it = at(name, make, reduced_motion="reduce")
+    for name, make in [("many", pages.many), ("network of nodes", pages.network)]:
+        it = at(name, make, reduced_motion="reduce", save_options={"nodes": True})
         for key in ("End", "Home", "ArrowRight"):
             it.keyboard.press(key)
         assert now(it) == 1
@@ -717,7 +717,7 @@ def test_the_bar_is_in_view_at_the_stop(at, name, wide):
         it.keyboard.press("s")
         assert now(it) == k
         outside = it.evaluate("""() => {
-          const box = bars[moments[now].arrow];
+          const { arrow } = moments[now], box = bars[arrow] ?? shownBy(arrows[arrow].tail);
           const frame = document.querySelector("#picture").getBoundingClientRect();
           const low = document.querySelector("footer").getBoundingClientRect().top;
           const { left, right, top, bottom } = box.getBoundingClientRect();
