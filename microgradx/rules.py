@@ -423,7 +423,8 @@ def minimum(xp, x, y):
     partials=("", "1 if condition > 0, else 0", "0 if condition > 0, else 1"),
 )
 def where(xp, condition, x, y):
-    """x where condition > 0, else y; the other is neither read nor given a gradient"""
+    """x where condition > 0, else y"""
+    # The other operand is left: neither its value nor its derivative is seen.
     on = condition > 0
     return xp.where(on, x, y), None, xp.where(on, 1.0, 0.0), xp.where(on, 0.0, 1.0)
 
