@@ -102,6 +102,13 @@ def test_r06_a_replay_of_where_selects_too(name, dtype):
     assert replay.gradient[0] == pytest.approx(np.mean(slopes), rel=close, abs=close)
 
 
+def test_r06_a_lifted_where_whose_condition_is_a_number_selects_for_good():
+    x, w = Value(-1.0, "x"), Value(2.0, "w")
+    replay = mx.lift(mx.where(-1.0, x.log() * w, x * w))
+    found = dict(zip(replay.parameters, (replay(), replay.gradient)[1].tolist()))
+    assert replay() == -2.0 and found == {x: 2.0, w: -1.0}
+
+
 def test_r06_layers_behind_where_get_the_gradients_of_the_samples_that_it_takes():
     model, other = nn.MLP(2, [4, 3], activation="tanh", seed=0), nn.MLP(2, [3], seed=1)
     parameters = model.parameters() + other.parameters()
@@ -139,6 +146,10 @@ def test_r06_what_a_where_leaves_has_no_part_in_an_explanation():
     for leaf in (x, w):  # log(0) is to blame, sqrt(-4) is not
         text = str(mx.why(leaf, y))
         assert "log(-inf) is -inf" in text and "sqrt" not in text
+    tiny = Value(1e-300, "tiny")
+    h = tiny * 2.0
+    overflow = mx.why(tiny, mx.where(-1.0, h, h * 3.0) * 1e200 * 1e200)
+    assert overflow.causes[0] == "overflow" and "0 × inf" not in str(overflow)
     zero = Value(0.0, "zero")
     assert "it would be" not in str(mx.why(zero, mx.where(zero, zero.sqrt(), 1.0)))
     large = mx.why(x, mx.where(x, x.sqrt() * x.log(), x * 1e5))
