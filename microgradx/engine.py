@@ -730,19 +730,19 @@ def _backward(self: Value, seed: float = 1.0, pause: Callable[[Visit], Any] | No
     seed = number(seed)
     nodes = order(self)
     before = [(node, node._grad) for node in nodes if node.rule is None]
-    nothing = NOTHING
+    met_where = False
     try:
         for node in nodes:
-            node._grad = nothing
+            node._grad = 0.0
         self._grad = seed
         for node in nodes:
             adjoint = node._grad
-            if adjoint is nothing:
-                continue  # a `where` has left all that read it
             if node._many is not None and (
                 adjoint or node.rule is not rules.dot or not isfinite(node._data)
             ):  # operands of a finite dot are finite: every contribution of a 0 is 0
                 if node.rule is not rules.dot and node.rule.selects:  # type: ignore[union-attr]
+                    if not met_where:
+                        met_where, nodes[:] = True, _reached(nodes)  # those up to here stay
                     for x, partial in zip(node.inputs, node.partials):
                         if partial:
                             x._grad += partial * adjoint  # the chain rule, for what is taken
@@ -760,6 +760,15 @@ def _backward(self: Value, seed: float = 1.0, pause: Callable[[Visit], Any] | No
         for leaf, grad in before:
             leaf._grad = grad
         raise
+
+
+def _reached(nodes: list[Value]) -> list[Value]:
+    """Those of the nodes of a sweep, in their order, that something comes to."""
+    reached = {nodes[0]}
+    for node in nodes:
+        if node in reached:
+            reached.update([x for x, d in zip(node.inputs, taken(node)) if d is not None])
+    return [node for node in nodes if node in reached]
 
 
 def _order(*outputs: Value) -> list[Value]:

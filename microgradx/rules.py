@@ -424,6 +424,7 @@ def minimum(xp, x, y):
 )
 def where(xp, condition, x, y):
     """x where condition > 0, else y"""
+    # The other operand is left: neither its value nor its derivative is seen.
     on = condition > 0
     return xp.where(on, x, y), None, xp.where(on, 1.0, 0.0), xp.where(on, 0.0, 1.0)
 

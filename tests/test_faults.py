@@ -102,6 +102,13 @@ def test_r06_a_replay_of_where_selects_too(name, dtype):
     assert replay.gradient[0] == pytest.approx(np.mean(slopes), rel=close, abs=close)
 
 
+def test_r06_a_lifted_where_whose_condition_is_a_number_selects_for_good():
+    x, w = Value(-1.0, "x"), Value(2.0, "w")
+    replay = mx.lift(mx.where(-1.0, x.log() * w, x * w))
+    found = dict(zip(replay.parameters, (replay(), replay.gradient)[1].tolist()))
+    assert replay() == -2.0 and found == {x: 2.0, w: -1.0}
+
+
 def test_r06_layers_behind_where_get_the_gradients_of_the_samples_that_it_takes():
     model, other = nn.MLP(2, [4, 3], activation="tanh", seed=0), nn.MLP(2, [3], seed=1)
     parameters = model.parameters() + other.parameters()
@@ -130,6 +137,37 @@ def test_r06_an_infinite_adjoint_does_not_enter_the_branch_that_is_left():
         pass
     assert (x.grad, y.grad) == (0.0, inf)
     assert dict(mx.engine.sweep(mx.where(1.0, x, y), nan))[y] == 0.0
+
+
+def test_r06_what_a_where_leaves_has_no_part_in_an_explanation():
+    x, w = Value(-4.0, "x"), Value(2.0, "w")
+    y = mx.where(x, x.sqrt(), x) * (w - 2.0).log()
+    y.backward()
+    for leaf in (x, w):  # log(0) is to blame, sqrt(-4) is not
+        text = str(mx.why(leaf, y))
+        assert "log(-inf) is -inf" in text and "sqrt" not in text
+    tiny = Value(1e-300, "tiny")
+    h = tiny * 2.0
+    overflow = mx.why(tiny, mx.where(-1.0, h, h * 3.0) * 1e200 * 1e200)
+    assert overflow.causes[0] == "overflow" and "0 × inf" not in str(overflow)
+    zero = Value(0.0, "zero")
+    assert "it would be" not in str(mx.why(zero, mx.where(zero, zero.sqrt(), 1.0)))
+    large = mx.why(x, mx.where(x, x.sqrt() * x.log(), x * 1e5))
+    assert large.verdict == "large" and [e.partial for e in large.culprits] == [1e5]
+    assert [float(repair.wide) for repair in large.repairs] == [1.0]
+
+
+@pytest.mark.parametrize("choice", [0.0, 1.0])
+def test_r06_an_adjoint_of_0_is_not_taken_for_none(choice):
+    """Behind a dot whose adjoint is 0, an infinite derivative still makes a nan."""
+    z = Value(-745.0, "z")
+    off = mx.dot([710.0, 1.0], [z.exp().log(), z], -1e6).relu()  # ∂ log is inf at 5e-324
+    y = mx.where(choice, off, 1.0) + off
+    for run in (y.backward, lambda: collections.deque(y.backward_steps(), 0)):
+        z.grad = 0.0
+        run()
+        assert math.isnan(z.grad)
+    assert math.isnan(dict(mx.engine.sweep(y))[z]) and mx.why(z, y).verdict == "not finite"
 
 
 def test_r06_bounds_of_an_undecided_condition_hold_both_branches():
@@ -307,6 +345,17 @@ def test_f1_a_right_nan_is_not_finite_and_has_no_remark(case):
     assert math.isnan(x.grad) and why.verdict == "not finite" and why.remark is None
     assert math.isnan(why.flow.g) and math.isnan(float(why.flow.wide))
     assert "= nan: not finite" in str(why)
+
+
+def test_f1_a_gradient_that_underflows_on_the_way_is_not_called_zeroed():
+    x = Value(3.0, "x")
+    y = mx.maximum(x, x) * 5e-324  # two halves of the least float, each of which is 0
+    y.backward()
+    why = mx.why(x, y)
+    assert x.grad == 0.0 and why.verdict == "underflowed" and why.remark is None
+    y.backward()
+    x.grad = 1.0
+    assert mx.why(x, y).remark.cause == "not this gradient"
 
 
 def test_f1_wide_sums_keep_a_nan_in_either_place():

@@ -17,7 +17,7 @@ from microgradx.engine import Value, cut_off, sweep, with_cut_off
 from microgradx.explain.intervals import Interval, hull, interval, intervals, meet, widened
 from microgradx.rules import Rule
 
-PASSES = 200  # over the whole graph, in search of witnesses
+PASSES = 100  # over the whole graph, in search of witnesses
 
 Point = dict[Value, float]
 Partials = dict[Value, list[Any]]  # of each node, in the order of its inputs

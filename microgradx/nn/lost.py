@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,7 +60,7 @@ def _members(x: Any) -> list[Any]:
         return sorted(x, key=lambda each: each.data if isinstance(each, Value) else 0.0)
     if isinstance(x, deque):
         return list(x)
-    if isinstance(x, SimpleNamespace) or (is_dataclass(x) and not isinstance(x, type)):
+    if isinstance(x, SimpleNamespace) or hasattr(type(x), "__dataclass_fields__"):
         return list(vars(x).values()) if hasattr(x, "__dict__") else []
     if getattr(getattr(x, "dtype", None), "kind", "") == "O":
         found: list[Any] = x.ravel().tolist()

@@ -199,7 +199,7 @@ def test_every_edge_comes_by(session):
     "line, times",
     [
         ("nodes = order(self)", 0),
-        ("node._grad = nothing", 3),
+        ("node._grad = 0.0", 3),
         ("self._grad = seed", 0),
         ("adjoint = node._grad", 0),
         ("adjoint = node._grad", 6),
