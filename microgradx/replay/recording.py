@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -14,14 +13,13 @@ import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, show_shape
 from microgradx._base.text import element
-from microgradx.engine import PACKAGE, Value, callers_line, record_lines
+from microgradx.engine import Value, record_lines
 from microgradx.replay.program import Replay
-from microgradx.replay.tape import Tape
+from microgradx.replay.tape import Tape, nodes_of
+from microgradx.replay.tracing import FrozenBranch, Trace
 from microgradx.replay.views import Ids
 
-
-class FrozenBranch(TypeError):
-    """The recorded graph depends on its numbers in a way that no replay can repeat."""
+OTHER_OUTPUTS = "fn returns other nodes at other numbers; a replay has only one graph"
 
 
 def record(
@@ -60,18 +58,19 @@ def record(
         if any(number != number for number in flat(x)):
             raise ValueError(f"the example of {name} has a nan; give another sample")
     with _collector_paused():
-        with _tracing() as born:
-            inputs, returned = _traced(fn, arguments)
-        outputs = list(flat(returned))
+        trace = Trace()
+        inputs, returned = _traced(trace, fn, arguments)
+        with record_lines():
+            others, again = _traced(Trace(before=trace), fn, arguments)
+        outputs, form = list(flat(returned)), shape(returned)
+        if shape(again) != form:
+            raise FrozenBranch(OTHER_OUTPUTS)
         if parameters is None:
-            made = set(born)
-            reached = Tape(outputs, None, inputs).values
-            parameters = [x for x in reached if x.rule is None and x not in made]
-            parameters.sort(key=lambda x: element(x.label))
+            parameters = _parameters(outputs, list(flat(again)), {*inputs, *others})
         tape = _tape(outputs, parameters, inputs)
-        _check_that_it_repeats(tape, fn, arguments, shape(returned))
+        _check_that_it_repeats(tape, Tape(list(flat(again)), parameters, others))
         ids = _ids(dict(zip(names, arguments)), tape)
-        return Replay(tape, ids, shape(returned), batched=True, dtype=dtype)
+        return Replay(tape, ids, form, batched=True, dtype=dtype)
 
 
 def lift(
@@ -129,11 +128,16 @@ def _names(fn: Callable[..., Any], count: int) -> list[str]:
     return names
 
 
-def _traced(fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], Any]:
+def _traced(trace: Trace, fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], Any]:
     """The inputs that a sample becomes, and what `fn` makes of them."""
-    sample = _mapped(Value, arguments)
-    inputs = list(flat(sample))  # first, as fn may change the lists
-    returned = fn(*sample)
+    try:
+        sample = _mapped(trace.input, arguments)
+        inputs = list(flat(sample))  # first, as fn may change the lists
+        returned = fn(*sample)
+    finally:
+        trace.end()
+    if trace.refusal:
+        raise FrozenBranch(trace.refusal)  # fn has caught it
     if isinstance(returned, Mapping):
         raise TypeError(
             f"fn returned a {type(returned).__name__}; return a Value or a list of Values"
@@ -145,6 +149,15 @@ def _traced(fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], 
     if shape(nest) is None:
         raise ValueError(f"fn returned {show_shape(nest)} of Values; return a full array of them")
     return inputs, nest
+
+
+def _parameters(
+    outputs: Sequence[Value], again: Sequence[Value], inputs: set[Value]
+) -> list[Value]:
+    """The leaves that were there before, as two traces of the same function lead back to them."""
+    kept = {x for x in nodes_of(again) if x.rule is None} - inputs
+    found = [x for x in reversed(nodes_of(outputs)) if x in kept]
+    return sorted(found, key=lambda x: element(x.label))
 
 
 def _tape(outputs: list[Value], parameters: Sequence[Value] | None, inputs: list[Value]) -> Tape:
@@ -196,69 +209,8 @@ def _mapped(fn: Callable[[Any], Any], nest: Any) -> Any:
 # --- what would be frozen in ---------------------------------------------------------------------
 
 
-BRANCHES = {
-    "__bool__": "bool()", "__float__": "float()", "__int__": "int()", "__round__": "round()",
-    "__lt__": "<", "__le__": "<=", "__gt__": ">", "__ge__": ">=",
-}  # fmt: skip
-
-
-@contextmanager
-def _tracing() -> Iterator[list[Value]]:
-    """Within it, bool(), float(), comparisons and the .data of Values are refused.
-
-    The .data only to lines outside of this package, which computes with it. It gives the leaves
-    that are made meanwhile.
-    """
-    born: list[Value] = []
-    make, slot, refuse = Value.__init__, vars(Value)["data"], _refusal(".data")
-
-    def remember(self: Value, data: Any, label: str = "") -> None:
-        make(self, data, label)
-        born.append(self)
-
-    def data(self: Value) -> Any:
-        if not sys._getframe(1).f_code.co_filename.startswith(PACKAGE):
-            refuse(self)
-        return slot.__get__(self)
-
-    watched = {"recorded": True, "__init__": remember, "data": property(data, slot.__set__)}
-    watched |= {name: _refusal(sign) for name, sign in BRANCHES.items()}
-    before = {name: vars(Value)[name] for name in watched}
-    try:
-        for name, method in watched.items():
-            setattr(Value, name, method)
-        yield born
-    finally:
-        for name, method in before.items():
-            setattr(Value, name, method)
-
-
-def _refusal(sign: str) -> Callable[..., Any]:
-    def refuse(self: Value, *_: Any) -> Any:
-        file, line = callers_line()
-        raise FrozenBranch(
-            f"{file}:{line} asks for {sign} of {self!r} while it is recorded; the answer would "
-            "stand for all samples. Write a branch with where, maximum, minimum or relu"
-        )
-
-    return refuse
-
-
-def _check_that_it_repeats(
-    tape: Tape, fn: Callable[..., Any], arguments: list[Any], form: Any
-) -> None:
-    """Trace `fn` again at other numbers: only the inputs and parameters may have changed."""
-    parameters = tape.values[: tape.parameters]
-    before = [p.data for p in parameters]
-    try:
-        for p in parameters:
-            p.data = _moved(p.data)
-        with _tracing(), record_lines():
-            inputs, returned = _traced(fn, _mapped(_moved, arguments))
-        again = Tape(list(flat(returned)), parameters, inputs)
-    finally:
-        for p, x in zip(parameters, before):
-            p.data = x
+def _check_that_it_repeats(tape: Tape, again: Tape) -> None:
+    """Compare two traces: at other numbers the graph must be the same."""
     for i in range(tape.leaves, min(len(tape.values), len(again.values))):
         if again.rules[i] is not tape.rules[i] or not _same_operands(tape, again, i):
             node = again.values[i]
@@ -268,13 +220,13 @@ def _check_that_it_repeats(
                 "A branch, or a number worked out beside the graph, from .data or at random, would "
                 "be the same for all samples; make it of Values, or pass it as an argument"
             )
-    if again.outputs != tape.outputs or shape(returned) != form:
-        raise FrozenBranch("fn returns other nodes at other numbers; a replay has only one graph")
     if len(again.values) != len(tape.values):
         raise FrozenBranch(
             f"fn makes a graph of {len(tape.values) - tape.leaves} nodes, and one of "
             f"{len(again.values) - again.leaves} at other numbers; a replay has only one graph"
         )
+    if again.outputs != tape.outputs:
+        raise FrozenBranch(OTHER_OUTPUTS)
 
 
 def _same_operands(tape: Tape, again: Tape, i: int) -> bool:
@@ -285,17 +237,12 @@ def _same_operands(tape: Tape, again: Tape, i: int) -> bool:
     return one == other
 
 
-def _moved(x: Any) -> float:
-    """Another number, on the other side of 0."""
-    return float(x) * -1.6875 - 0.3125
-
-
 @contextmanager
 def _collector_paused() -> Iterator[None]:
     """Without the garbage collector, which looks at every list that is made and frees none."""
     was_on = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()
         yield
     finally:
         if was_on:
