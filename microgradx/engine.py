@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf, isfinite, nan
 from operator import attrgetter, is_
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from microgradx import rules
 from microgradx._base import floats, hints
@@ -450,10 +450,9 @@ def apply(rule: Rule, *operands: Any) -> Value:
         takes = f"{count(len(rule.operands), 'operand')} ({', '.join(rule.operands)})"
         raise TypeError(f"{rule.name} takes {takes}, got {len(operands)}")
     operands = _checked(rule, operands)
-    if trace := trace_of(operands):
-        made: Value = trace.node(rule, operands)
-        return made
-    numbers = [_numbers(x) if isinstance(x, tuple) else data_of(x) for x in operands]
+    numbers, trace = _numbers(operands)
+    if trace is not None:
+        return trace.node(rule, operands)
     data, *partials = rule.function(floats, *numbers)
     return node_of(rule, data, operands, partials)
 
@@ -526,7 +525,7 @@ def list_of_operands(xs: Any) -> tuple[Any, ...]:
 def _checked(rule: Rule, operands: tuple[Any, ...]) -> tuple[Any, ...]:
     """The operands as a node keeps them; lists as tuples, all of one width and not empty."""
     if not rule.lists:
-        return tuple([operand(x) for x in operands])
+        return tuple([x if type(x) is Value else operand(x) for x in operands])
     named = zip(rule.operands, operands)
     found = [list_of_operands(x) if name in rule.lists else operand(x) for name, x in named]
     widths = {name: len(x) for name, x in zip(rule.operands, found) if name in rule.lists}
@@ -546,8 +545,22 @@ def data_of(x: Any) -> float:
     return x.data if isinstance(x, Value) else number(x)
 
 
-def _numbers(xs: tuple[Any, ...]) -> list[float]:
-    return [*map(_data if _are_values(xs) else data_of, xs)]
+def _numbers(operands: tuple[Any, ...]) -> tuple[list[Any], Trace | None]:
+    """The numbers in operands that are checked; and if any of them has one, its trace."""
+    numbers: list[Any] = []
+    for x in operands:
+        kind = type(x)
+        if kind is Value:
+            numbers.append(x.data)
+        elif kind is float:
+            numbers.append(x)
+        elif kind is tuple and _are_values(x):
+            numbers.append([*map(_data, x)])
+        elif (trace := trace_of((x,))) is not None:
+            return [], trace
+        else:
+            numbers.append([*map(data_of, x)] if kind is tuple else data_of(x))
+    return numbers, None
 
 
 # --- 5. an op of your own -------------------------------------------------------------------------
@@ -587,7 +600,7 @@ def _offer(rule: Rule) -> None:
     if rule.operands[0] not in rule.lists:
         alone = len(rule.operands) == 1 and not rule.silent
         setattr(Value, rule.name, _unary(rule) if alone else functions[rule.name])
-        setattr(Traced, rule.name, functions[rule.name])
+        setattr(Traced, rule.name, _traced(rule) if alone else functions[rule.name])
 
 
 def _function_of(rule: Rule) -> Callable[..., Value]:
@@ -643,20 +656,35 @@ def operand_of(edge: Edge) -> int:
     raise IndexError(f"{edge.node!r} has no operand {edge.position}")
 
 
+def _traced(rule: Rule) -> Callable[[Traced], Value]:
+    def method(self: Traced) -> Value:
+        return self.trace.node(rule, (self,))
+
+    return method
+
+
 class Traced(Value):
     """A number that stands for others too: its `trace` makes the nodes that ops make of it.
 
-    A trace has a method node(rule, operands), as that of `microgradx.replay`. It is kept where
-    other Values keep their line, so that a Value can become a traced one and back.
+    It is kept where other Values keep their line, so that a Value can become a traced one and back.
     """
 
     __slots__ = ()
     recorded = True
-    trace: Any = property(attrgetter("_line"), lambda self, trace: setattr(self, "_line", trace))
     line = None
+    if TYPE_CHECKING:
+        trace: Trace
+    else:
+        trace = property(attrgetter("_line"), lambda self, trace: setattr(self, "_line", trace))
 
 
-def trace_of(operands: Iterable[Any]) -> Any:
+class Trace(Protocol):
+    """Makes the node of an op whose operands are checked, a traced number among them."""
+
+    def node(self, rule: Rule, operands: tuple[Any, ...]) -> Value: ...
+
+
+def trace_of(operands: Iterable[Any]) -> Trace | None:
     """The trace of the first operand, or member of a list of them, that has one; else None."""
     for x in operands:
         kind = type(x)

@@ -60,7 +60,7 @@ def check_gradient(
     gradient: by id, as the batch left it, in float64
     """
     tape = arrays.tape
-    sweeps = {id(nodes): _swept(tape, nodes) for nodes in samples}
+    sweeps = {id(nodes): swept(tape, nodes) for nodes in samples}
     eager = np.mean([sweeps[id(nodes)] for nodes in samples], axis=0)
     if _close(gradient, eager).all():
         return
@@ -97,8 +97,8 @@ def _computed(arrays: Arrays, results: Mapping[str, Any]) -> Iterator[tuple[list
             yield ids, np.asarray(results[array.name]).reshape(array.ids.size, -1)[: len(ids)]
 
 
-def _swept(tape: Tape, nodes: Sequence[Value]) -> list[float]:
-    """∂output/∂parameter, by the partials that the nodes have; nothing is written."""
+def swept(tape: Tape, nodes: Sequence[Value]) -> list[float]:
+    """∂output/∂parameter, by the partials that the nodes have; nothing is written on them."""
     place = {node: i for i, node in enumerate(nodes)}
     adjoints: dict[int, float] = {tape.outputs[0]: 1.0}
     for i in range(tape.outputs[0], tape.leaves - 1, -1):

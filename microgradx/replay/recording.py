@@ -37,9 +37,13 @@ def record(
 
     Returns a `Replay`: of a batch (n, …) for each argument the mean loss, if `fn` returns one
     Value, or the outputs, if it returns a nest of them. A branch on a recorded number, or a number
-    that `fn` works out beside the graph, is a `FrozenBranch` that names the line. Ragged or empty
-    examples, and parameters that are not in the graph, are a ValueError. A layer that is exchanged
-    later needs a new record.
+    that `fn` works out beside the graph, is a `FrozenBranch` that names the line; write it with
+    `where`, `equal`, `pick`. Ragged or empty examples, and parameters that are not in the graph,
+    are a ValueError. A layer that is exchanged later needs a new record.
+
+    Nothing is changed meanwhile: other threads may use the same parameters. Hence one limit: what
+    `fn` asks a parameter alone, as in `if w.data > 0`, isn't seen, and stays as it was; nor is
+    `isinstance(x, float)`. `fit` compares with `fn` itself as it trains.
 
     >>> w = Value(2.0, "w")
     >>> replay = record(lambda x, y: (w * x - y) ** 2, 1.0, 3.0)
@@ -62,13 +66,14 @@ def record(
         inputs, returned = _traced(trace, fn, arguments)
         with record_lines():
             others, again = _traced(Trace(before=trace), fn, arguments)
-        outputs, form = list(flat(returned)), shape(returned)
+        outputs, returns, form = list(flat(returned)), list(flat(again)), shape(returned)
         if shape(again) != form:
             raise FrozenBranch(OTHER_OUTPUTS)
+        nodes, twins = nodes_of(outputs), nodes_of(returns)
         if parameters is None:
-            parameters = _parameters(outputs, list(flat(again)), {*inputs, *others})
-        tape = _tape(outputs, parameters, inputs)
-        _check_that_it_repeats(tape, Tape(list(flat(again)), parameters, others))
+            parameters = _leaves_of_both(nodes, twins, {*inputs, *others})
+        tape = _tape(outputs, parameters, inputs, nodes)
+        _check_that_it_repeats(tape, Tape(returns, parameters, others, twins))
         ids = _ids(dict(zip(names, arguments)), tape)
         return Replay(tape, ids, form, batched=True, dtype=dtype)
 
@@ -151,20 +156,22 @@ def _traced(trace: Trace, fn: Callable[..., Any], arguments: list[Any]) -> tuple
     return inputs, nest
 
 
-def _parameters(
-    outputs: Sequence[Value], again: Sequence[Value], inputs: set[Value]
-) -> list[Value]:
-    """The leaves that were there before, as two traces of the same function lead back to them."""
-    kept = {x for x in nodes_of(again) if x.rule is None} - inputs
-    found = [x for x in reversed(nodes_of(outputs)) if x in kept]
-    return sorted(found, key=lambda x: element(x.label))
+def _leaves_of_both(nodes: list[Value], twins: list[Value], inputs: set[Value]) -> list[Value]:
+    """The leaves that were there before two calls, as both lead back to them."""
+    before = {x for x in twins if x.rule is None} - inputs
+    return sorted([x for x in reversed(nodes) if x in before], key=lambda x: element(x.label))
 
 
-def _tape(outputs: list[Value], parameters: Sequence[Value] | None, inputs: list[Value]) -> Tape:
+def _tape(
+    outputs: list[Value],
+    parameters: Sequence[Value] | None,
+    inputs: list[Value],
+    nodes: list[Value] | None = None,
+) -> Tape:
     """The tape of `outputs`, if the parameters are leaves that it leads back to."""
     if parameters is not None:
         _check_parameters(parameters, set(inputs))
-    tape = Tape(outputs, parameters, inputs)
+    tape = Tape(outputs, parameters, inputs, nodes)
     for k, i in enumerate(tape.outputs):
         if tape.is_number(i):
             raise ValueError(f"output {k} is {outputs[k]!r}, which does not depend on anything")

@@ -20,7 +20,7 @@ NONE = -1  # in place of an id
 
 
 class Tape:
-    """The nodes that `outputs` were computed from.
+    """The nodes that `outputs` were computed from, `nodes_of` them.
 
     values:  by id, the Value; of parameters, inputs and computed nodes
     rules:   by id, the row of the table that made it, None for a leaf
@@ -31,9 +31,13 @@ class Tape:
     """
 
     def __init__(
-        self, outputs: Sequence[Value], parameters: Iterable[Value] | None, inputs: Iterable[Value]
+        self,
+        outputs: Sequence[Value],
+        parameters: Iterable[Value] | None,
+        inputs: Iterable[Value],
+        nodes: list[Value] | None = None,
     ) -> None:
-        nodes, inputs = nodes_of(outputs), list(inputs)
+        nodes, inputs = nodes or nodes_of(outputs), list(inputs)
         if parameters is None:  # every leaf that is no input
             known = set(inputs)
             parameters = [x for x in reversed(nodes) if x.rule is None and x not in known]
@@ -140,6 +144,8 @@ def _order(outputs: Sequence[Value]) -> list[Value]:
     found, passed = [*starts], []
     for node in found:
         for part in _read(node):
+            if type(part) is float:
+                continue
             x = id(part) if type(part) is tuple else part
             readers[x] = readers.get(x, 0) + 1
             if readers[x] > 1:
@@ -159,6 +165,8 @@ def _order(outputs: Sequence[Value]) -> list[Value]:
             passed.append(x)
     for node in passed:
         for part in _read(node):
+            if type(part) is float:
+                continue
             x = id(part) if type(part) is tuple else part
             readers[x] -= 1
             if readers[x]:
@@ -177,11 +185,9 @@ def _order(outputs: Sequence[Value]) -> list[Value]:
 def _read(node: Value) -> Iterable[Any]:
     """What a node has edges from: lists of operands, and then single ones."""
     rule, operands = node.rule, node.operands
-    if rule is None:
-        return ()
-    if rule.silent:
+    if rule is not None and rule.silent:
         named = zip(rule.operands, operands)
         operands = tuple([x for name, x in named if name not in rule.silent])
-    if rule.lists:
+    if rule is not None and rule.lists:
         operands = tuple(sorted(operands, key=lambda x: type(x) is not tuple))
-    return [x for x in operands if type(x) is not float]
+    return operands

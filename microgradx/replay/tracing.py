@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from microgradx import rules
 from microgradx._base import floats
 from microgradx._base.text import clip
-from microgradx.engine import PACKAGE, PLAIN, Traced, Value, callers_line, node_of
+from microgradx.engine import PACKAGE, Traced, Value, callers_line, node_of, operand
 from microgradx.rules import Rule
 
 
@@ -68,10 +69,10 @@ class Trace:
         raise FrozenBranch(refusal)
 
     def _recorded(self, made: Value) -> Recorded:
-        line = made.line
+        line = getattr(made, "_line", None)
         made.__class__ = Recorded
         assert isinstance(made, Recorded)
-        made.trace = self
+        made.trace = self  # type: ignore[misc]
         self._made.append((made, line))
         self.numbers.append(_slot(made))
         return made
@@ -131,6 +132,8 @@ class Recorded(Traced):
     """A number of every sample, while one of them is recorded."""
 
     __slots__ = ()
+    if TYPE_CHECKING:
+        trace: Trace
 
     def __repr__(self) -> str:
         op = f", op={clip(self.op, 12)}" if self.rule else ""
@@ -142,6 +145,14 @@ class Recorded(Traced):
         if spec:
             self.trace.refuse(self, f"the format {spec!r}", AFTER)
         return super().__format__(spec)
+
+
+def _operator(rule: Rule, reflected: bool) -> Callable[[Recorded, Any], Value]:
+    def method(self: Recorded, other: Any) -> Value:
+        other = operand(other)
+        return self.trace.node(rule, (other, self) if reflected else (self, other))
+
+    return method
 
 
 def _refusing(name: str, sign: str, remedy: str, outside: bool) -> Callable[..., Any]:
@@ -187,5 +198,6 @@ for _name, _words in REFUSED_OUTSIDE.items():
     setattr(Recorded, _name, _refusing(_name, *_words, outside=True))
 for _name in FACTS:
     setattr(Recorded, _name, _fact(_name))
-for _name in PLAIN.keys() & vars(Value).keys() - {"backward"}:
-    setattr(Recorded, _name, PLAIN[_name])  # the operators, whose twins make plain nodes
+for _name, _rule in (("add", rules.add), ("mul", rules.mul)):  # twins would make plain nodes
+    setattr(Recorded, f"__{_name}__", _operator(_rule, reflected=False))
+    setattr(Recorded, f"__r{_name}__", _operator(_rule, reflected=True))

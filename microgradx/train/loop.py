@@ -18,6 +18,7 @@ from microgradx.nn.module import Module, tensors
 from microgradx.optim import Adam
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import outputs, pair
+from microgradx.train.eager import Eager
 from microgradx.train.history import Epoch, History
 from microgradx.train.progress import Progress, ctrl_c
 from microgradx.train.signs import Signs
@@ -83,14 +84,18 @@ def fit(
     y = chosen.targets("y", y, width)
     held_out = None if validation is None else _held_out(validation, X, y, chosen, width)
     metrics = chosen.metrics if metrics is None else _metrics(metrics)
-    replays = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
+    function, replays = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
     trainer = _Trainer(model, replays, optimizer, (X, y), size, rng)
+    eager, seen = Eager(function, replays[0], X, y), 0
     if checkpoint is not None:
         model.save(checkpoint)
     history, signs = History(), Signs(model, X, y, trainer.settle)
     with ctrl_c() as pressed, closing(Progress(history, epochs, len(X))) as progress:
         try:
             while len(history) < epochs and not pressed:
+                if eager.due(seen):
+                    trainer.settle()
+                    eager.look(f"before epoch {len(history) + 1}")
                 start = perf_counter()
                 seen, mean = trainer.epoch(pressed, progress)
                 if not seen:
@@ -113,6 +118,9 @@ def fit(
                     if on_epoch(history[-1]):
                         break
                 trainer.take_over()
+            if not pressed:
+                trainer.settle()
+                eager.look(f"after epoch {len(history)}")
         finally:
             trainer.put_back()
     history.interrupted = bool(pressed)
@@ -227,8 +235,8 @@ class _Trainer:
 
 def _recorded(
     model: Any, loss: Loss, x: Array, y: Array, parameters: list[Value], outputs: bool
-) -> list[Replay]:
-    """The loss of a sample; with `outputs` another replay too, with every output beside it."""
+) -> tuple[Callable[[Any, Any], Value], list[Replay]]:
+    """The loss of a sample, and its replay; with `outputs` one of every output beside it too."""
 
     def loss_and_outputs(x: Any, target: Any) -> list[Value]:
         prediction = model(x)
@@ -241,7 +249,8 @@ def _recorded(
         return loss_and_outputs(x, target)[0]
 
     functions = [loss_alone, loss_and_outputs] if outputs else [loss_alone]
-    return [record(f, x.tolist(), y.tolist(), parameters=parameters) for f in functions]
+    replays = [record(f, x.tolist(), y.tolist(), parameters=parameters) for f in functions]
+    return loss_alone, replays
 
 
 # --- arguments ----------------------------------------------------------------------------------
