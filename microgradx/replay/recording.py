@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, show_shape
 from microgradx._base.text import element
-from microgradx.engine import Value, record_lines
+from microgradx.engine import Value
 from microgradx.replay.program import Replay
 from microgradx.replay.tape import Tape, nodes_of
 from microgradx.replay.tracing import FrozenBranch, Trace
@@ -50,32 +48,19 @@ def record(
     >>> replay([1.0, 2.0], [3.0, 3.0]), replay.gradient
     (1.0, array([1.]))
     """
-    names = _names(fn, len(example))
-    arguments = [nested(x) for x in example]
-    for name, argument, x in zip(names, example, arguments):
-        if isinstance(argument, (Mapping, str)):
-            raise TypeError(
-                f"the example of {name} is a {type(argument).__name__}; pass numbers, or arrays"
-            )
-        if shape(x) is None:
-            raise ValueError(f"the example of {name} is {show_shape(x)}; give one full sample")
-        if any(number != number for number in flat(x)):
-            raise ValueError(f"the example of {name} has a nan; give another sample")
-    with _collector_paused():
-        trace = Trace()
-        inputs, returned = _traced(trace, fn, arguments)
-        with record_lines():
-            others, again = _traced(Trace(before=trace), fn, arguments)
-        outputs, returns, form = list(flat(returned)), list(flat(again)), shape(returned)
-        if shape(again) != form:
-            raise FrozenBranch(OTHER_OUTPUTS)
-        nodes, twins = nodes_of(outputs), nodes_of(returns)
-        if parameters is None:
-            parameters = _leaves_of_both(nodes, twins, {*inputs, *others})
-        tape = _tape(outputs, parameters, inputs, nodes)
-        _check_that_it_repeats(tape, Tape(returns, parameters, others, twins))
-        ids = _ids(dict(zip(names, arguments)), tape)
-        return Replay(tape, ids, form, batched=True, dtype=dtype)
+    arguments = _arguments(fn, example)
+    trace = Trace()
+    inputs, returned = _traced(trace, fn, list(arguments.values()))
+    others, again = _traced(Trace(before=trace), fn, list(arguments.values()))
+    outputs, returns, form = list(flat(returned)), list(flat(again)), shape(returned)
+    if shape(again) != form:
+        raise FrozenBranch(OTHER_OUTPUTS)
+    nodes, twins = nodes_of(outputs), nodes_of(returns)
+    if parameters is None:
+        parameters = _leaves_of_both(nodes, twins, {*inputs, *others})
+    tape = _tape(outputs, parameters, inputs, nodes)
+    _check_that_it_repeats(tape, Tape(returns, parameters, others, twins))
+    return Replay(tape, _ids(arguments, tape), form, batched=True, dtype=dtype)
 
 
 def lift(
@@ -110,12 +95,27 @@ def lift(
             raise ValueError(f"the input {name} is {show_shape(x)}; give a full array")
     if len(set(leaves)) < len(leaves):
         raise ValueError("a Value stands twice among the inputs; pass its number only once")
-    with _collector_paused():
-        tape = _tape([loss], parameters, leaves)
-        return Replay(tape, _ids(arrays, tape), (), batched=False, dtype=dtype)
+    tape = _tape([loss], parameters, leaves)
+    return Replay(tape, _ids(arrays, tape), (), batched=False, dtype=dtype)
 
 
 # --- tracing -------------------------------------------------------------------------------------
+
+
+def _arguments(fn: Callable[..., Any], example: tuple[Any, ...]) -> dict[str, Any]:
+    """The example as nests of lists, by the names of its arguments."""
+    names = _names(fn, len(example))
+    arguments = [nested(x) for x in example]
+    for name, argument, x in zip(names, example, arguments):
+        if isinstance(argument, (Mapping, str)):
+            raise TypeError(
+                f"the example of {name} is a {type(argument).__name__}; pass numbers, or arrays"
+            )
+        if shape(x) is None:
+            raise ValueError(f"the example of {name} is {show_shape(x)}; give one full sample")
+        if any(number != number for number in flat(x)):
+            raise ValueError(f"the example of {name} has a nan; give another sample")
+    return dict(zip(names, arguments))
 
 
 def _names(fn: Callable[..., Any], count: int) -> list[str]:
@@ -221,9 +221,9 @@ def _check_that_it_repeats(tape: Tape, again: Tape) -> None:
     for i in range(tape.leaves, min(len(tape.values), len(again.values))):
         if again.rules[i] is not tape.rules[i] or not _same_operands(tape, again, i):
             node = again.values[i]
-            where = f"{node.line[0]}:{node.line[1]}" if node.line else "fn"
             raise FrozenBranch(
-                f"{where} makes another node at other numbers: {tape.values[i]!r} became {node!r}. "
+                f"{_line(again, i)} makes another node at other numbers: {tape.values[i]!r} became "
+                f"{node!r}. "
                 "A branch, or a number worked out beside the graph, from .data or at random, would "
                 "be the same for all samples; make it of Values, or pass it as an argument"
             )
@@ -236,21 +236,15 @@ def _check_that_it_repeats(tape: Tape, again: Tape) -> None:
         raise FrozenBranch(OTHER_OUTPUTS)
 
 
+def _line(tape: Tape, i: int) -> str:
+    """The line that made a node, or the next one that is known: of one that reads it."""
+    lines = [node.line for node in tape.values[i:] if node.line]
+    return f"{lines[0][0]}:{lines[0][1]}" if lines else "fn"
+
+
 def _same_operands(tape: Tape, again: Tape, i: int) -> bool:
     """Whether a node reads the same nodes and numbers on both tapes."""
     one, other = (
         [repr(t.number(j)) if t.is_number(j) else j for j in t.operands(i)] for t in (tape, again)
     )
     return one == other
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Without the garbage collector, which looks at every list that is made and frees none."""
-    was_on = gc.isenabled()
-    try:
-        gc.disable()
-        yield
-    finally:
-        if was_on:
-            gc.enable()

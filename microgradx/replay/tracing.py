@@ -23,7 +23,8 @@ class Trace:
     Every other Value is read, and none is written to.
 
     before:  the trace of another call. This one is a trial then, on which nothing is computed: each
-             number is another than it was before, and lies on the other side of 0
+             number is another than it was before, and lies on the other side of 0; its node knows
+             the line that made it
     numbers: those of the inputs and nodes, as they were made
     refusal: what was asked of a recorded number first and can't be told, if anything was
     """
@@ -69,7 +70,7 @@ class Trace:
         raise FrozenBranch(refusal)
 
     def _recorded(self, made: Value) -> Recorded:
-        line = getattr(made, "_line", None)
+        line = callers_line() if self.before else getattr(made, "_line", None)
         made.__class__ = Recorded
         assert isinstance(made, Recorded)
         made.trace = self  # type: ignore[misc]
