@@ -117,6 +117,44 @@ def test_one_replay_gives_each_thread_its_own_answer():
         assert list(pool.map(wrong, range(4))) == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("ask", ["forward", "__call__"])
+def test_a_call_is_not_disturbed_by_one_that_begins_before_its_end(ask):
+    w = Value(2.0)
+    replay = record(lambda x: w * x, 1.0)
+    load, met = replay.load, threading.Barrier(2)
+
+    def load_and_wait(*batch):
+        load(*batch)
+        try:
+            met.wait(0.2)  # for the other's, which must not come
+        except threading.BrokenBarrierError:
+            pass
+
+    replay.load = load_and_wait
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(getattr(replay, ask), ([1.0], [3.0])))
+    assert [float(np.squeeze(x)) for x in found] == [2.0, 6.0]
+
+
+class Untouchable(Value):
+    """What a Value becomes so that nothing may be written on it."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name, x):
+        raise AssertionError(f"{name} is written on {self!r}")
+
+
+def test_nothing_is_written_on_a_parameter():
+    w, b = Value(2.0, "w"), Value(1.0, "b")
+    w.__class__ = b.__class__ = Untouchable
+    replay = record(lambda x: (mx.dot([w, w * b], [x, x], b) + mx.where(w, x, b)).tanh(), 0.5)
+    replay([1.0, 2.0])
+    lift((w * b + mx.dot([w], [b])).tanh())()
+    with pytest.raises(AssertionError, match="is written on"):
+        (w * b).backward()
+
+
 def test_a_loss_is_that_of_the_batch_and_the_gradient_of_another_thread_is_refused():
     w = Value(2.0)
     replay = record(lambda x, y: (w * x - y) ** 2, 1.0, 1.0)
