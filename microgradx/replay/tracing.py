@@ -142,10 +142,19 @@ class Recorded(Traced):
             f"Value(recorded{op}" + f", label={clip(repr(self.label), 40)}" * bool(self.label) + ")"
         )
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **more: Any) -> Any:
+        sign = {"equal": "==", "not_equal": "!="}.get(ufunc.__name__)
+        if sign:  # `number == self`, of a number of NumPy's
+            self.trace.refuse(self, sign, EQUAL)
+        return super().__array_ufunc__(ufunc, method, *operands, **more)
+
     def __format__(self, spec: str) -> str:
         if spec:
             self.trace.refuse(self, f"the format {spec!r}", AFTER)
         return super().__format__(spec)
+
+
+Recorded.__name__ = "Value"  # which it is to whoever reads a message
 
 
 def _operator(rule: Rule, reflected: bool) -> Callable[[Recorded, Any], Value]:

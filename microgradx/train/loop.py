@@ -72,6 +72,11 @@ def fit(
     loss of nan or inf ends nothing: the history shows it. Bad arguments are a TypeError or
     ValueError before anything has changed. A terminal's stderr or a notebook's cell shows the
     progress, and says when the loss diverges, or stands still because neurons are off.
+
+    The loss of one sample is recorded. On single samples, before the first epoch and now and then,
+    loss and gradient are compared with those of `model` and `loss` run as they are; where they
+    differ, as after a branch on a parameter's own `.data`, it is a `FrozenBranch`. Threads may
+    train models of their own at once; one model is for one thread.
     """
     epochs, chosen, rng = whole("epochs", epochs), loss_of(loss), np.random.default_rng(seed)
     optimizer = _optimizer(optimizer, model)

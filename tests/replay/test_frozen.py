@@ -5,6 +5,7 @@ import math
 import random
 import re
 
+import numpy as np
 import pytest
 
 import microgradx as mx
@@ -109,6 +110,22 @@ def by_not_equal(x):
 
 def by_equal_value(x):
     return x * w if x == w else w  # here: ==
+
+
+def by_equal_numpy_number_first(x):
+    return x * w if np.float64(1.0) == x else w  # here: ==
+
+
+def by_not_equal_numpy_number(x):
+    return x * w if x != np.float64(1.0) else w  # here: !=
+
+
+def by_not_equal_numpy_number_first(x):
+    return x * w if np.float64(1.0) != x else w  # here: !=
+
+
+def by_less_than_a_numpy_number(x):
+    return x * w if np.float64(1.0) > x else w  # here: <
 
 
 def by_in(x):
@@ -307,6 +324,11 @@ def test_a_number_worked_out_beside_the_graph_is_refused_with_its_line(name):
     assert message.startswith(line_of(NUMBERS[name]))
     assert " asks for .data of Value(" in message or "beside the graph" in message
     works()
+
+
+def test_a_recorded_number_is_a_value_to_who_reads_a_message():
+    with pytest.raises(TypeError, match="got a Value; use it as it is"):
+        record(lambda x: Value(x) * w, 1.0)
 
 
 def test_a_graph_whose_size_depends_on_data_is_refused():
