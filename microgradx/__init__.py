@@ -9,13 +9,14 @@ from microgradx import nn, optim, step
 from microgradx._base import hints
 from microgradx.engine import Value, functions, record_lines
 from microgradx.explain import Flow, check_gradients, compare, why
-from microgradx.ops import mean, silu
+from microgradx.ops import mean, pick, silu
 
 __version__ = "0.2.0.dev0"
 """The version of the package, as its metadata has it."""
 
 __all__ = [
-    "Value", *functions, "mean", "silu", "nn", "optim", "step", "bounds", "page", "check_gradients",
+    "Value", *functions, "mean", "pick", "silu", "nn", "optim", "step", "bounds", "page",
+    "check_gradients",
     "draw", "draw_dot", "Flow", "why", "compare", "record_lines", "record", "lift", "fit",
     "__version__",
 ]  # fmt: skip

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import allocate_lock, get_ident
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf, isfinite, nan
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from operator import attrgetter, is_
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from microgradx import rules
 from microgradx._base import floats, hints
@@ -87,7 +88,7 @@ class Value:
         self.label = label
         self.rule = self._a = self._b = self._da = self._db = self._many = None
         self._readers = 0
-        if _recording_lines:
+        if _recording_lines and get_ident() in _recording_lines:
             self._line = callers_line()
 
     if TYPE_CHECKING:
@@ -345,6 +346,7 @@ class Value:
         def where(self, x: Any, y: Any) -> Value: ...
         def clamp(self, low: Any, high: Any) -> Value: ...
         def detach(self) -> Value: ...
+        def equal(self, y: Any) -> Value: ...
 
 
 # --- 2. the chain rule ----------------------------------------------------------------------------
@@ -487,8 +489,15 @@ def apply(rule: Rule, *operands: Any) -> Value:
         takes = f"{count(len(rule.operands), 'operand')} ({', '.join(rule.operands)})"
         raise TypeError(f"{rule.name} takes {takes}, got {len(operands)}")
     operands = _checked(rule, operands)
-    numbers = [[*map(data_of, x)] if isinstance(x, tuple) else data_of(x) for x in operands]
+    numbers, trace = _numbers(operands)
+    if trace is not None:
+        return trace.node(rule, operands)
     data, *partials = rule.function(floats, *numbers)
+    return node_of(rule, data, operands, partials)
+
+
+def node_of(rule: Rule, data: float, operands: tuple[Any, ...], partials: Sequence[Any]) -> Value:
+    """A node of operands that are checked, and its partials."""
     if rule.lists or len(operands) > 2:
         return node_of_many(rule, data, operands, partials)
     slots: list[Any] = []
@@ -529,8 +538,10 @@ def node_of_many(
             pairs.append((xs, ds))
     made = node(rule, data, None, None)
     if not isinstance(operands[-1], tuple):
-        (xs, ds), made._a = pairs.pop(), operands[-1]
-        made._da = ds[0] if xs else None
+        made._a = operands[-1]
+        if partials[-1] is not None:
+            xs, ds = pairs.pop()
+            made._da = ds[0] if xs else None
     made._many = operands, tuple(pairs)
     return made
 
@@ -546,13 +557,14 @@ def list_of_operands(xs: Any) -> tuple[Any, ...]:
         raise TypeError(f"the operands are a list, got {xs!r:.60}")
     if type(xs) is tuple and {float, Value}.issuperset(map(type, xs)):
         return xs  # as it is, so that nodes that read one list share it
-    return tuple([operand(x) for x in xs])
+    found = tuple([operand(x) for x in xs])
+    return xs if type(xs) is tuple and all(map(is_, found, xs)) else found
 
 
 def _checked(rule: Rule, operands: tuple[Any, ...]) -> tuple[Any, ...]:
     """The operands as a node keeps them; lists as tuples, all of one width and not empty."""
     if not rule.lists:
-        return tuple([operand(x) for x in operands])
+        return tuple([x if type(x) is Value else operand(x) for x in operands])
     named = zip(rule.operands, operands)
     found = [list_of_operands(x) if name in rule.lists else operand(x) for name, x in named]
     widths = {name: len(x) for name, x in zip(rule.operands, found) if name in rule.lists}
@@ -570,6 +582,24 @@ def _checked(rule: Rule, operands: tuple[Any, ...]) -> tuple[Any, ...]:
 def data_of(x: Any) -> float:
     """The number in an operand, a Value or a number."""
     return x._data if isinstance(x, Value) else number(x)
+
+
+def _numbers(operands: tuple[Any, ...]) -> tuple[list[Any], Trace | None]:
+    """The numbers in operands that are checked; and if any of them has one, its trace."""
+    numbers: list[Any] = []
+    for x in operands:
+        kind = type(x)
+        if kind is Value:
+            numbers.append(x.data)
+        elif kind is float:
+            numbers.append(x)
+        elif kind is tuple and _are_values(x):
+            numbers.append([*map(_data, x)])
+        elif (trace := trace_of((x,))) is not None:
+            return [], trace
+        else:
+            numbers.append([*map(data_of, x)] if kind is tuple else data_of(x))
+    return numbers, None
 
 
 # --- 5. an op of your own -------------------------------------------------------------------------
@@ -609,6 +639,7 @@ def _offer(rule: Rule) -> None:
     if rule.operands[0] not in rule.lists:
         alone = len(rule.operands) == 1 and not rule.silent
         setattr(Value, rule.name, _unary(rule) if alone else functions[rule.name])
+        setattr(Traced, rule.name, _traced(rule) if alone else functions[rule.name])
 
 
 def _function_of(rule: Rule) -> Callable[..., Value]:
@@ -664,6 +695,48 @@ def operand_of(edge: Edge) -> int:
     raise IndexError(f"{edge.node!r} has no operand {edge.position}")
 
 
+def _traced(rule: Rule) -> Callable[[Traced], Value]:
+    def method(self: Traced) -> Value:
+        return self.trace.node(rule, (self,))
+
+    return method
+
+
+class Traced(Value):
+    """A number that stands for others too: its `trace` makes the nodes that ops make of it.
+
+    It is kept where other Values keep their line, so that a Value can become a traced one and back.
+    """
+
+    __slots__ = ()
+    recorded = True
+    line = None
+    if TYPE_CHECKING:
+        trace: Trace
+    else:
+        trace = property(attrgetter("_line"), lambda self, trace: setattr(self, "_line", trace))
+
+
+class Trace(Protocol):
+    """Makes the node of an op whose operands are checked, a traced number among them."""
+
+    def node(self, rule: Rule, operands: tuple[Any, ...]) -> Value: ...
+
+
+def trace_of(operands: Iterable[Any]) -> Trace | None:
+    """The trace of the first operand, or member of a list of them, that has one; else None."""
+    for x in operands:
+        kind = type(x)
+        if kind is Value or kind is float:
+            continue
+        if kind is not tuple:
+            if isinstance(x, Traced):
+                return x.trace
+        elif not _are_values(x) and (trace := trace_of(x)):
+            return trace
+    return None
+
+
 def cut_off(node: Value) -> list[Value]:
     """The operands that no gradient goes to: of a detach, its x; of a where, its condition."""
     silent = node.rule.silent if node.rule else ()
@@ -685,30 +758,39 @@ def with_cut_off(output: Value) -> list[Value]:
 
 PACKAGE = os.path.dirname(__file__) + os.sep
 _new: Callable[[type[Value]], Value] = object.__new__
-_recording_lines = False
+_recording_lines: set[int] = set()  # the threads that are within `record_lines`
+_lines_change = allocate_lock()
 
 
 @contextmanager
 def record_lines() -> Iterator[None]:
-    """Within it, every Value remembers the file and line that made it, in `line`.
+    """Within it, every Value that this thread makes remembers its file and line, in `line`.
 
     >>> with record_lines():
     ...     x = Value(2.0)
     >>> x.line[1]
     2
     """
-    global _new, _recording_lines
-    before = _new, _recording_lines
-    _new, _recording_lines = _new_with_line, True  # outside of it, no node is asked
+    before = get_ident() in _recording_lines
     try:
+        _record_lines(True)
         yield
     finally:
-        _new, _recording_lines = before
+        _record_lines(before)
+
+
+def _record_lines(on: bool) -> None:
+    """Let this thread's Values remember their lines, or not; where none's do, none is asked."""
+    global _new
+    with _lines_change:
+        (_recording_lines.add if on else _recording_lines.discard)(get_ident())
+        _new = _new_with_line if _recording_lines else object.__new__
 
 
 def _new_with_line(kind: type[Value]) -> Value:
     made: Value = object.__new__(kind)
-    made._line = callers_line()
+    if get_ident() in _recording_lines:
+        made._line = callers_line()
     return made
 
 
@@ -876,6 +958,8 @@ _dot = rules.dot.function
 def dots(weights: Iterable[Any], xs: Any, biases: Iterable[Any]) -> list[Value]:
     """[dot(row, xs, bias), …]: a layer of dots on the same xs, whose numbers are read once."""
     xs = list_of_operands(xs)
+    if trace_of((xs,)):
+        return [apply(rules.dot, row, xs, bias) for row, bias in zip(weights, biases)]
     x, inputs, ys = [*map(data_of, xs)], tuple([x for x in xs if isinstance(x, Value)]), []
     for row, bias in zip(weights, biases):
         if not (_are_values(row) and len(row) == len(x) and isinstance(bias, Value)):

@@ -7,8 +7,10 @@ is found here too.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import nan
 from typing import TYPE_CHECKING, Any
 
+from microgradx._base.arguments import number
 from microgradx.engine import Value, functions, list_of_operands
 from microgradx.engine import dots as dots
 
@@ -40,9 +42,10 @@ if TYPE_CHECKING:  # every row of the table is a function; tests/test_types.py c
     def sum(xs: Iterable[Any]) -> Value: ...
     def logsumexp(xs: Iterable[Any]) -> Value: ...
     def detach(x: Any) -> Value: ...
+    def equal(x: Any, y: Any) -> Value: ...
 
 else:
-    __all__ = ["dots", "mean", "silu", *functions]
+    __all__ = ["dots", "mean", "pick", "silu", *functions]
 
     def __getattr__(name):
         if name not in functions:
@@ -60,6 +63,29 @@ def mean(xs: Iterable[Any]) -> Value:
     return functions["sum"](xs) / len(xs)
 
 
+def pick(xs: Iterable[Any], index: Any) -> Value:
+    """xs[index], counted from 0: for a loss whose target is a class, also while it is recorded.
+
+    Where the index is a Value, every x is there and `where` selects; it is nan if there is none of
+    this number. A number that is none of theirs is an IndexError, a fraction a TypeError.
+
+    >>> pick([Value(1.0), Value(3.0)], 1), pick([Value(1.0), Value(3.0)], Value(1.0))
+    (Value(data=3, grad=0), Value(data=3, grad=0, op=where))
+    """
+    xs = list_of_operands(xs)
+    if isinstance(index, Value):
+        y: Any = nan
+        for i, x in reversed([*enumerate(xs)]):
+            y = functions["where"](functions["equal"](index, float(i)), x, y)
+        return _value(y)
+    k = number(index)
+    if k % 1:
+        raise TypeError(f"an index is a whole number, got {index!r}")
+    if not 0 <= k < len(xs):
+        raise IndexError(f"index {index!r} of {len(xs)}; they are counted from 0")
+    return _value(xs[int(k)])
+
+
 def silu(x: Any) -> Value:
     """x · sigmoid(x)
 
@@ -70,5 +96,9 @@ def silu(x: Any) -> Value:
     return y
 
 
+def _value(x: Any) -> Value:
+    return x if isinstance(x, Value) else Value(x)
+
+
 def __dir__() -> list[str]:
-    return ["dots", "mean", "silu", *functions]
+    return ["dots", "mean", "pick", "silu", *functions]

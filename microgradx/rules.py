@@ -481,10 +481,16 @@ def logsumexp(xp, xs):
     return xp.where(infinite, peak, peak + above), [xp.divide(part, total) for part in parts]
 
 
-# --- the one that carries no gradient ------------------------------------------------------------
+# --- the ones that carry no gradient -------------------------------------------------------------
 
 
 @enter(kind="linear", ceiling=0.0, silent=("x",), bounds="increasing")
 def detach(xp, x):
     """x, as a number: no gradient goes through"""
     return x, None
+
+
+@enter(label="=", kind="gate", ceiling=0.0, silent=("x", "y"))
+def equal(xp, x, y):
+    """1 where x = y, else 0: a condition for `where`"""
+    return xp.where(x == y, 1.0, 0.0), None, None

@@ -123,6 +123,7 @@ REFERENCE: dict[str, Callable[..., Any]] = {
     "sum": lambda xs: (mp.fsum(xs), [1] * len(xs)),
     "logsumexp": _logsumexp,
     "detach": lambda x: (x, None),
+    "equal": lambda x, y: (float(x == y), None, None),
 }
 
 AT_INFINITY: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {  # of one operand, or the

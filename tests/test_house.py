@@ -69,8 +69,6 @@ FLOORS = (  # a room imports from lower floors only; rooms of one floor don't kn
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # An Explanation shows itself by the room of pictures, imported inside the method that shows.
 SHOWS = {("explain", "pictures")}
-# `record` patches Value while it calls a function; nothing else is wired upwards at run time.
-PATCHES = {"replay/recording.py"}
 
 
 def room_of(name: str) -> str:
@@ -102,7 +100,7 @@ def test_nothing_is_wired_upwards_at_run_time(path):
     calls = [x for x in ast.walk(tree) if isinstance(x, ast.Call) and x.args]
     wired += [x for x in calls if ast.unparse(x.func) == "setattr"
               and ast.unparse(x.args[0]) in known]  # fmt: skip
-    assert not wired or path.relative_to(PACKAGE).as_posix() in PATCHES
+    assert not wired
 
 
 def test_how_the_engine_keeps_a_node_is_its_own_affair():

@@ -67,7 +67,7 @@ MISTAKES = [
     ("mx.why(x)", TypeError, "missing 1 required positional argument: 'output'"),
     ("mx.why([x], y)", TypeError, "got a list; ask for one Value at a time"),
     ("mx.draw(model)", TypeError, "takes the Value at the end of a graph, got <MLP of 9 param"),
-    ("mx.record(lambda v: v if v > 0 else w, 1.0)", FrozenBranch, "asks for > of Value(data=1"),
+    ("mx.record(lambda v: v if v > 0 else w, 1.0)", FrozenBranch, "asks for > of Value(recorded"),
     ("mx.record(lambda v: v * math.exp(v), 1.0)", FrozenBranch, "Write a branch with where"),
     ("mx.check_gradients(lambda v: v)", TypeError, "needs the values to check fn at"),
     ('model.save("model.pt")', ValueError, "weights are kept as .npz or .safetensors"),

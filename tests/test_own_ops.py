@@ -291,6 +291,22 @@ def test_an_unknown_column_is_named_with_the_known_ones():
         rule(kind="linear", bound="increasing")(one)
 
 
+def test_a_list_before_a_silent_operand_keeps_its_edges(temporary_ops):
+    @rule(kind="linear", lists=("xs",), silent=("scale",))
+    def scaled(xp, xs, scale):
+        y = 0.0
+        for x in xs:
+            y = y + x * scale
+        return y, [scale] * len(xs), None
+
+    x, k = Value(2.0), Value(3.0)
+    y = apply(scaled, [x, 1.0, x], k)
+    y.backward()
+    assert (y.data, y.inputs, y.partials, x.grad, k.grad) == (15.0, (x, x), (3.0, 3.0), 6.0, 0.0)
+    replay = mx.record(lambda u: apply(scaled, [x * u, 1.0], k), 1.0)
+    assert replay([2.0]) == 15.0 and replay.gradient.tolist() == [6.0, 0.0]
+
+
 @pytest.mark.parametrize("row", rules.TABLE.values(), ids=lambda row: row.name)
 def test_no_row_of_the_table_has_a_fault(row):
     assert not [*row.faults(), *[fault for x in TRIED for fault in row.faults_at(floats, x)]]

@@ -31,12 +31,17 @@ def _run(rule: Rule, xp: Any, operands: list[Any]) -> list[Any]:
     return [value, *(rule.one_by_one(partials) if rule.lists else partials)]
 
 
+def run_on_floats(rule: Rule, operands: list[Any]) -> list[Any]:
+    """An op's value and its partials, one by one, where the operands are numbers."""
+    return _run(rule, floats, operands)
+
+
 def _each(f: Callable[[Any], Any], operands: list[Any]) -> list[Any]:
     """f of every operand, rows staying rows."""
     return [[*map(f, xs)] if type(xs) is list else f(xs) for xs in operands]
 
 
-def _enclose(rule: Rule, operands: list[Any]) -> list[Any]:
+def enclose(rule: Rule, operands: list[Any]) -> list[Any]:
     """Intervals of an op's value and of its partials.
 
     The row itself is run on intervals: sound, but wide where an operand is read twice; its
@@ -183,7 +188,7 @@ class Bounds:
         self._data: Point = {node: node.data for node in self._nodes if node.rule is None}
         self.box = {leaf: _checked(leaf, pair, self._data) for leaf, pair in box.items()}
         leaves = {leaf: interval(x) for leaf, x in self._data.items()} | self.box
-        self._intervals, self._partials = _forward(self._nodes, leaves, _enclose)
+        self._intervals, self._partials = _forward(self._nodes, leaves, enclose)
 
     def __getitem__(self, node: Value) -> Interval:
         """Where the node's data lies."""
@@ -253,9 +258,7 @@ class Bounds:
 
     def _look(self, point: Point, gates: dict[Value, Gate], nodes: list[Value]) -> Partials:
         """The partials at a point of the box, which refutes each gate that has a slope there."""
-        values, partials = _forward(
-            nodes, self._data | point, lambda rule, xs: _run(rule, floats, xs)
-        )
+        values, partials = _forward(nodes, self._data | point, run_on_floats)
         for node, gate in gates.items():
             if gate.verdict == "unknown" and node in partials:
                 [z], [slope] = node.inputs, partials[node]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from microgradx._base.arguments import chosen, flat, nested, number, shape, show_shape
 from microgradx._base.text import kind_of
 from microgradx.engine import Value
-from microgradx.ops import dot, logsumexp, mean, sum
+from microgradx.ops import dot, logsumexp, mean, pick, sum
 
 if TYPE_CHECKING:
     from microgradx.replay.batch import Array
@@ -53,8 +53,8 @@ def cross_entropy(predictions: Any, targets: Any) -> Value:
     Targets of the logits' own shape are the probabilities of the classes, one-hot rows for
     example: Σ t · logsumexp(d) - Σ t · d, for d = logits - logits[0]. An offset that all logits
     share costs no digit.
-    A class that is not there is an IndexError, one that is not whole, or a Value, a TypeError; a
-    probability that is a number outside [0, 1] is a ValueError.
+    A class that is not there is an IndexError, or nan where it is a Value; one that is not whole is
+    a TypeError, a probability that is a number outside [0, 1] a ValueError.
     """
     logits, wanted = nested(predictions), nested(targets)
     _check_values(logits)
@@ -92,12 +92,10 @@ def _binary_cross_entropy(z: Value, target: Any) -> Value:
 def _surprise(logits: list[Value], target: Any) -> Value:
     """-ln softmax(logits)[target]"""
     if isinstance(target, Value):
-        raise TypeError(
-            "a class picked by a recorded number would be frozen in; "
-            f"pass one-hot targets, {len(logits)} numbers, got {target!r}"
-        )
+        minus = -pick(logits, target)
+        return logsumexp([z + minus for z in logits])
     try:
-        k = operator.index(target)
+        k = int(target) if target % 1 == 0 else operator.index(target)
     except TypeError:
         raise TypeError(f"a class is a whole number, got {target!r}") from None
     if not 0 <= k < len(logits):

@@ -6,6 +6,7 @@ draws the passes that find them.
 """
 
 from microgradx.replay.program import Replay
-from microgradx.replay.recording import FrozenBranch, lift, record
+from microgradx.replay.recording import lift, record
+from microgradx.replay.tracing import FrozenBranch
 
 __all__ = ["record", "lift", "Replay", "FrozenBranch"]

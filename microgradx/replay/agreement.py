@@ -1,14 +1,27 @@
-"""A replay is handed out only if it agrees with the scalar graph."""
+"""A replay is handed out only if it agrees with the scalar graph.
+
+A number that is that of the graph to nine digits agrees. Where one is not, as after a cancellation,
+each statement is looked at by itself: its result must be what the rule gives for the operands that
+the replay itself has, up to a share of the sizes that are added in it. So it is with the gradient.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
 
-from microgradx.engine import Value, sweep
-from microgradx.replay.arrays import Array
+from microgradx.engine import Value
+from microgradx.explain.bounds import enclose, run_on_floats
+from microgradx.replay.arrays import Arrays
+from microgradx.replay.tape import Tape
+
+DIGITS = 1e-9  # relative to the graph's number: a smaller difference is none
+SHARE = 1e-8  # of the sizes that are added: other orders of adding give less, faults more
+WIDTHS = 16.0  # of a row on intervals, which covers what libraries' functions differ by
 
 
 class Disagreement(RuntimeError):
@@ -16,47 +29,46 @@ class Disagreement(RuntimeError):
 
 
 def check_values(
-    samples: Sequence[Sequence[Value]], arrays: Sequence[Array], results: Mapping[str, Any]
+    samples: Sequence[Sequence[Value]], arrays: Arrays, results: Mapping[str, Any]
 ) -> None:
     """Compare every node that has an array with its data; the first that differs is named.
 
     samples: for each sample of the batch its graph, the nodes by id
-    results:   the arrays as the batch left them
+    results: the arrays as the batch left them, in float64
     """
-    wrong: list[tuple[int, float, Value]] = []
-    largest = 0.0  # of what was computed so far, and may have cancelled
-    for array in arrays:
-        ids = [i for i in array.ids.ravel().tolist() if i < len(samples[0])]
-        numbers = np.asarray(results[array.name])
-        got = numbers.reshape(array.ids.size, -1)[: len(ids)]
+    wrong: dict[int, list[int]] = {}  # by sample, nodes that are not so to nine digits
+    for ids, numbers in _computed(arrays, results):
         for k, nodes in enumerate(samples):
-            mine = got[:, min(k, got.shape[1] - 1)]
-            data = np.array([nodes[i].data for i in ids]).astype(got.dtype)
-            if not _close(mine, data).all():
-                far = np.flatnonzero(~_close(mine, data, largest)).tolist()
-                wrong += [(ids[j], float(mine[j]), nodes[ids[j]]) for j in far]
-            largest = max(largest, np.abs(data)[np.isfinite(data)].max(initial=0.0))
-    if wrong:
-        _, number, node = min(wrong, key=lambda one: one[0])
-        if got.dtype == np.float32 and not np.isfinite(number):
-            raise ValueError(f"what leads to {node!r} is beyond float32; record with dtype=float")
-        raise Disagreement(f"the replay computes {number!r} for {node!r}; please report this")
+            mine = numbers[:, min(k, numbers.shape[1] - 1)]
+            far = ~_close(mine, np.array([nodes[i].data for i in ids]))
+            wrong.setdefault(k, []).extend([ids[j] for j in np.flatnonzero(far).tolist()])
+    for k, ids in wrong.items():
+        statements = _Statements(arrays, results, k) if ids else None
+        for i in sorted(ids):
+            if statements and not statements.allows(i):
+                raise Disagreement(
+                    f"the replay computes {statements.numbers[i]!r} for {samples[k][i]!r}; "
+                    "please report this"
+                )
 
 
 def check_gradient(
-    samples: Sequence[Sequence[Value]], output: int, count: int, gradient: Any
+    samples: Sequence[Sequence[Value]], arrays: Arrays, results: Mapping[str, Any], gradient: Any
 ) -> None:
-    """Compare the gradient with that of sweeps, which leave every grad as it was.
+    """Compare the gradient of the mean of the first output with that of sweeps.
 
-    count: of parameters, which all samples share; the gradient is in their order
+    gradient: by id, as the batch left it, in float64
     """
-    sweeps = [_adjoints(nodes, output, count) for nodes in samples]
-    eager = np.mean(sweeps, axis=0).astype(gradient.dtype)
+    tape = arrays.tape
+    sweeps = {id(nodes): swept(tape, nodes) for nodes in samples}
+    eager = np.mean([sweeps[id(nodes)] for nodes in samples], axis=0)
     if _close(gradient, eager).all():
         return
-    adjoints = np.abs([x for nodes in samples for x in _adjoints(nodes, output, len(nodes))])
-    largest = adjoints[np.isfinite(adjoints)].max(initial=0.0)  # what may have cancelled
-    wrong = np.flatnonzero(~_close(gradient, eager, largest))
+    own = [_Statements(arrays, results, k).gradient() for k in range(len(samples))]
+    expected, allowed = np.mean(own, axis=0)
+    with np.errstate(all="ignore"):
+        same = np.abs(gradient - expected) <= allowed
+    wrong = np.flatnonzero(~(same | _close(gradient, expected) | (allowed == inf)))
     if wrong.size:
         k = int(wrong[0])
         raise Disagreement(
@@ -65,21 +77,120 @@ def check_gradient(
         )
 
 
-def _adjoints(nodes: Sequence[Value], output: int, count: int) -> list[float]:
-    """∂output/∂node for the first `count` nodes."""
-    adjoints = dict(sweep(nodes[output]))
-    return [adjoints.get(node, 0.0) for node in nodes[:count]]
+def check_range(samples: Sequence[Sequence[Value]], arrays: Arrays, wide: Any, narrow: Any) -> None:
+    """A ValueError for a number that float32 can't hold, and float64 can.
 
-
-def _close(one: Any, other: Any, size: float = 0.0) -> Any:
-    """Whether numbers are the same but for rounding, or both nan.
-
-    size: of what they were computed from, if that is larger than they are
+    wide, narrow: the arrays of the same batch in either
     """
-    if (one == other).all():
-        return np.ones(one.shape, bool)
+    for (ids, numbers), (_, short) in zip(_computed(arrays, wide), _computed(arrays, narrow)):
+        beyond = np.argwhere(np.isfinite(numbers) & ~np.isfinite(short)).tolist()
+        for j, k in beyond:
+            node = samples[k][ids[j]]
+            raise ValueError(f"what leads to {node!r} is beyond float32; record with dtype=float")
+
+
+def _computed(arrays: Arrays, results: Mapping[str, Any]) -> Iterator[tuple[list[int], Any]]:
+    """Of each array that is computed, its ids and its numbers, a row a node, a column a sample."""
+    for array in arrays.all:
+        if array.value is not None:
+            ids = [i for i in array.ids.ravel().tolist() if not arrays.tape.is_number(i)]
+            yield ids, np.asarray(results[array.name]).reshape(array.ids.size, -1)[: len(ids)]
+
+
+def swept(tape: Tape, nodes: Sequence[Value]) -> list[float]:
+    """∂output/∂parameter, by the partials that the nodes have; nothing is written on them."""
+    place = {node: i for i, node in enumerate(nodes)}
+    adjoints: dict[int, float] = {tape.outputs[0]: 1.0}
+    for i in range(tape.outputs[0], tape.leaves - 1, -1):
+        if i in adjoints:
+            adjoint, node = adjoints.pop(i), nodes[i]
+            for x, partial in zip(node.inputs, node.partials):
+                if (j := place.get(x)) is not None:  # a constant has none
+                    adjoints[j] = adjoints.get(j, 0.0) + partial * adjoint  # the chain rule
+    return [adjoints.get(i, 0.0) for i in range(tape.parameters)]
+
+
+def _close(one: Any, other: Any) -> Any:
+    """Whether numbers are the same to nine digits, or both nan."""
     with np.errstate(all="ignore"):
-        size = max(size, np.abs(other)[np.isfinite(other)].max(initial=0.0))
-        allowed = np.sqrt(np.finfo(one.dtype).eps) * size
         same = (one == other) | (np.isnan(one) & np.isnan(other))
-        return same | (np.abs(one - other) <= allowed)
+        return same | (np.abs(one - other) <= DIGITS * np.abs(other))
+
+
+class _Statements:
+    """What the rules give for the operands that the replay has in one sample.
+
+    A node in the midst of a sum has no array: it has what its rule gives, and the sum that it is in
+    has the sizes of all that is added there.
+
+    numbers: by id, the replay's number, or that
+    """
+
+    def __init__(self, arrays: Arrays, results: Mapping[str, Any], k: int) -> None:
+        self.tape = tape = arrays.tape
+        self.numbers = [*_numbers_of_sample(arrays, results, k), *tape.numbers]
+        count = len(self.numbers)
+        self._intervals: list[Any] = [*self.numbers]
+        self._sizes = [abs(x) for x in self.numbers]  # of what is added up in a node
+        self._expected, self._allowed = [*self.numbers], [0.0] * count
+        self._partials: list[list[tuple[int, float, float]]] = [[] for _ in range(count)]
+        for i in range(tape.leaves, len(tape.values)):
+            self._look_at(i, absorbed=arrays.home[i] < 0)
+
+    def allows(self, i: int) -> bool:
+        """Whether the replay's number is one that honest rounding may give."""
+        number, expected, allowed = self.numbers[i], self._expected[i], self._allowed[i]
+        if number != number or expected != expected:
+            return number != number and (expected != expected or self._intervals[i].nan)
+        return number == expected or abs(number - expected) <= allowed or allowed == inf
+
+    def gradient(self) -> tuple[list[float], list[float]]:
+        """∂output/∂parameter, and how far from it honest rounding may lead, by id."""
+        output, count = self.tape.outputs[0], self.tape.parameters
+        adjoints, sizes, errors = {output: 1.0}, {output: 1.0}, {output: 0.0}
+        for i in range(output, self.tape.leaves - 1, -1):
+            if i not in adjoints:
+                continue
+            adjoint, size, error = adjoints.pop(i), sizes.pop(i), errors.pop(i)
+            for j, partial, width in self._partials[i]:
+                adjoints[j] = adjoints.get(j, 0.0) + partial * adjoint  # the chain rule
+                sizes[j] = sizes.get(j, 0.0) + abs(partial) * size
+                errors[j] = errors.get(j, 0.0) + abs(partial) * error + width * size
+        allowed = [SHARE * sizes.get(i, 0.0) + WIDTHS * errors.get(i, 0.0) for i in range(count)]
+        return [adjoints.get(i, 0.0) for i in range(count)], allowed
+
+    def _look_at(self, i: int, absorbed: bool) -> None:
+        """Run the rule of a node on numbers, and on intervals."""
+        tape, rule = self.tape, self.tape.rules[i]
+        assert rule is not None
+        ids = rule.arranged(map(list, tape.rows[i]), tape.args[i])
+        (value, *partials), (interval, *wide) = [
+            run(rule, [[*map(xs.__getitem__, x)] if isinstance(x, list) else xs[x] for x in ids])
+            for run, xs in ((run_on_floats, self.numbers), (enclose, self._intervals))
+        ]
+        selects = getattr(rule, "selects", False)  # then nothing goes where the partial is 0
+        named = zip(rule.one_by_one(ids), partials, wide)
+        read = [(j, d, w) for j, d, w in named if d or (d is not None and not selects)]
+        self._sizes[i] = abs(value) + sum([abs(d) * self._sizes[j] for j, d, _ in read if d])
+        self._expected[i] = value
+        self._allowed[i] = SHARE * self._sizes[i] + WIDTHS * _width(interval)
+        self._partials[i] = [(j, d, _width(w)) for j, d, w in read if not tape.is_number(j)]
+        if absorbed:
+            self.numbers[i], self._intervals[i] = value, interval
+        else:
+            self._sizes[i] = abs(self.numbers[i])
+
+
+def _numbers_of_sample(arrays: Arrays, results: Mapping[str, Any], k: int) -> list[float]:
+    """By id, the numbers of one sample; 0 for a node that has no array."""
+    columns = []
+    for array in arrays.all:
+        numbers = np.asarray(results[array.name]).reshape(array.ids.size, -1)
+        columns.append(numbers[:, min(k, numbers.shape[1] - 1)].tolist())
+    places = zip(arrays.home.tolist(), arrays.index.tolist())
+    return [columns[h][at] if h >= 0 else 0.0 for h, at in islice(places, len(arrays.tape.values))]
+
+
+def _width(x: Any) -> float:
+    """How wide an interval is; 0 where it is a row's that can't be run on intervals."""
+    return x.hi - x.lo if isfinite(x.hi) and isfinite(x.lo) else 0.0

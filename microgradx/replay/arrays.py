@@ -237,6 +237,12 @@ class Arrays:
         homes = [np.where(ids < self.tape.parameters, 0, self.home[ids]) for ids in blocks]
         return any(len({*home.ravel().tolist()}) > 1 for home in homes)
 
+    def release(self) -> None:
+        """Let go of what leads back to itself, once the source is written."""
+        vars(self.table).clear()
+        for array in self.all:
+            array.uses.clear()
+
     # --- reading arrays --------------------------------------------------------------------------
 
     def read(self, ids: Ids, batched: bool) -> Any:

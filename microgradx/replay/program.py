@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import linecache
 import operator
+import threading
 import weakref
 from collections.abc import Mapping
 from types import CodeType, SimpleNamespace
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from microgradx._base.text import clean, count
 from microgradx.engine import Value
 from microgradx.replay.adjoints import Adjoints
-from microgradx.replay.agreement import check_gradient, check_values
+from microgradx.replay.agreement import check_gradient, check_range, check_values
 from microgradx.replay.batch import float_type, numbers, refuse_nan
 from microgradx.replay.emit import Writer
 from microgradx.replay.lifter import lifted
@@ -25,6 +26,10 @@ from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids
 
 NO_LOSS = "what was recorded returns several Values; a loss is one. Use replay.forward"
+NOT_YOURS = (
+    "the gradient is that of a batch which another thread has asked for since; hold a lock around "
+    "a call and its gradient, or record a replay for each thread"
+)
 SIZES = 4  # of batches, for which buffers are kept
 _numbers = itertools.count(1)
 
@@ -39,6 +44,9 @@ class Replay:
     fixed:      the leaves that it takes for constants, but for those that were made on the way
 
     The arrays are the replay's own: `store` writes them to the Values, `refresh` reads these.
+
+    Several threads may ask one replay at once, by calls and `forward`: each gets its own answer,
+    one after the other. All else, `load`, `run` and a change of `data` among it, is for one thread.
     """
 
     def __init__(
@@ -49,11 +57,12 @@ class Replay:
         self.fixed = [*tape.frozen]
         self._outputs = outputs
         self._arrays = arrays = lifted(tape, dict(inputs), ("n",) if batched else ())
-        self._adjoints = Adjoints(arrays, tape.outputs[0]) if outputs == () else None
-        self._writer = Writer(arrays, self._adjoints)
-        self.source = self._writer.source()
+        adjoints = Adjoints(arrays, tape.outputs[0]) if outputs == () else None
+        self._is_loss = adjoints is not None
+        writer = Writer(arrays, adjoints)
+        self.source, self._statements = writer.source(), writer.statements
+        arrays.release()
         self._code, name = _compiled(self.source)
-        weakref.finalize(self, linecache.cache.pop, name, None)
         self._constants = {
             name: x.astype(self.dtype) if getattr(x, "dtype", None) == np.float64 else x
             for name, x in arrays.constants.items()
@@ -63,6 +72,8 @@ class Replay:
         self._gradient = np.zeros_like(self._data)
         self._bound: dict[int, SimpleNamespace] = {}
         self._latest: SimpleNamespace | None = None
+        self._lock, self._calls, self._asked = threading.Lock(), 0, threading.local()
+        weakref.finalize(self, _release, name, self._bound)
         self.refresh()
         self._check()
 
@@ -78,11 +89,13 @@ class Replay:
         empty batch or a nan a ValueError; so is a parameter that something else has changed since.
         The checks take a while: see `load` and `run`.
         """
-        if self._adjoints is None:
+        if not self._is_loss:
             raise TypeError(NO_LOSS)
         self._check_parameters()
         arrays = self._checked(batch)
-        with np.errstate(all="ignore"):
+        with self._lock, np.errstate(all="ignore"):
+            self._calls += 1
+            self._asked.call = self._calls
             self.load(*arrays)
             return float(self.run())
 
@@ -90,15 +103,15 @@ class Replay:
         """The outputs of each sample: (n,), or (n, …) with the shape of the outputs."""
         self._check_parameters()
         arrays = self._checked(batch)
-        with np.errstate(all="ignore"):
+        with self._lock, np.errstate(all="ignore"):
             self.load(*arrays)
             bound = self._latest or self._no_batch()
             bound.forward()
-        size = (bound.n,) if self._arrays.tail else ()
-        results = np.empty((*size, len(self._tape.outputs)), self.dtype)
-        for k, i in enumerate(self._tape.outputs):
-            array, place = self._arrays.at(i)
-            results[..., k] = vars(bound)[array.name][place]
+            size = (bound.n,) if self._arrays.tail else ()
+            results = np.empty((*size, len(self._tape.outputs)), self.dtype)
+            for k, i in enumerate(self._tape.outputs):
+                array, place = self._arrays.at(i)
+                results[..., k] = vars(bound)[array.name][place]
         return results.reshape((*size, *self._outputs))
 
     def load(self, *batch: NDArray[Any]) -> None:
@@ -134,7 +147,12 @@ class Replay:
 
     @property
     def gradient(self) -> NDArray[Any]:
-        """That of the mean loss of the latest batch, in the order of `data`."""
+        """That of the mean loss of the latest batch, in the order of `data`.
+
+        Where another thread has called the replay since this one did, it is a RuntimeError.
+        """
+        if getattr(self._asked, "call", self._calls) != self._calls:
+            raise RuntimeError(NOT_YOURS)
         return self._gradient
 
     def store(self) -> None:
@@ -200,7 +218,7 @@ class Replay:
         products = [f"  ({r} × {k}) · ({k} × {c})" for r, k, c in arrays.products]
         lines = [
             f"nodes recorded: {len(self._tape.values):,}; "
-            f"array statements: {self._writer.statements}; matrix products: {len(products)}",
+            f"array statements: {self._statements}; matrix products: {len(products)}",
             *products,
             *[f"  gathered, for they lie unevenly: {text}" for text in arrays.fallbacks[:8]],
         ]
@@ -223,21 +241,35 @@ class Replay:
         if self._arrays.tail:
             inputs = tape.values[tape.parameters : tape.leaves]
             samples += [tape.play(-1.375 * x.data - 0.25 for x in inputs), tape.values]
-        bound = self._bind(len(samples))
-        for array in self._arrays.inputs:
-            data = [[nodes[i].data for i in array.ids.ravel().tolist()] for nodes in samples]
-            vars(bound)[array.variable].flat = np.ravel(data)
+        wide = SimpleNamespace(
+            n=len(samples), p=np.array(self._known), g=np.zeros(len(self._known)),
+            dtype=np.dtype(float), constants=self._arrays.constants,
+        )  # fmt: skip
+        results = self._run_on(samples, wide)
+        check_values(samples, self._arrays, results)
+        if self._is_loss:
+            gradient = np.empty_like(wide.g)
+            gradient[self._arrays.p.ids] = wide.g
+            check_gradient(samples, self._arrays, results, gradient)
+        if self.dtype != wide.dtype:
+            narrow = self._run_on(samples, self._bind(len(samples)))
+            check_range(samples, self._arrays, results, narrow)
+            self._gradient[:] = 0.0
+        vars(wide).clear()
+
+    def _run_on(self, samples: list[list[Value]], bound: SimpleNamespace) -> dict[str, Any]:
+        """The arrays of a batch of these graphs, run forwards and backwards."""
         with np.errstate(all="ignore"):
+            if not hasattr(bound, "forward"):
+                exec(self._code, vars(bound))
+            for array in self._arrays.inputs:
+                data = [[nodes[i].data for i in array.ids.ravel().tolist()] for nodes in samples]
+                vars(bound)[array.variable].flat = np.ravel(data)
             bound.prepare()
             bound.forward()
-            computed = [array for array in self._arrays.all if array.value is not None]
-            check_values(samples, computed, vars(bound))
-            if self._adjoints is not None:
+            if self._is_loss:
                 bound.backward()
-                gradient = np.empty_like(self._gradient)
-                gradient[self._arrays.p.ids] = self._gradient
-                check_gradient(samples, tape.outputs[0], tape.parameters, gradient)
-        self._gradient[:] = 0.0
+        return vars(bound)
 
     def _bind(self, n: int) -> SimpleNamespace:
         """The generated functions for batches of n, and the arrays that they fill."""
@@ -250,7 +282,7 @@ class Replay:
                 exec(self._code, vars(bound))
         self._bound[n] = bound  # the latest last
         while len(self._bound) > SIZES:
-            del self._bound[next(iter(self._bound))]
+            vars(self._bound.pop(next(iter(self._bound)))).clear()
         return bound
 
     def _no_batch(self) -> SimpleNamespace:
@@ -274,6 +306,13 @@ class Replay:
         if n == 0:
             raise ValueError("the batch is empty; give at least one sample")
         return arrays
+
+
+def _release(name: str, bound: dict[int, SimpleNamespace]) -> None:
+    """Forget the source of a replay, and its functions, which know the namespace they lie in."""
+    linecache.cache.pop(name, None)
+    for namespace in bound.values():
+        vars(namespace).clear()
 
 
 def _differ(x: float, y: float) -> bool:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -14,14 +11,13 @@ import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, show_shape
 from microgradx._base.text import clean, element, kind_of
-from microgradx.engine import PACKAGE, Value, callers_line, record_lines
+from microgradx.engine import Value
 from microgradx.replay.program import Replay
-from microgradx.replay.tape import Tape
+from microgradx.replay.tape import Tape, nodes_of
+from microgradx.replay.tracing import FrozenBranch, Trace
 from microgradx.replay.views import Ids
 
-
-class FrozenBranch(TypeError):
-    """The recorded graph depends on its numbers in a way that no replay can repeat."""
+OTHER_OUTPUTS = "fn returns other nodes at other numbers; a replay has only one graph"
 
 
 def record(
@@ -39,42 +35,35 @@ def record(
 
     Returns a `Replay`: of a batch (n, …) for each argument the mean loss, if `fn` returns one
     Value, or the outputs, if it returns a nest of them. A branch on a recorded number, or a number
-    that `fn` works out beside the graph, is a `FrozenBranch` that names the line. Ragged or empty
-    examples, and parameters that are not in the graph, are a ValueError. A layer that is exchanged
-    later needs a new record.
+    that `fn` works out beside the graph, is a `FrozenBranch` that names the line; write it with
+    `where`, `equal`, `pick`. Ragged or empty examples, and parameters that are not in the graph,
+    are a ValueError. A layer that is exchanged later needs a new record.
+
+    Nothing is changed meanwhile: other threads may use the same parameters. Hence one limit: what
+    `fn` asks a parameter alone, as in `if w.data > 0`, isn't seen, and stays as it was; nor is
+    `isinstance(x, float)`. `fit` compares with `fn` itself as it trains.
 
     >>> w = Value(2.0, "w")
     >>> replay = record(lambda x, y: (w * x - y) ** 2, 1.0, 3.0)
     >>> replay([1.0, 2.0], [3.0, 3.0]), replay.gradient
     (1.0, array([1.]))
     """
-    names = _names(fn, len(example))
-    arguments = [nested(x) for x in example]
-    for name, argument, x in zip(names, example, arguments):
-        if isinstance(argument, (Mapping, str)):
-            raise TypeError(
-                f"the example of {name} is {kind_of(argument)}; pass numbers, or arrays"
-            )
-        if shape(x) is None:
-            raise ValueError(f"the example of {name} is {show_shape(x)}; give one full sample")
-        if any(number != number for number in flat(x)):
-            raise ValueError(f"the example of {name} has a nan; give another sample")
-    with _collector_paused():
-        with _tracing() as born:
-            inputs, returned = _traced(fn, arguments)
-        outputs = list(flat(returned))
-        if parameters is None:
-            made = set(born)
-            reached = Tape(outputs, None, inputs).values
-            parameters = [x for x in reached if x.rule is None and x not in made]
-            parameters.sort(key=lambda x: element(x.label))
-        tape = _tape(outputs, parameters, inputs)
-        _check_that_it_repeats(tape, fn, arguments, shape(returned))
-        ids = _ids(dict(zip(names, arguments)), tape)
-        replay = Replay(tape, ids, shape(returned), batched=True, dtype=dtype)
-        made = set(born)
-        replay.fixed = [x for x in replay.fixed if x not in made]
-        return replay
+    arguments = _arguments(fn, example)
+    trace = Trace()
+    inputs, returned = _traced(trace, fn, list(arguments.values()))
+    others, again = _traced(Trace(before=trace), fn, list(arguments.values()))
+    outputs, returns, form = list(flat(returned)), list(flat(again)), shape(returned)
+    if shape(again) != form:
+        raise FrozenBranch(OTHER_OUTPUTS)
+    nodes, twins = nodes_of(outputs), nodes_of(returns)
+    if parameters is None:
+        parameters = _leaves_of_both(nodes, twins, {*inputs, *others})
+    tape = _tape(outputs, parameters, inputs, nodes)
+    twin = Tape(returns, parameters, others, twins)
+    _check_that_it_repeats(tape, twin)
+    replay = Replay(tape, _ids(arguments, tape), form, batched=True, dtype=dtype)
+    replay.fixed = [leaf for leaf in replay.fixed if leaf in twin.frozen]  # else fn has made it
+    return replay
 
 
 def lift(
@@ -109,12 +98,27 @@ def lift(
             raise ValueError(f"the input {name} is {show_shape(x)}; give a full array")
     if len(set(leaves)) < len(leaves):
         raise ValueError("a Value stands twice among the inputs; pass its number only once")
-    with _collector_paused():
-        tape = _tape([loss], parameters, leaves)
-        return Replay(tape, _ids(arrays, tape), (), batched=False, dtype=dtype)
+    tape = _tape([loss], parameters, leaves)
+    return Replay(tape, _ids(arrays, tape), (), batched=False, dtype=dtype)
 
 
 # --- tracing -------------------------------------------------------------------------------------
+
+
+def _arguments(fn: Callable[..., Any], example: tuple[Any, ...]) -> dict[str, Any]:
+    """The example as nests of lists, by the names of its arguments."""
+    names = _names(fn, len(example))
+    arguments = [nested(x) for x in example]
+    for name, argument, x in zip(names, example, arguments):
+        if isinstance(argument, (Mapping, str)):
+            raise TypeError(
+                f"the example of {name} is {kind_of(argument)}; pass numbers, or arrays"
+            )
+        if shape(x) is None:
+            raise ValueError(f"the example of {name} is {show_shape(x)}; give one full sample")
+        if any(number != number for number in flat(x)):
+            raise ValueError(f"the example of {name} has a nan; give another sample")
+    return dict(zip(names, arguments))
 
 
 def _names(fn: Callable[..., Any], count: int) -> list[str]:
@@ -132,11 +136,16 @@ def _names(fn: Callable[..., Any], count: int) -> list[str]:
     return names
 
 
-def _traced(fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], Any]:
+def _traced(trace: Trace, fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], Any]:
     """The inputs that a sample becomes, and what `fn` makes of them."""
-    sample = _mapped(Value, arguments)
-    inputs = list(flat(sample))  # first, as fn may change the lists
-    returned = fn(*sample)
+    try:
+        sample = _mapped(trace.input, arguments)
+        inputs = list(flat(sample))  # first, as fn may change the lists
+        returned = fn(*sample)
+    finally:
+        trace.end()
+    if trace.refusal:
+        raise FrozenBranch(trace.refusal)  # fn has caught it
     if isinstance(returned, Mapping):
         raise TypeError(f"fn returned {kind_of(returned)}; return a Value or a list of Values")
     nest = nested(returned)
@@ -148,11 +157,22 @@ def _traced(fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], 
     return inputs, nest
 
 
-def _tape(outputs: list[Value], parameters: Sequence[Value] | None, inputs: list[Value]) -> Tape:
+def _leaves_of_both(nodes: list[Value], twins: list[Value], inputs: set[Value]) -> list[Value]:
+    """The leaves that were there before two calls, as both lead back to them."""
+    before = {x for x in twins if x.rule is None} - inputs
+    return sorted([x for x in reversed(nodes) if x in before], key=lambda x: element(x.label))
+
+
+def _tape(
+    outputs: list[Value],
+    parameters: Sequence[Value] | None,
+    inputs: list[Value],
+    nodes: list[Value] | None = None,
+) -> Tape:
     """The tape of `outputs`, if the parameters are leaves that it leads back to."""
     if parameters is not None:
         _check_parameters(parameters, set(inputs))
-    tape = Tape(outputs, parameters, inputs)
+    tape = Tape(outputs, parameters, inputs, nodes)
     for k, i in enumerate(tape.outputs):
         if tape.is_number(i):
             raise ValueError(f"output {k} is {outputs[k]!r}, which does not depend on anything")
@@ -197,85 +217,30 @@ def _mapped(fn: Callable[[Any], Any], nest: Any) -> Any:
 # --- what would be frozen in ---------------------------------------------------------------------
 
 
-BRANCHES = {
-    "__bool__": "bool()", "__float__": "float()", "__int__": "int()", "__round__": "round()",
-    "__lt__": "<", "__le__": "<=", "__gt__": ">", "__ge__": ">=",
-}  # fmt: skip
-
-
-@contextmanager
-def _tracing() -> Iterator[list[Value]]:
-    """Within it, bool(), float(), comparisons and the .data of Values are refused.
-
-    The .data only to lines outside of this package, which computes with it. It gives the leaves
-    that are made meanwhile.
-    """
-    born: list[Value] = []
-    make, slot, refuse = Value.__init__, vars(Value)["data"], _refusal(".data")
-
-    def remember(self: Value, data: Any, label: str = "") -> None:
-        make(self, data, label)
-        born.append(self)
-
-    def data(self: Value) -> Any:
-        if not sys._getframe(1).f_code.co_filename.startswith(PACKAGE):
-            refuse(self)
-        return slot.__get__(self)
-
-    watched = {"recorded": True, "__init__": remember, "data": property(data, slot.__set__)}
-    watched |= {name: _refusal(sign) for name, sign in BRANCHES.items()}
-    before = {name: vars(Value)[name] for name in watched}
-    try:
-        for name, method in watched.items():
-            setattr(Value, name, method)
-        yield born
-    finally:
-        for name, method in before.items():
-            setattr(Value, name, method)
-
-
-def _refusal(sign: str) -> Callable[..., Any]:
-    def refuse(self: Value, *_: Any) -> Any:
-        file, line = callers_line()
-        raise FrozenBranch(
-            f"{file}:{line} asks for {sign} of {self!r} while it is recorded; the answer would "
-            "stand for all samples. Write a branch with where, maximum, minimum or relu"
-        )
-
-    return refuse
-
-
-def _check_that_it_repeats(
-    tape: Tape, fn: Callable[..., Any], arguments: list[Any], form: Any
-) -> None:
-    """Trace `fn` again at other numbers: only the inputs and parameters may have changed."""
-    parameters = tape.values[: tape.parameters]
-    before = [p.data for p in parameters]
-    try:
-        for p in parameters:
-            p.data = _moved(p.data)
-        with _tracing(), record_lines():
-            inputs, returned = _traced(fn, _mapped(_moved, arguments))
-        again = Tape(list(flat(returned)), parameters, inputs)
-    finally:
-        for p, x in zip(parameters, before):
-            p.data = x
+def _check_that_it_repeats(tape: Tape, again: Tape) -> None:
+    """Compare two traces: at other numbers the graph must be the same."""
     for i in range(tape.leaves, min(len(tape.values), len(again.values))):
         if again.rules[i] is not tape.rules[i] or not _same_operands(tape, again, i):
             node = again.values[i]
-            where = f"{node.line[0]}:{node.line[1]}" if node.line else "fn"
             raise FrozenBranch(
-                f"{where} makes another node at other numbers: {tape.values[i]!r} became {node!r}. "
+                f"{_line(again, i)} makes another node at other numbers: {tape.values[i]!r} became "
+                f"{node!r}. "
                 "A branch, or a number worked out beside the graph, from .data or at random, would "
                 "be the same for all samples; make it of Values, or pass it as an argument"
             )
-    if again.outputs != tape.outputs or shape(returned) != form:
-        raise FrozenBranch("fn returns other nodes at other numbers; a replay has only one graph")
     if len(again.values) != len(tape.values):
         raise FrozenBranch(
             f"fn makes a graph of {len(tape.values) - tape.leaves} nodes, and one of "
             f"{len(again.values) - again.leaves} at other numbers; a replay has only one graph"
         )
+    if again.outputs != tape.outputs:
+        raise FrozenBranch(OTHER_OUTPUTS)
+
+
+def _line(tape: Tape, i: int) -> str:
+    """The line that made a node, or the next one that is known: of one that reads it."""
+    lines = [node.line for node in tape.values[i:] if node.line]
+    return f"{lines[0][0]}:{lines[0][1]}" if lines else "fn"
 
 
 def _same_operands(tape: Tape, again: Tape, i: int) -> bool:
@@ -284,20 +249,3 @@ def _same_operands(tape: Tape, again: Tape, i: int) -> bool:
         [repr(t.number(j)) if t.is_number(j) else j for j in t.operands(i)] for t in (tape, again)
     )
     return one == other
-
-
-def _moved(x: Any) -> float:
-    """Another number, on the other side of 0."""
-    return float(x) * -1.6875 - 0.3125
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Without the garbage collector, which looks at every list that is made and frees none."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

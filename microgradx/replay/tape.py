@@ -13,14 +13,14 @@ from functools import cache
 from typing import Any
 
 from microgradx._base.arguments import flat
-from microgradx.engine import Value, apply, cut_off, order
+from microgradx.engine import Value, apply, cut_off
 from microgradx.rules import Rule
 
 NONE = -1  # in place of an id
 
 
 class Tape:
-    """The nodes that `outputs` were computed from.
+    """The nodes that `outputs` were computed from, `nodes_of` them.
 
     values:  by id, the Value; of parameters, inputs and computed nodes
     rules:   by id, the row of the table that made it, None for a leaf
@@ -31,9 +31,13 @@ class Tape:
     """
 
     def __init__(
-        self, outputs: Sequence[Value], parameters: Iterable[Value] | None, inputs: Iterable[Value]
+        self,
+        outputs: Sequence[Value],
+        parameters: Iterable[Value] | None,
+        inputs: Iterable[Value],
+        nodes: list[Value] | None = None,
     ) -> None:
-        nodes, inputs = _in_order(outputs), list(inputs)
+        nodes, inputs = nodes or nodes_of(outputs), list(inputs)
         if parameters is None:  # every leaf that is no input
             known = set(inputs)
             parameters = [x for x in reversed(nodes) if x.rule is None and x not in known]
@@ -109,12 +113,12 @@ class Tape:
         return i
 
 
-def _in_order(outputs: Sequence[Value]) -> list[Value]:
+def nodes_of(outputs: Sequence[Value]) -> list[Value]:
     """All nodes that `outputs` were computed from, each after what it reads.
 
     The sweep stops at a detach; what that was cut off from is computed all the same.
     """
-    nodes = order(*outputs)[::-1]
+    nodes = _order(outputs)[::-1]
     silent = {rule for rule in {x.rule for x in nodes} if rule and rule.silent}
     if not any(cut_off(x) for x in nodes if x.rule in silent):
         return nodes
@@ -128,3 +132,62 @@ def _in_order(outputs: Sequence[Value]) -> list[Value]:
         else:
             done[stack.pop()] = None
     return list(done)
+
+
+def _order(outputs: Sequence[Value]) -> list[Value]:
+    """`engine.order`, which counts a list of operands once, and writes on no node.
+
+    Other threads may read the same parameters.
+    """
+    starts = list(dict.fromkeys(outputs))
+    readers: dict[Any, int] = dict.fromkeys(starts, 1)  # of a node, or of the id of a list
+    found, passed = [*starts], []
+    for node in found:
+        for part in _read(node):
+            if type(part) is float:
+                continue
+            x = id(part) if type(part) is tuple else part
+            readers[x] = readers.get(x, 0) + 1
+            if readers[x] > 1:
+                continue
+            if x is part:
+                found.append(x)
+                continue
+            for member in part:
+                if isinstance(member, Value):
+                    if member not in readers:
+                        readers[member] = 0
+                        found.append(member)
+                    readers[member] += 1
+    for x in starts:
+        readers[x] -= 1
+        if not readers[x]:
+            passed.append(x)
+    for node in passed:
+        for part in _read(node):
+            if type(part) is float:
+                continue
+            x = id(part) if type(part) is tuple else part
+            readers[x] -= 1
+            if readers[x]:
+                continue
+            if x is part:
+                passed.append(x)
+                continue
+            for member in part:
+                if isinstance(member, Value):
+                    readers[member] -= 1
+                    if not readers[member]:
+                        passed.append(member)
+    return passed
+
+
+def _read(node: Value) -> Iterable[Any]:
+    """What a node has edges from: lists of operands, and then single ones."""
+    rule, operands = node.rule, node.operands
+    if rule is not None and rule.silent:
+        named = zip(rule.operands, operands)
+        operands = tuple([x for name, x in named if name not in rule.silent])
+    if rule is not None and rule.lists:
+        operands = tuple(sorted(operands, key=lambda x: type(x) is not tuple))
+    return operands

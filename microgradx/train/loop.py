@@ -19,6 +19,7 @@ from microgradx.nn.module import Module, tensors
 from microgradx.optim import Adam
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import outputs, pair
+from microgradx.train.eager import Eager
 from microgradx.train.history import Epoch, History
 from microgradx.train.progress import Progress, ctrl_c
 from microgradx.train.signs import Signs
@@ -72,6 +73,11 @@ def fit(
     loss of nan or inf ends nothing: the history shows it. Bad arguments are a TypeError or
     ValueError before anything has changed. A terminal's stderr or a notebook's cell shows the
     progress, and says when the loss diverges, or stands still because neurons are off.
+
+    The loss of one sample is recorded. On single samples, before the first epoch and now and then,
+    loss and gradient are compared with those of `model` and `loss` run as they are; where they
+    differ, as after a branch on a parameter's own `.data`, it is a `FrozenBranch`. Threads may
+    train models of their own at once; one model is for one thread.
     """
     epochs, chosen, rng = whole("epochs", epochs), loss_of(loss), np.random.default_rng(seed)
     optimizer = _optimizer(optimizer, model)
@@ -86,8 +92,9 @@ def fit(
     metrics = chosen.metrics if metrics is None else _metrics(metrics)
     if on_epoch is not None and not callable(on_epoch):
         raise TypeError(f"on_epoch is a function of an Epoch, got {on_epoch!r:.60}")
-    replays = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
+    function, replays = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
     trainer = _Trainer(model, replays, optimizer, (X, y), size, rng)
+    eager, seen = Eager(function, replays[0], X, y), 0
     if checkpoint is not None:
         model.save(checkpoint)
     history, signs = History(), Signs(model, X, y, trainer.settle)
@@ -97,6 +104,9 @@ def fit(
             progress.say(remark)
         try:
             while len(history) < epochs and not pressed:
+                if eager.due(seen):
+                    trainer.settle()
+                    eager.look(f"before epoch {len(history) + 1}")
                 start = perf_counter()
                 seen, mean = trainer.epoch(pressed, progress)
                 if not seen:
@@ -119,6 +129,9 @@ def fit(
                     if on_epoch(history[-1]):
                         break
                 trainer.take_over()
+            if not pressed:
+                trainer.settle()
+                eager.look(f"after epoch {len(history)}")
         finally:
             trainer.put_back()
     history.interrupted = bool(pressed)
@@ -233,8 +246,8 @@ class _Trainer:
 
 def _recorded(
     model: Any, loss: Loss, x: Array, y: Array, parameters: list[Value], outputs: bool
-) -> list[Replay]:
-    """The loss of a sample; with `outputs` another replay too, with every output beside it."""
+) -> tuple[Callable[[Any, Any], Value], list[Replay]]:
+    """The loss of a sample, and its replay; with `outputs` one of every output beside it too."""
 
     def loss_and_outputs(x: Any, target: Any) -> list[Value]:
         prediction = model(x)
@@ -247,7 +260,8 @@ def _recorded(
         return loss_and_outputs(x, target)[0]
 
     functions = [loss_alone, loss_and_outputs] if outputs else [loss_alone]
-    return [record(f, x.tolist(), y.tolist(), parameters=parameters) for f in functions]
+    replays = [record(f, x.tolist(), y.tolist(), parameters=parameters) for f in functions]
+    return loss_alone, replays
 
 
 def _unmoved(leaves: list[Value]) -> list[str]:

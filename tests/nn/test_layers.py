@@ -716,9 +716,8 @@ bce = nn.binary_cross_entropy_with_logits
         (bce, values(1), [math.nan], ValueError, "lies in [0, 1], got nan"),
         (nn.cross_entropy, values(3), 3, IndexError, "class 3 of 3; they are counted from 0"),
         (nn.cross_entropy, values(3), -1, IndexError, "class -1 of 3"),
-        (nn.cross_entropy, values(3), 1.0, TypeError, "a class is a whole number, got 1.0"),
-        (nn.cross_entropy, values(3), Value(1), TypeError, "pass one-hot targets, 3 numbers"),
-        (nn.cross_entropy, values(2, 3), [1, Value(1)], TypeError, "would be frozen in"),
+        (nn.cross_entropy, values(3), 1.5, TypeError, "a class is a whole number, got 1.5"),
+        (nn.cross_entropy, values(3), "1", TypeError, "a class is a whole number, got '1'"),
         (
             nn.cross_entropy,
             values(2),

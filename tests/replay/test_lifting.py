@@ -31,7 +31,7 @@ def products(replay):
 
 
 def statements(replay):
-    return replay._writer.statements
+    return replay._statements
 
 
 def unrolled(net):

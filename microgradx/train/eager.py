@@ -1,0 +1,87 @@
+"""The replay that is trained beside the function itself: the same loss and gradient, or an error.
+
+A recording can't see everything that a model or a loss branches on: a parameter's own `.data`, for
+instance, or `isinstance(target, float)`. So the function is run as it is, on single samples, before
+the first epochs and now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from microgradx.engine import Value
+from microgradx.replay import FrozenBranch, Replay
+from microgradx.replay.agreement import swept
+from microgradx.replay.tape import Tape
+
+SAMPLES = 20_000  # that are trained between two looks: the share of the looks in the time is small
+STRIDE = 7919  # from one sample that is looked at to the next: a prime
+FIRST, WORK = 4, 20_000  # so many samples in the first look, or parameters in all of them
+ALLOWED = 1e-6  # of the sizes that the loss and its gradient are sums of
+
+OTHER_WAY = (
+    "The model or the loss takes another way than when it was recorded: it branches on a "
+    "parameter's .data or on isinstance, or holds a number worked out beside the graph. Write a "
+    "branch with where"
+)
+
+
+class Eager:
+    """The function that was recorded, to be run as it is.
+
+    fn: the loss of (sample, target)
+    """
+
+    def __init__(self, fn: Callable[[Any, Any], Value], replay: Replay, X: Any, y: Any) -> None:
+        self.fn, self.replay, self.X, self.y = fn, replay, X, y
+        self.looks = self.epochs = self.since = 0
+
+    def due(self, seen: int) -> bool:
+        """Whether to look, `seen` samples later: before epochs 1, 2, 4, 8, …, or after many."""
+        self.epochs, self.since = self.epochs + 1, self.since + seen
+        return self.epochs & (self.epochs - 1) == 0 or self.since >= SAMPLES
+
+    def look(self, when: str) -> None:
+        """Compare a sample, or several of them before the first epoch.
+
+        The parameters must have the numbers of the replay.
+        """
+        several = max(1, min(FIRST, len(self.X), WORK // max(1, len(self.replay.parameters))))
+        for _ in range(1 if self.looks else several):
+            k = self.looks * STRIDE % len(self.X)
+            self.looks, self.since = self.looks + 1, 0
+            x, y = self.X[k], self.y[k]
+            aside = x * (1.0 + 2.0**-12) + 2.0**-14  # at a kink, rounding may take either way
+            if self._difference(x, y) and (difference := self._difference(aside, y)):
+                raise FrozenBranch(f"{when}, near sample {k}, {difference}. {OTHER_WAY}")
+
+    def _difference(self, x: Any, y: Any) -> str:
+        """How the loss of a sample, or its gradient, differs from the recorded one; "" if not."""
+        loss = self._run(x, y)
+        tape = Tape([loss], self.replay.parameters, [])
+        gradient = np.array(swept(tape, tape.values))
+        self.replay.load(x[None], y[None])
+        with np.errstate(all="ignore"):
+            recorded = float(self.replay.run())
+            size = abs(loss.data) + np.abs(gradient * self.replay.data).sum()
+            far = np.abs(self.replay.gradient - gradient).max(initial=0.0)
+            if abs(recorded - loss.data) > ALLOWED * size:
+                return f"the loss is {loss.data:.6g}, and {recorded:.6g} as it was recorded"
+            if far > ALLOWED * (size + np.abs(gradient).max(initial=0.0)):
+                return f"the gradient is not the recorded one, by {far:.3g}"
+        return ""
+
+    def _run(self, x: Any, y: Any) -> Value:
+        """The loss, with plain numbers as its target, or with Values where it takes only these."""
+        sample, target = x.tolist(), y.tolist()
+        try:
+            return self.fn(sample, target)
+        except (TypeError, AttributeError):
+            return self.fn(sample, _as_values(target))
+
+
+def _as_values(nest: Any) -> Any:
+    return [_as_values(part) for part in nest] if isinstance(nest, list) else Value(nest)

@@ -1,0 +1,180 @@
+"""The self-check: honest rounding is never refused, a fault of 1e-6 of what was added always is."""
+
+import random
+
+import numpy as np
+import pytest
+
+import microgradx as mx
+from microgradx.engine import Value, rule
+from microgradx.replay import record
+from microgradx.replay.agreement import Disagreement
+
+DTYPES = ["float64", "float32"]
+
+
+# --- honest rounding -------------------------------------------------------------------------
+
+
+def test_a_first_layer_that_cancels_is_predicted():
+    vote = mx.nn.MLP(3, [1])
+    for p, w in zip(vote.parameters(), (1.0, 1.0, 1.0, -0.6)):
+        p.data = w
+    assert abs(vote.predict([[0.1, 0.2, 0.3]])[0]) <= 4 * 2**-53 * 1.2
+    mx.fit(vote, [[0.1, 0.2, 0.3], [0.3, 0.1, 0.1]], [1, -1], loss="hinge", epochs=1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_regression_that_has_learnt_exactly_linear_data_still_predicts(seed):
+    dice = random.Random(seed)
+    c = [dice.choice([-1.0, 1.0, 0.5, 2.0]) for _ in range(5)]
+    X = [[round(dice.uniform(-1, 1), 1) for _ in c] for _ in range(30)]
+    X[0][-1] = -sum(a * b for a, b in zip(c[:-1], X[0])) / c[-1]
+    y = [0.0, *[sum(a * b for a, b in zip(c, x)) for x in X[1:]]]
+    model = mx.nn.MLP(5, [1], seed=seed)
+    for p, w in zip(model.parameters(), [*c, 0.0]):
+        p.data = w * (1 + dice.choice([-1, 1]) * 2**-52)
+    assert np.abs(model.predict(X) - y).max() < 1e-14
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("z", [1e-2, 1e-4, 1e-8, 1e-12, 0.0])
+def test_a_sum_near_0_is_recorded_however_near(z, dtype):
+    for seed in range(20):
+        dice = random.Random(seed)
+        w = [Value(dice.gauss(0, 1)) for _ in range(6)]
+        x = [dice.gauss(0, 1) for _ in range(5)]
+        x.append((z - sum(a.data * b for a, b in zip(w, x))) / w[5].data)
+        record(lambda x, w=w: mx.dot(w, x) ** 2, x, dtype=dtype)
+
+
+@pytest.mark.parametrize("z", [1e-4, 1e-12, 0.0])
+def test_a_sum_that_is_written_out_may_cancel_too(z):
+    """Its products have no array: they are looked at with the sum that they are in."""
+
+    def fn(x):
+        y = b
+        for v, u in zip(w, x):
+            y = y + v * u
+        return (y * v + y * y) * w[0]
+
+    for seed in range(20):
+        dice = random.Random(seed)
+        w = [Value(dice.gauss(0, 1)) for _ in range(6)]
+        x = [dice.gauss(0, 1) for _ in w]
+        b = Value(z - sum(a.data * u for a, u in zip(w, x)))
+        record(fn, x)
+
+
+def test_a_long_sum_that_drifts_is_no_fault():
+    n = 20_000
+    w, total = [Value(0.1) for _ in range(n)], Value(-0.1 * n)
+    record(lambda x: mx.dot(w, [x for _ in w], total) ** 2, 1.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("offset", [1e3, 1e6, 1e12, 1e16])
+def test_an_offset_that_cancels_is_recorded(offset, dtype):
+    w, b = Value(0.5, "w"), Value(offset, "b")
+    replay = record(lambda x: ((x + b) - offset) ** 2 * w, 0.3, dtype=dtype)
+    eps = np.finfo(dtype).eps
+    assert abs(replay([0.3]) - 0.045) <= 8 * eps * offset * (1 + eps * offset)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("offset", [0.0, 1e2, 1e4, 1e6, 1e16])
+def test_the_cross_entropy_of_logits_with_an_offset_is_ln_2(offset, dtype):
+    b = [Value(offset), Value(offset)]
+    replay = record(lambda x: mx.nn.cross_entropy([x + b[0], x + b[1]], 0), 0.0, dtype=dtype)
+    assert replay([0.0]) == pytest.approx(np.log(2.0), rel=float(4 * np.finfo(dtype).eps))
+
+
+@pytest.fixture
+def op(temporary_ops):
+    return rule(kind="singular")
+
+
+@pytest.fixture
+def list_op(temporary_ops):
+    return rule(kind="linear", lists=("xs",))
+
+
+def on_floats(xp):
+    return hasattr(xp, "__file__")
+
+
+def terms(seed):
+    """Numbers whose sum has cancelled: pairs of opposites, and some that are small."""
+    dice = random.Random(seed)
+    large = [dice.gauss(0, 1) * 10.0 ** dice.randrange(-3, 9) for _ in range(20)]
+    found = [*large, *[-x * (1 + dice.choice([0.0, 1e-15, 1e-9])) for x in large], 1e-9, -3e-8]
+    dice.shuffle(found)
+    return found
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("seed", range(10))
+def test_another_order_of_adding_is_no_fault(list_op, seed, dtype):
+    @list_op
+    def total(xp, xs):
+        y = 0.0
+        for x in xs if on_floats(xp) else xs[::-1]:
+            y = y + x
+        return y, [1.0] * len(xs)
+
+    w = [Value(x) for x in terms(seed)]
+    record(lambda x: (total_of(w, x) * 1e-9).tanh() ** 2, [1.0] * len(w), dtype=dtype)
+
+
+def total_of(w, x):
+    return mx.ops.total([a * b for a, b in zip(w, x)])
+
+
+@pytest.mark.parametrize("x", [1e-8, 1e-4, 3.0, 20.0])
+def test_a_row_that_cancels_within_may_differ_by_what_its_functions_round(op, x):
+    ulp = 1.0 + 2.0**-52
+
+    @op
+    def versine(xp, x):
+        return 1.0 - xp.cos(x) * (1.0 if on_floats(xp) else ulp), xp.sin(x)
+
+    @op
+    def flat(xp, x):
+        y = xp.tanh(x) * (1.0 if on_floats(xp) else 1.0 / ulp)
+        return y, 1.0 - y * y
+
+    w = Value(1.0)
+    record(lambda x: (w * x).versine(), x)
+    record(lambda x: (w * x).flat(), x)
+
+
+# --- faults ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("seed", range(10))
+def test_a_sum_that_is_wrong_by_a_millionth_of_what_was_added_is_refused(list_op, seed, dtype):
+    @list_op
+    def total(xp, xs):
+        y, size = 0.0, 0.0
+        for x in xs:
+            y, size = y + x, size + abs(x)
+        return y if on_floats(xp) else y + 1e-6 * size, [1.0] * len(xs)
+
+    w = [Value(x) for x in terms(seed)]
+    with pytest.raises(Disagreement, match="the replay computes .*op=total.*please report this"):
+        record(lambda x: (total_of(w, x) * 1e-9).tanh() ** 2, [1.0] * len(w), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("x", [1e-6, 0.3, -2.0, 30.0])
+def test_a_gradient_that_is_wrong_by_a_millionth_is_refused(op, x, dtype):
+    @op
+    def steep(xp, x):
+        slope = xp.cos(x) + 2.0
+        return xp.sin(x) + 2.0 * x, slope if on_floats(xp) else slope * (1.0 + 1e-6)
+
+    v, w = Value(1.0), Value(0.5)
+    for fn in (lambda x: (w * x).steep(), lambda x: (w * x).steep() - w * x * 2.0 + v):
+        with pytest.raises(Disagreement, match="the replay's gradient"):
+            record(fn, x, dtype=dtype)
