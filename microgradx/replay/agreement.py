@@ -104,8 +104,10 @@ def swept(tape: Tape, nodes: Sequence[Value]) -> list[float]:
     for i in range(tape.outputs[0], tape.leaves - 1, -1):
         if i in adjoints:
             adjoint, node = adjoints.pop(i), nodes[i]
+            selects = getattr(node.rule, "selects", False)  # then nothing goes where it is 0
             for x, partial in zip(node.inputs, node.partials):
-                if (j := place.get(x)) is not None:  # a constant has none
+                j = place.get(x)  # a constant has none
+                if j is not None and (partial or not selects):
                     adjoints[j] = adjoints.get(j, 0.0) + partial * adjoint  # the chain rule
     return [adjoints.get(i, 0.0) for i in range(tape.parameters)]
 

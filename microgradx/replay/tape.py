@@ -140,54 +140,54 @@ def _order(outputs: Sequence[Value]) -> list[Value]:
     Other threads may read the same parameters.
     """
     starts = list(dict.fromkeys(outputs))
-    readers: dict[Any, int] = dict.fromkeys(starts, 1)  # of a node, or of the id of a list
-    found, passed = [*starts], []
+    readers: dict[Any, int] = dict.fromkeys(starts, 1)  # of a node, or of a list by its id
+    found = [*starts]
     for node in found:
-        for part in _read(node):
-            if type(part) is float:
-                continue
-            x = id(part) if type(part) is tuple else part
-            readers[x] = readers.get(x, 0) + 1
-            if readers[x] > 1:
-                continue
-            if x is part:
+        for x in _read(node):
+            if type(x) is tuple:
+                found += _with_a_reader(x, readers)
+            elif x in readers:
+                readers[x] += 1
+            else:
+                readers[x] = 1
                 found.append(x)
-                continue
-            for member in part:
-                if isinstance(member, Value):
-                    if member not in readers:
-                        readers[member] = 0
-                        found.append(member)
-                    readers[member] += 1
-    for x in starts:
-        readers[x] -= 1
-        if not readers[x]:
-            passed.append(x)
+    passed = [x for x in starts if not _left(x, readers)]
     for node in passed:
-        for part in _read(node):
-            if type(part) is float:
-                continue
-            x = id(part) if type(part) is tuple else part
-            readers[x] -= 1
-            if readers[x]:
-                continue
-            if x is part:
-                passed.append(x)
-                continue
-            for member in part:
-                if isinstance(member, Value):
-                    readers[member] -= 1
-                    if not readers[member]:
-                        passed.append(member)
+        for x in _read(node):
+            if not _left(id(x) if type(x) is tuple else x, readers):
+                passed += _without(x, readers) if type(x) is tuple else [x]
     return passed
+
+
+def _with_a_reader(xs: tuple[Any, ...], readers: dict[Any, int]) -> list[Value]:
+    """Count a reader of a list; if it is the first, those of its nodes that had none before."""
+    readers[id(xs)] = readers.get(id(xs), 0) + 1
+    found = []
+    for x in xs if readers[id(xs)] == 1 else ():
+        if isinstance(x, Value):
+            if x not in readers:
+                readers[x] = 0
+                found.append(x)
+            readers[x] += 1
+    return found
+
+
+def _without(xs: tuple[Any, ...], readers: dict[Any, int]) -> list[Value]:
+    """The nodes of a list that nothing reads any more, as nothing reads it."""
+    return [x for x in xs if isinstance(x, Value) and not _left(x, readers)]
+
+
+def _left(x: Any, readers: dict[Any, int]) -> int:
+    """How many read x, after one reader less."""
+    readers[x] = left = readers[x] - 1
+    return left
 
 
 def _read(node: Value) -> Iterable[Any]:
     """What a node has edges from: lists of operands, and then single ones."""
-    rule, operands = node.rule, node.operands
-    if rule is not None and rule.silent:
-        named = zip(rule.operands, operands)
-        operands = tuple([x for name, x in named if name not in rule.silent])
-    if rule is not None and rule.lists:
-        operands = tuple(sorted(operands, key=lambda x: type(x) is not tuple))
-    return operands
+    rule = node.rule
+    if rule is None or not rule.lists:
+        return node.inputs
+    named = [x for x in zip(rule.operands, node.operands) if x[0] not in rule.silent]
+    lists = [x for name, x in named if name in rule.lists]
+    return lists + [x for name, x in named if name not in rule.lists and isinstance(x, Value)]

@@ -71,11 +71,11 @@ class Trace:
 
     def _recorded(self, made: Value) -> Recorded:
         line = callers_line() if self.before else getattr(made, "_line", None)
+        self.numbers.append(made.data)
         made.__class__ = Recorded
         assert isinstance(made, Recorded)
         made.trace = self  # type: ignore[misc]
         self._made.append((made, line))
-        self.numbers.append(_slot(made))
         return made
 
     def _other(self, before: Trace) -> float:
