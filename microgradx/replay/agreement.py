@@ -104,7 +104,7 @@ def swept(tape: Tape, nodes: Sequence[Value]) -> list[float]:
     for i in range(tape.outputs[0], tape.leaves - 1, -1):
         if i in adjoints:
             adjoint, node = adjoints.pop(i), nodes[i]
-            selects = getattr(node.rule, "selects", False)  # then nothing goes where it is 0
+            selects = node.rule is not None and node.rule.selects  # then nothing goes where it is 0
             for x, partial in zip(node.inputs, node.partials):
                 j = place.get(x)  # a constant has none
                 if j is not None and (partial or not selects):
