@@ -1,5 +1,7 @@
 """`fit` beside the function itself: what a recording can't see ends in an error that says where."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -138,6 +140,18 @@ def test_what_differs_at_one_point_alone_is_rounding():
     Eager(at_one_point, mx.record(at_one_point, 0.3, 1.0), X, y).look("now")
     with pytest.raises(FrozenBranch, match="now, near sample 0, the loss is .* as it was recorded"):
         Eager(everywhere, mx.record(everywhere, 0.3, 1.0), X, y).look("now")
+
+
+def test_a_model_that_has_learnt_its_data_to_the_last_digit_is_no_fault():
+    """The loss is then of the size of a squared rounding error, and so is its gradient."""
+    dice = random.Random(0)
+    c = [dice.choice([-1.0, 1.0, 0.5, 2.0]) for _ in range(5)]
+    X = [[round(dice.uniform(-1, 1), 1) for _ in c] for _ in range(30)]
+    y = [sum(a * b for a, b in zip(c, x)) for x in X]
+    model = mx.nn.MLP(5, [1], seed=0)
+    sgd = mx.optim.SGD(model.parameters(), lr=0.3)
+    history = mx.fit(model, X, y, loss="mse", epochs=1100, batch_size=None, optimizer=sgd)
+    assert history[-1].loss < 1e-29
 
 
 def test_it_looks_before_epochs_1_2_4_and_so_on_or_after_many_samples():
