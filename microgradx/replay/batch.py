@@ -20,7 +20,8 @@ def numbers(name: str, data: Any) -> Array:
     Rows of different lengths are a ValueError, something other than real numbers a TypeError.
     """
     for k, part in enumerate([data, *(data if isinstance(data, (list, tuple)) else ())]):
-        if np.any(mask := getattr(part, "mask", False)):
+        mask = getattr(part, "mask", None)
+        if mask is not None and np.any(mask):
             place = (k - 1,) * (k > 0) + (_first(np.asarray(mask)) or ())
             raise ValueError(f"{name}{_at(place)} is masked; leave it out or fill it in")
     try:
