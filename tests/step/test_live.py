@@ -107,14 +107,17 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_all_follows(at, name):
-    it = at(name, CASES[name])
+    it = at(f"{name}, node by node", CASES[name], save_options={"nodes": True})
     leaves = [i for i, node in enumerate(it.told.nodes) if node.rule is None]
     changes = {}
     for k, x in enumerate([0.75, -1.5, 0.0, 1e-3, 2.0, inf]):
         i = leaves[(3 * k) % len(leaves)]
         changes[i] = x
         change(it, i, x)
-        ours, theirs = facts(it.evaluate(SHOWN)), said_by_python(built_anew(it.output, changes))
+        ours, theirs = (
+            facts(it.evaluate(SHOWN)),
+            said_by_python(built_anew(it.output, changes), nodes=True),
+        )
         for a, b in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
             assert alike(a, b, 1e-12), changes
     it.keyboard.press("End")
@@ -129,7 +132,7 @@ def test_all_follows(at, name):
 
 
 def layers():
-    """More than 300 nodes without a stop, so that other numbers fold in the same way."""
+    """More than 200 nodes without a stop, so that other numbers fold in the same way."""
     xs = [Value(x, f"x{i}") for i, x in enumerate([1.0, 0.5, -1.0])]
     return nn.MLP(3, [12, 12, 1], activation="tanh", seed=1)(xs)
 
@@ -158,13 +161,14 @@ def neurons():
 
 
 @pytest.mark.parametrize("make, limit, changes", [
-    (layers, 300, [(0.5, 3.0), (0.9, -2.5)]),
+    (layers, 200, [(0.5, 3.0), (0.9, -2.5)]),
     (ops, 4, [(0.6, -3.0), (0.7, 0.0), (0.8, 5.0), (0.99, -1.0)]),
     (mixed, 4, [(0.1, 0.25), (0.9, 0.0)]),
     (neurons, 4, [(0.99, -2.0), (0.99, 0.0), (0.99, 1e-8)]),
 ])  # fmt: skip
 def test_a_folded_picture_is_live(at, make, limit, changes):
-    it = at(f"fold {make.__name__}", make, save_options={"fold_above": limit})
+    options = {"fold_above": limit, "nodes": True}
+    it = at(f"fold {make.__name__}", make, save_options=options)
     assert any(box.get("fold") for box in data_of(it.content())["boxes"])
     leaves = [i for i, node in enumerate(it.told.nodes) if node.rule is None]
     known = {}
@@ -173,11 +177,11 @@ def test_a_folded_picture_is_live(at, make, limit, changes):
         known[i] = x
         change(it, i, x)
         anew = built_anew(it.output, known)
-        ours, theirs = facts(it.evaluate(SHOWN)), said_by_python(anew, fold_above=limit)
+        ours, theirs = facts(it.evaluate(SHOWN)), said_by_python(anew, **options)
         for a, b in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
             assert alike(a, b, 1e-12), known
         whys = it.evaluate("() => boxes.filter((box) => box.fold).map((box) => box.why)")
-        boxes = data_of(page(anew, fold_above=limit))["boxes"]
+        boxes = data_of(page(anew, **options))["boxes"]
         assert whys == [box["why"] for box in boxes if box.get("fold")]
 
 
