@@ -21,11 +21,13 @@ def many(request):
     return lambda few, every: every if request.config.getoption("--long") else few
 
 
-def pytest_collection_modifyitems(items):
-    """Tests in a browser are slow, each and all."""
+def pytest_collection_modifyitems(config, items):
+    """Tests in a browser are slow, each and all; `long` ones wait for `--long`."""
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
+        if item.get_closest_marker("long") and not config.getoption("--long"):
+            item.add_marker(pytest.mark.skip(reason="takes long; --long runs it"))
 
 
 @pytest.fixture

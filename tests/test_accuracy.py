@@ -292,7 +292,7 @@ def test_a_row_is_accurate_at_random_operands(row):
     check(row, random_operands(row, 300))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @every_row
 def test_a_row_is_accurate_at_many_random_operands(row):
     check(row, random_operands(row, 5000))

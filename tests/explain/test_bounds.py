@@ -389,7 +389,7 @@ def on_arrays(row, operands):
         return _run(row, EXACT_ARRAYS, operands)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_million_values_and_gradients_of_a_thousand_graphs_lie_inside():
     dice = random.Random(7)
     checked = finite = 0
