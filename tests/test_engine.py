@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 
 import microgradx as mx
-from microgradx import engine, rules
+from microgradx import rules
 from microgradx._base import floats
 from microgradx.engine import PLAIN, Edge, Value, apply, dots, order, sweep
 from microgradx.ops import dot, maximum, mean, minimum
 from microgradx.ops import sum as sum_of
+from tests.interrupting import interrupted
 from tests.operands import grouped
 
 inf, nan = math.inf, math.nan
@@ -264,36 +265,6 @@ def interruptible() -> tuple[list[Value], Value, list[float]]:
     for leaf, grad in zip(leaves, (0.5, -7.0, 1e6)):
         leaf.grad = grad
     return leaves, output, grads
-
-
-class Interrupt:
-    """Raises KeyboardInterrupt at the n-th line that runs in the engine."""
-
-    def __init__(self, n: int) -> None:
-        self.left = n
-
-    def call(self, frame, event, arg):
-        return self.line if frame.f_code.co_filename == engine.__file__ else None
-
-    def line(self, frame, event, arg):
-        if event == "line":
-            self.left -= 1
-            if self.left == 0:
-                raise KeyboardInterrupt
-        return self.line
-
-
-def interrupted(action, n: int) -> bool:
-    """Whether `action` was interrupted, at the n-th line of the engine, or else came through."""
-    before = sys.gettrace()
-    sys.settrace(Interrupt(n).call)
-    try:
-        action()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
 
 
 def test_an_interrupt_at_any_line_leaves_every_leaf_and_the_next_sweep_right():

@@ -170,7 +170,7 @@ class _Statements:
             run(rule, [[*map(xs.__getitem__, x)] if isinstance(x, list) else xs[x] for x in ids])
             for run, xs in ((run_on_floats, self.numbers), (enclose, self._intervals))
         ]
-        selects = getattr(rule, "selects", False)  # then nothing goes where the partial is 0
+        selects = rule.selects  # then nothing goes where the partial is 0
         named = zip(rule.one_by_one(ids), partials, wide)
         read = [(j, d, w) for j, d, w in named if d or (d is not None and not selects)]
         self._sizes[i] = abs(value) + sum([abs(d) * self._sizes[j] for j, d, _ in read if d])
