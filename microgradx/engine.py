@@ -745,15 +745,20 @@ def cut_off(node: Value) -> list[Value]:
     return [x for x in flat(operands) if isinstance(x, Value)]
 
 
-def with_cut_off(output: Value) -> list[Value]:
-    """`order(output)`, and then what its detached nodes were cut off from, and so on."""
-    nodes: dict[Value, None] = {}
-    starts = [output]
-    while starts:
+def with_cut_off(output: Value, swept: list[Value] | None = None) -> list[Value]:
+    """`order(output)`, and then what its detached nodes were cut off from, and so on.
+
+    swept: that order, where it is known
+    """
+    fresh = order(output) if swept is None else swept
+    nodes = dict.fromkeys(fresh)
+    while True:
+        silent = [node for node in fresh if node.rule and node.rule.silent]
+        starts = [x for node in silent for x in cut_off(node) if x not in nodes]
+        if not starts:
+            return list(nodes)
         fresh = [node for node in order(*starts) if node not in nodes]
         nodes.update(dict.fromkeys(fresh))
-        starts = [x for node in fresh for x in cut_off(node) if x not in nodes]
-    return list(nodes)
 
 
 PACKAGE = os.path.dirname(__file__) + os.sep

@@ -77,7 +77,8 @@ def made_at(node: Value) -> str:
 
 def short(x: float, digits: int = 3) -> str:
     """Three significant digits, or so many: 0.25, 1.5e-7; -0 is 0."""
-    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{x + 0.0:.{digits}g}")
+    digits_, e, exponent = f"{x + 0.0:.{digits}g}".partition("e")
+    return f"{digits_}e{int(exponent)}" if e else digits_
 
 
 def fixed(x: float, digits: int) -> str:

@@ -95,7 +95,8 @@ class Net:
     nodes:   every node, in the order of the sweep
     layers, inputs: of the net
     samples: how many samples there are
-    repeats: whether a neuron works several times in a sample, as in a recurrent net
+    repeats: whether a neuron works several times in a sample, as in a recurrent net; one that does
+             is read no further
     mixed:   whether two models have the same labels
     loss:    the nodes between the last layers and the output, in the order of the sweep
     """
@@ -119,6 +120,8 @@ class Net:
         self._neurons: dict[Value, Neuron] = {}
         self._passed: set[object] = set()  # lists of operands, by id, and who has read them
         for node in nodes:
+            if self.repeats:
+                break
             if node.rule:
                 self._place(node)
                 if node in self._owner:
@@ -285,13 +288,15 @@ def _numbers(index: str) -> list[int]:
     return [int(i) for i in index.split(",")]
 
 
-def net_of(output: Value) -> Net | None:
+def net_of(output: Value, nodes: list[Value] | None = None) -> Net | None:
     """The net behind `output`; None where no label says that its nodes form layers with weights.
 
     Nor is it one to be read so where a neuron works several times in a sample, as in a recurrent
     net, or where two models have the same labels.
+
+    nodes: in the order of the sweep, where that is known
     """
-    nodes = order(output)
+    nodes = order(output) if nodes is None else nodes
     if not any(node.rule and role_of(node.label).role == "y" for node in nodes):
         return None
     net = Net(output, nodes)

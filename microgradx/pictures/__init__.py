@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from types import NoneType
 
-from microgradx.engine import Value
+from microgradx.engine import Value, order
 from microgradx.explain import why
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.samples import net_of
 from microgradx.pictures.chain import chain_of
-from microgradx.pictures.diagram import FOLD_ABOVE, Diagram, check_limit
+from microgradx.pictures.diagram import FOLD_ABOVE, Diagram, check_limit, check_output
 from microgradx.pictures.folds import folds
 from microgradx.pictures.net import chain_source, net_source
 from microgradx.pictures.render import Picture, RendererNotFound, RenderingFailed
@@ -62,23 +62,27 @@ def draw(
     Neurons and layers are known by their nodes' labels, `layer[i]` and `layer.weight[i,j]`.
     A TypeError if `output` is no Value, a ValueError for another direction or a fold below 1.
     """
+    check_output(output)
     explanation = _explanation(explain, output)
     by_node = bool(nodes or label or note or without != ())
-    if isinstance(output, Value) and not by_node:
-        net, links = net_of(output), chain_of(output)
+    swept = order(output)
+    if not by_node:
+        net, links = net_of(output, swept), chain_of(output)
         if net:
             return Picture(*net_source(net, explanation, title), renderer)
         if links:
             return Picture(*chain_source(links, explanation, title), renderer)
     directions = ["LR", "BT"] if direction is None else [direction]
     if by_node:
-        diagram = Diagram(output, without, fold_above, explanation)
+        diagram = Diagram(output, without, fold_above, explanation, swept)
         if nodes and len(diagram.nodes) <= fold_above:
             diagram.unfold()
         sheet = Sheet(diagram, label, note)
         fitting = sheet.direction(directions, *ROOM)
     else:
-        sheet, fitting = _folded(output, fold_above, explanation, directions)
+        check_limit(fold_above)
+        diagram = Diagram(output, (), None, explanation, swept)
+        sheet, fitting = _folded(diagram, fold_above, directions)
     return Picture(sheet.source(title, fitting or directions[0]), sheet.summary(), renderer)
 
 
@@ -93,12 +97,8 @@ def _explanation(explain: Value | Explanation | None, output: Value) -> Explanat
     return explain
 
 
-def _folded(
-    output: Value, fold_above: int, explanation: Explanation | None, directions: list[str]
-) -> tuple[Sheet, str | None]:
+def _folded(diagram: Diagram, fold_above: int, directions: list[str]) -> tuple[Sheet, str | None]:
     """The sheet of the first fold that has room on a screen, and in which direction."""
-    diagram = Diagram(output, (), None, explanation)
-    check_limit(fold_above)
     landmarks = diagram.landmarks
     for fold in folds(diagram.graph, landmarks):
         diagram.fold(fold, landmarks)

@@ -6,12 +6,13 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import compress
 from math import inf
+from operator import ne
 
 from microgradx._base.text import Place, place
 from microgradx.engine import Edge, Value, cut_off
 from microgradx.explain.explanation import Explanation
-from microgradx.explain.layers import reached
 from microgradx.explain.paths import is_stop
 from microgradx.pictures.answer import LIMITS
 from microgradx.pictures.folds import FOLDS, Fold, Name
@@ -89,6 +90,7 @@ class Diagram:
     folded: by what the nodes are put together, "" where each is drawn by itself
 
     explanation: of a gradient of the output, if the picture is to explain one
+    nodes as an argument: those of `order(output)`, where it is known
 
     A TypeError if `output` is no Value, a ValueError for a limit below 1.
     """
@@ -99,12 +101,13 @@ class Diagram:
         without: Iterable[Value] = (),
         limit: int | None = FOLD_ABOVE,
         explanation: Explanation | None = None,
+        nodes: list[Value] | None = None,
     ) -> None:
         hidden = _checked(output, without, limit)
-        self.graph = graph = Graph(output)
+        self.graph = graph = Graph(output, nodes)
         self.explanation = explanation
         self.behind_detach = set(graph.nodes[graph.swept :])
-        self.alive = reached(graph.nodes)
+        self.alive = graph.reached()
         self.shown = [i for i, node in enumerate(graph.nodes) if node not in hidden]
         self.nodes = [graph.nodes[i] for i in self.shown]
         self.cutting = [node for node in self.nodes if cuts(node)]
@@ -279,17 +282,16 @@ class Diagram:
         """
         graph, boxes = self.graph, self.boxes
         groups: defaultdict[int, list[int]] = defaultdict(list)
-        ends = map(home.__getitem__, graph.tails), map(home.__getitem__, graph.heads)
-        for e, (tail, head) in enumerate(zip(*ends)):
-            if tail != head and tail >= 0 <= head:
-                groups[tail * len(boxes) + head if self.folded else e].append(e)
+        tails, heads = ([*map(home.__getitem__, ends)] for ends in (graph.tails, graph.heads))
+        for e in compress(range(len(tails)), map(ne, tails, heads)):
+            if tails[e] >= 0 <= heads[e]:
+                groups[tails[e] * len(boxes) + heads[e] if self.folded else e].append(e)
         for e in self.stopping:
-            head = home[graph.heads[e]]
-            if home[graph.tails[e]] == head:
-                boxes[head].stopping.append(e)
+            if tails[e] == heads[e]:
+                boxes[heads[e]].stopping.append(e)
         self.arrows = []
         for edges in groups.values():
-            both = boxes[home[graph.tails[edges[0]]]], boxes[home[graph.heads[edges[0]]]]
+            both = boxes[tails[edges[0]]], boxes[heads[edges[0]]]
             self.arrows.append(Arrow(len(self.arrows), both, graph, edges))
         for tail, head in self._cuts(home):
             self.arrows.append(Arrow(len(self.arrows), (boxes[tail], boxes[head]), graph, []))
@@ -344,10 +346,15 @@ def check_limit(limit: int) -> None:
         raise ValueError(f"fold_above is a number of nodes, 1 or more, got {limit!r}")
 
 
-def _checked(output: Value, without: Iterable[Value], limit: int | None) -> set[Value]:
-    """The nodes to leave out, once all is what it should be; the errors use the words of draw."""
+def check_output(output: object) -> None:
+    """A TypeError, in the words of draw, for what is no graph."""
     if not isinstance(output, Value):
         raise TypeError(f"draw takes the Value at the end of a graph, got {output!r:.60}")
+
+
+def _checked(output: Value, without: Iterable[Value], limit: int | None) -> set[Value]:
+    """The nodes to leave out, once all is what it should be; the errors use the words of draw."""
+    check_output(output)
     check_limit(1 if limit is None else limit)
     nodes = list(without) if isinstance(without, Iterable) else [None]
     if not all(isinstance(node, Value) for node in nodes):

@@ -100,11 +100,10 @@ def _bands(graph: Graph, by: str, starts: Sequence[int], most: int, apart: set[i
 
 def _reads(graph: Graph, keys: Sequence[Any], apart: set[int]) -> dict[int, set[int]]:
     """Of each leaf the keys of what reads it, -1 for a node apart."""
-    read: dict[int, set[int]] = {i: set() for i, x in enumerate(graph.nodes) if not x.rule and i}
-    of_leaves = map(read.__contains__, graph.tails)
-    for j, i in compress(zip(graph.heads, graph.tails), of_leaves):
+    read: defaultdict[int, set[int]] = defaultdict(set)
+    for j, i in graph.readers_of_leaves:
         read[i].add(-1 if j in apart else keys[j])
-    return {i: found for i, found in read.items() if found}  # a detached leaf is read by none
+    return read
 
 
 def _level_names(graph: Graph, starts: Sequence[int]) -> Name:

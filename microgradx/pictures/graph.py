@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 from microgradx.engine import Edge, Value, cut_off, order, positions, with_cut_off
@@ -22,10 +23,10 @@ class Graph:
             order of its operands, are first[j] up to first[j + 1]
     """
 
-    def __init__(self, output: Value) -> None:
-        nodes = order(output)
+    def __init__(self, output: Value, nodes: list[Value] | None = None) -> None:
+        nodes = order(output) if nodes is None else nodes
         self.swept = len(nodes)
-        self.nodes = with_cut_off(output) if any(map(cuts, nodes)) else nodes
+        self.nodes = with_cut_off(output, nodes)
         self.index = {node: i for i, node in enumerate(self.nodes)}
         self.tails: list[int] = []
         self.heads: list[int] = []
@@ -45,6 +46,21 @@ class Graph:
         j = self.heads[e]
         position = positions(self.nodes[j])[e - self.first[j]]
         return Edge(self.nodes[self.tails[e]], self.nodes[j], position, self.partials[e])
+
+    @cached_property
+    def readers_of_leaves(self) -> list[tuple[int, int]]:
+        """The two ends of every edge that begins at a leaf, the reader first."""
+        leaf = [node.rule is None for node in self.nodes]
+        return [*compress(zip(self.heads, self.tails), map(leaf.__getitem__, self.tails))]
+
+    def reached(self) -> set[Value]:
+        """The nodes with a path to the output on which no partial is 0, as `layers.reached` has."""
+        alive = bytearray(len(self.nodes))
+        alive[0] = 1
+        for j, i, partial in zip(self.heads, self.tails, self.partials):
+            if partial and alive[j]:
+                alive[i] = 1
+        return {*compress(self.nodes, alive)}
 
     @cached_property
     def depths(self) -> list[int]:

@@ -46,7 +46,7 @@ def net_source(
     sheet = form_of(survey, shares, about=found.about)
     if shares:
         found = Answer(shares.heading(), found.title)
-    behind = len(with_cut_off(net.output)) - len(net.nodes)
+    behind = len(with_cut_off(net.output, net.nodes)) - len(net.nodes)
     if behind:
         hidden = f"{count(behind, 'node')} behind a detach: not shown"
         found = found._replace(line=f"{found.line}; {hidden}")

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from microgradx._base.text import Place, clip, common_place, count, known_as, name_of, place, short
@@ -52,8 +53,12 @@ class Sheet:
         self.label: Text = label or known_as
         self.note = note
         self.crowd = Counter(box.place for box in diagram.boxes)
-        self.scale = Scale(max([abs(x.grad) for x in box.nodes]) for box in diagram.boxes)
         self.backwards: set[int] = set()  # those that run against the direction of the picture
+
+    @cached_property
+    def scale(self) -> Scale:
+        """Of the blues of the boxes."""
+        return Scale(max([abs(x.grad) for x in box.nodes]) for box in self.diagram.boxes)
 
     # --- the whole ----------------------------------------------------------------------------
 
@@ -72,7 +77,7 @@ class Sheet:
         graph.attr("edge", fontname="Helvetica", fontsize="11", fontcolor=style.INK)
         self.frames(graph)
         for arrow in self.diagram.arrows:
-            stops = [_bar_id(arrow)] if self.is_bar(arrow) else []
+            stops = [_bar_id(arrow)] if arrow in self.bars else []
             ends = [arrow.tail.id, *stops, arrow.head.id]
             for tail, head, look in zip(ends, ends[1:], self.lines(arrow)):
                 if arrow.number in self.backwards:
@@ -86,8 +91,8 @@ class Sheet:
         boxes, arrows = self.diagram.boxes, self.diagram.arrows
         if len(boxes) > MOST or len(arrows) > MOST:
             return None
-        bars = {*filter(self.is_bar, arrows)}
-        labels = {arrow: _size([] if arrow in bars else self.badge(arrow)) for arrow in arrows}
+        bars = self.bars
+        labels = {arrow: _size([] if arrow in bars else self.badges[arrow]) for arrow in arrows}
         room = Room({box: self.size(box) for box in boxes}, labels, bars)
         title, line, _ = self.answer()
         head = max(width_of(title, 15, True), width_of(line, 12))
@@ -130,7 +135,7 @@ class Sheet:
             table = f'<<table border="0" cellspacing="0" cellpadding="1">{rows}</table>>'
             yield box.place, {"name": box.id, "label": table, **self.box(box)}
         for arrow in self.diagram.arrows:
-            if self.is_bar(arrow):
+            if arrow in self.bars:
                 place = common_place(arrow.tail.place, arrow.head.place)
                 yield place, {"name": _bar_id(arrow), **self.bar(arrow)}
 
@@ -272,9 +277,11 @@ class Sheet:
 
     # --- an arrow -----------------------------------------------------------------------------
 
-    def is_bar(self, arrow: Arrow) -> bool:
-        """Whether nothing gets through the arrow, though something arrives."""
-        return not (arrow.detached or any(arrow.partials)) and all(map(self.is_stop, arrow.edges))
+    @cached_property
+    def bars(self) -> set[Arrow]:
+        """The arrows that nothing gets through, though something arrives."""
+        shut = [x for x in self.diagram.arrows if not (x.detached or any(x.partials))]
+        return {arrow for arrow in shut if all(map(self.is_stop, arrow.edges))}
 
     def bar(self, arrow: Arrow) -> dict[str, str]:
         """The bar across an arrow where the gradient stops."""
@@ -295,10 +302,10 @@ class Sheet:
         if arrow.detached:
             grey = {"color": style.GREY, "fontcolor": style.GREY}
             return [{"label": "detached", "style": "dotted", **grey}]
-        if self.is_bar(arrow):
+        if arrow in self.bars:
             before = {"style": "dashed", "color": style.GREY, "arrowhead": "none"}
             return [before, {"color": style.STOP, "penwidth": "3"}]
-        words = self.badge(arrow)
+        words = self.badges[arrow]
         if self.shares:
             look = self.shares.line(arrow.edges)
             gap = " " * round(1 + float(look["penwidth"]) / 3)  # beside a line as wide as that
@@ -309,8 +316,12 @@ class Sheet:
         look = {"penwidth": f"{width:.2f}", "color": line, "fontcolor": ink}
         return [{"label": " " + "\n ".join(words) + " ", **look}]
 
-    def badge(self, arrow: Arrow) -> list[str]:
-        """The lines of text on an arrow."""
+    @cached_property
+    def badges(self) -> dict[Arrow, list[str]]:
+        """The lines of text on each arrow."""
+        return {arrow: self._badge(arrow) for arrow in self.diagram.arrows}
+
+    def _badge(self, arrow: Arrow) -> list[str]:
         if arrow.detached:
             return ["detached"]
         share = self.shares.badge(arrow.edges) if self.shares else ""

@@ -213,7 +213,7 @@ class _Sheet(Sheet):
         straight = {"weight": "50"} if arrow.number in self.straight else {}
         if arrow.detached:
             return [{"label": "detached", "style": "dotted", "id": name, "class": "cut"}]
-        if self.is_bar(arrow):
+        if arrow in self.bars:
             ends = {"id": f"{name}a", "arrowhead": "none"}, {"id": name}
             return [{**end, **straight} for end in ends]
         return [{"id": name, "label": f" {escape(_badge(arrow))} ", **straight}]
