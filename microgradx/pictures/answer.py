@@ -20,13 +20,17 @@ class Answer(NamedTuple):
     """A title, the line below it that says what follows, and what the title is about.
 
     about: the layers that it names, or the neuron that stops a gradient on most samples
+    begin: the layer from which on a gradient is small or large, as `mark` says
     """
 
-    title: str
-    line: str
+    title: str = ""
+    line: str = ""
     about: tuple[Layer | Neuron, ...] = ()
+    begin: Layer | None = None
+    mark: str = ""
 
 
+UNTITLED = Answer()
 NO_GRADIENT = "No gradient at the output: call backward() first, unless 0 is what arrives there"
 
 
@@ -173,13 +177,29 @@ def _change(passages: list[Passage]) -> Answer | None:
     taking = [p for p in reversed(passages) if p.is_read or p.slopes != 1]
     most = (min if decades < 0 else max)(taking, key=lambda passage: passage.factor)
     name, factor = most.layer.name, f"×{short(most.factor)}"
+    begin = _begin(passages, start, decades < 0)
+    size, changed = ("small", "lost") if decades < 0 else ("large", "gained")
     if decades < 0 and math.log10(most.factor) <= decades / 2:
         title = f"The gradient gets small in {name}: {factor} in this one layer"
     else:
-        size, changed = ("small", "lost") if decades < 0 else ("large", "gained")
-        where = f"{abs(decades):.1f} decades {changed} in {count(len(taking), 'layer')}"
-        title = f"The gradient gets {size}: {where}, most in {name}, {factor}"
-    return Answer(title, "", (most.layer,))
+        lost = f"{abs(decades):.1f} decades {changed} in {count(len(taking), 'layer')}"
+        where = "there" if begin is most.layer else f"in {name}"
+        title = f"The gradient gets {size} at {begin.name}: {lost}, most {where}, {factor}"
+    return Answer(title, "", (begin, most.layer), begin, f"{size} from here on")
+
+
+def _begin(passages: list[Passage], start: float, gets_small: bool) -> Layer:
+    """The first layer, from the loss on, from which the gradient is small, or large, all the way.
+
+    start: the gradient at the last layers
+    """
+    found = passages[0].layer
+    for passage in passages:
+        decades = math.log10(passage.leaving / start) if passage.leaving else -math.inf
+        if (decades > -LIMITS.small) if gets_small else (decades < LIMITS.large):
+            break
+        found = passage.layer
+    return found
 
 
 def _steady(passages: list[Passage]) -> str:

@@ -17,7 +17,7 @@ from microgradx._base.text import count, short
 from microgradx.engine import Value, data_of
 from microgradx.explain.layers import Survey, saturated
 from microgradx.explain.samples import Input, Layer, Neuron
-from microgradx.pictures.answer import is_gate, linear_op
+from microgradx.pictures.answer import UNTITLED, Answer, is_gate, linear_op
 from microgradx.pictures.arrows import Source, line_looks, neuron_with, share_looks, shares_through
 from microgradx.pictures.ending import ending
 from microgradx.pictures.markup import (
@@ -64,8 +64,15 @@ class Boxes:
 
     attributes = 'rankdir="LR" nodesep="0.16" ranksep="0.85" splines="line"'
 
-    def __init__(self, survey: Survey, shares: Shares | None = None, tag: Tag = untagged) -> None:
+    def __init__(
+        self,
+        survey: Survey,
+        shares: Shares | None = None,
+        tag: Tag = untagged,
+        found: Answer = UNTITLED,
+    ) -> None:
         self.survey = survey
+        self.found = found
         self.tag = tag
         self.shares = shares
         self.net = survey.net
@@ -121,6 +128,8 @@ class Boxes:
             width = max(map(self._width, layer.neurons.values()))
             boxes = {self.names[n]: self._neuron(n, width) for n in layer.neurons.values()}
             heads = {layer.name or "layer": {}, self._tally(layer): self.tag("tally", layer)}
+            if layer is self.found.begin:
+                heads[self.found.mark] = {}
             yield from _column(f"T{i}", heads, boxes)
         end = ending(self.net, self.scale, self.tag)
         if end:

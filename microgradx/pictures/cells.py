@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from microgradx._base.text import count, short
 from microgradx.engine import Value, data_of
 from microgradx.explain.layers import Survey, mean_square_root, saturated, together
 from microgradx.explain.samples import Input, Layer, Neuron, Turn
-from microgradx.pictures.answer import is_gate, linear_op
+from microgradx.pictures.answer import UNTITLED, Answer, is_gate, linear_op
 from microgradx.pictures.arrows import line_looks, neuron_with, share_looks, shares_through
 from microgradx.pictures.markup import (
     LEFT,
@@ -68,7 +68,7 @@ class Cells:
         survey: Survey,
         shares: Shares | None = None,
         tag: Tag = untagged,
-        about: Sequence[Layer | Neuron] = (),
+        found: Answer = UNTITLED,
     ) -> None:
         self.survey = survey
         self.tag = tag
@@ -76,9 +76,10 @@ class Cells:
         self.net = net = survey.net
         self.asked = neuron_with(net, shares.explanation.node) if shares else None
         self.size = size_for(net)
-        self.framed = {x for x in about if isinstance(x, Neuron)} - {self.asked}
+        self.found = found
+        self.framed = {x for x in found.about if isinstance(x, Neuron)} - {self.asked}
         asked = [self.asked] if self.asked else []
-        kept = [x.layer if isinstance(x, Neuron) else x for x in [*about, *asked]]
+        kept = [x.layer if isinstance(x, Neuron) else x for x in [*found.about, *asked]]
         self.rows = rows_of(survey, self.size, kept)
         self.line = min(max(len(layer.neurons) for layer in net.layers), self.size.line)
         self.strip = self._strip()
@@ -146,8 +147,17 @@ class Cells:
         ceiling = self.strip.least_ceiling
         tick = [Look("", f"|  ×{short(ceiling)} a layer: all that its slopes let through")]
         asked = [Look("", "thick border: asked about")] if self.asked else []
+        begins = [Look("", f"thick border: {self.found.mark}")] if self.found.begin else []
         framed = [Look("", "orange border: stops it on most samples")] if self.framed else []
-        return [*asked, *framed, *self.marks, *left, *strips, *(tick if ceiling < 1 else [])]
+        return [
+            *asked,
+            *framed,
+            *begins,
+            *self.marks,
+            *left,
+            *strips,
+            *(tick if ceiling < 1 else []),
+        ]
 
     # --- lines ----------------------------------------------------------------------------------
 
@@ -231,8 +241,9 @@ class Cells:
             return table([row(*map(self._equation, neurons))]), self._across * len(neurons)
         dead = sum(map(self.survey.stops_all, neurons))
         border = 3 if 2 * dead >= len(neurons) > 1 else 2 if dead else 1
-        border = min(border, 2) if self.size.is_thin else border
-        look = {"border": border, "color": STOP if dead else LINE}
+        begins = layer is self.found.begin
+        border = min(3 if begins else border, 2 if self.size.is_thin else 3)
+        look = {"border": border, "color": STOP if dead else INK if begins else LINE}
         if self.size is COUNTED:
             counts = cell(self._counts(neurons), cellpadding=0, **self.tag("saved", layer))
             return table([row(counts)], **look), self._room
@@ -341,7 +352,8 @@ class Cells:
         title += words(f" {op} = {short(turn.y.data)}")
         title += words(f"  {self.shares_through.get(neuron, '')}", 10)
         room = {"colspan": len(cells), "height": 20, **self.tag("equation", turn)}
-        border, ink = (3, INK) if neuron is self.asked else (1, LINE)
+        thick = neuron is self.asked or neuron.layer is self.found.begin
+        border, ink = (3, INK) if thick else (1, LINE)
         if self.survey.stops_all(neuron):
             border, ink = 3, STOP
         look = {"border": border, "color": ink, "bgcolor": PAPER, "port": neuron.index}

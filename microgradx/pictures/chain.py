@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import cached_property
+from itertools import accumulate, takewhile
+from operator import mul
 from typing import Any, NamedTuple, TypeVar
 
 from microgradx._base.text import count, known_as, names_parameter, short
@@ -116,22 +119,35 @@ class Chain:
             last = max(i for i, partial in enumerate(partials) if not partial)
             behind = f"{count(last, 'op')} behind it"
             return Answer(f"The gradient stops at {_name(self.links[last].node)}", behind)
-        whole = self._together()
-        together = f"all {len(partials)} together ×{show(whole)}"
-        if -LIMITS.small < whole.decades < LIMITS.large:
+        together = f"all {len(partials)} together ×{show(self.products[0])}"
+        if not self.change:
             return Answer(f"The gradient gets through: {together}", "No stop")
-        is_small = whole.decades < 0
-        node, partial = self._extreme(min if is_small else max)
-        size = "small" if is_small else "large"
-        most = f"most at {_name(node)}, ×{short(partial)}"
-        return Answer(f"The gradient gets {size}, {most}; {together}", "No stop")
+        size, begin = self.change
+        node, partial = self._extreme(min if size == "small" else max)
+        where = "there" if begin is node else f"at {_name(node)}"
+        title = f"The gradient gets {size} at {_name(begin)}, most {where}, ×{short(partial)}"
+        return Answer(f"{title}; {together}", "No stop")
 
-    def _together(self) -> Extended:
-        """The product of all partials, which neither underflows nor overflows."""
-        whole = Extended(1.0, 0)
-        for link in self.links:
-            whole = whole * link.partial
-        return whole
+    @cached_property
+    def change(self) -> tuple[str, Value] | None:
+        """Whether the gradient gets small or large, and the first op from which on it stays so."""
+        decades = [product.decades for product in self.products]
+        if -LIMITS.small < decades[0] < LIMITS.large:
+            return None
+        is_small = decades[0] < 0
+        beyond = [d <= -LIMITS.small if is_small else d >= LIMITS.large for d in decades]
+        run = [*takewhile(bool, beyond)]
+        return "small" if is_small else "large", self.links[len(run) - 1].node
+
+    def begins(self, node: Value) -> bool:
+        """Whether a gradient that nobody asked about gets small or large at an op."""
+        return self.shares is None and self.change is not None and self.change[1] is node
+
+    @cached_property
+    def products(self) -> list[Extended]:
+        """By link the product of the partials from the output to it, never 0 by underflow."""
+        partials = [Extended(link.partial, 0) for link in reversed(self.links)]
+        return [*accumulate(partials, mul)][::-1]
 
     def _extreme(self, choose: Callable[..., Link]) -> Link:
         return choose(self.links, key=lambda link: abs(link.partial))
@@ -178,7 +194,11 @@ class Chain:
         blamed = self.shares is not None and self.shares.blames(list(node.edges))
         if blamed:
             rows.append(row(cell(words("culprit", 12, STOP, strong=True), colspan=2)))
-        border, ink = (3, STOP) if blamed or not partial else (2, INK) if strong else (1, LINE)
+        border, ink = (2, INK) if strong else (1, LINE)
+        if self.begins(node):
+            border, ink = 3, INK
+        if blamed or not partial:
+            border, ink = 3, STOP
         return table(rows, border=border, color=ink, bgcolor=PAPER)
 
     def _height(self, size: float, high: int) -> int:
@@ -210,7 +230,7 @@ class Chain:
             bars.append(cell(self._bar(abs(last.grad), abs(self.leaves[i]), 5, HIGH + 30)))
         scale = f"|grad| from 1e{self.low} to 1e{self.low + self.decades}"
         least = self._extreme(min)
-        facts = f"together ×{show(self._together())}"
+        facts = f"together ×{show(self.products[0])}"
         facts += f"; least at {_name(least.node)}, ×{short(least.partial)}"
         rows = [
             row(cell(title, cellpadding=4)),
@@ -230,6 +250,8 @@ class Chain:
         if not all(link.partial for link in self.links):
             looks.append(stop_look("a slope of 0"))
         bars = f"bar: |grad|, {count(self.decades, 'decade')} high"
+        if self.change and self.shares is None:
+            looks.append(Look("", f"thick border: {self.change[0]} from here on"))
         return [*looks, Look("", bars + ("" if self.folded else "; leaves: what an op hands on"))]
 
 

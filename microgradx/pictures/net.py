@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from microgradx._base.text import count
 from microgradx.engine import with_cut_off
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.layers import Survey
-from microgradx.explain.samples import Layer, Net, Neuron
-from microgradx.pictures.answer import Answer, answer
+from microgradx.explain.samples import Net
+from microgradx.pictures.answer import UNTITLED, Answer, answer
 from microgradx.pictures.boxes import Boxes
 from microgradx.pictures.cells import Cells
 from microgradx.pictures.chain import Chain, Link
@@ -43,7 +43,7 @@ def net_source(
     survey = Survey(net)
     found = answer(survey)
     shares = Shares(explanation) if explanation else None
-    sheet = form_of(survey, shares, about=found.about)
+    sheet = form_of(survey, shares, found=found._replace(begin=None) if shares else found)
     if shares:
         found = Answer(shares.heading(), found.title)
     behind = len(with_cut_off(net.output, net.nodes)) - len(net.nodes)
@@ -58,15 +58,15 @@ def form_of(
     survey: Survey,
     shares: Shares | None = None,
     tag: Tag = untagged,
-    about: Sequence[Layer | Neuron] = (),
+    found: Answer = UNTITLED,
 ) -> Boxes | Cells:
     """The form in which a net's picture has room: boxes for its neurons, or cells.
 
-    about: what its title is about, see `Answer`
+    found: its title, and what that is about
     """
-    boxes = Boxes(survey, shares, tag)
+    boxes = Boxes(survey, shares, tag, found)
     in_boxes = len(survey.net.layers) <= LAYERS and boxes.fits(SHEET[0], SHEET[1] - HEAD)
-    return boxes if in_boxes else Cells(survey, shares, tag, about)
+    return boxes if in_boxes else Cells(survey, shares, tag, found)
 
 
 def chain_source(

@@ -94,7 +94,7 @@ class Sheet:
         bars = self.bars
         labels = {arrow: _size([] if arrow in bars else self.badges[arrow]) for arrow in arrows}
         room = Room({box: self.size(box) for box in boxes}, labels, bars)
-        title, line, _ = self.answer()
+        title, line = self.answer()[:2]
         head = max(width_of(title, 15, True), width_of(line, 12))
         for each in directions:
             across, high = room.size(each in ("LR", "RL"))

@@ -55,7 +55,7 @@ class Places:
         survey = Survey(net)
         found = answer(survey)
         self._answer = found.title
-        self._form = form_of(survey, tag=self._tag, about=found.about)
+        self._form = form_of(survey, tag=self._tag, found=found)
         self.source = dot(self._form, self._form.body())
         self.scale = self._form.scale
 

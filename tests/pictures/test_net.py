@@ -73,6 +73,10 @@ def chained(activation, layers, weight):
     return model([0.5])  # every z is 0
 
 
+SMALL = (
+    "The gradient gets small at layers.5: 6.0 decades lost in 10 layers, most in layers.9, ×0.25"
+)
+LARGE = "The gradient gets large at layers.0: 2.1 decades gained in 10 layers, most in layers.8, ×2"
 TITLES = {
     "The gradient stops at layers.0[1]: off on this sample": lambda: dead((0, 1), n=1),
     "The gradient stops at layers.0[0] and layers.1[2]: off on all 4 samples": lambda: dead(
@@ -81,12 +85,8 @@ TITLES = {
     "The gradient stops at 4 of the 6 neurons of layers.0: off on all 4 samples": lambda: dead(
         *[(0, k) for k in range(4)], layers=(6, 3, 1)
     ),
-    "The gradient gets small: 6.0 decades lost in 10 layers, most in layers.9, ×0.25": lambda: (
-        chained("sigmoid", 10, 1.0)
-    ),
-    "The gradient gets large: 2.1 decades gained in 10 layers, most in layers.8, ×2": lambda: (
-        chained("sigmoid", 10, 8.0)
-    ),
+    SMALL: lambda: chained("sigmoid", 10, 1.0),
+    LARGE: lambda: chained("sigmoid", 10, 8.0),
 }
 
 
@@ -97,6 +97,17 @@ def test_the_title_is_the_answer(title):
     picture = draw(loss)
     assert words_of(picture.source)[0] == title
     assert picture.summary.startswith(title)
+
+
+def test_the_picture_marks_the_layer_that_the_title_names_first():
+    for title, layer in ((SMALL, "layers.5"), (LARGE, "layers.0")):
+        loss = swept(TITLES[title]())
+        found = answer(survey_of(loss))
+        assert found.begin.name == layer
+        assert found.mark == f"{title.split()[3]} from here on"
+        words = " ".join(words_of(draw(loss).source))
+        assert f"thick border: {found.mark}" in words
+        assert draw(loss).source.count('border="3"') == 1
 
 
 def test_a_title_about_one_layer_that_takes_most():
@@ -279,8 +290,8 @@ def test_a_chain_turns_and_a_long_one_folds():
 def test_a_chain_says_where_it_gets_small_and_where_it_stops():
     _, y = tanhs(20)
     title = words_of(draw(y).source)[0]
-    together = "most at tanh(0.987), ×0.0266; all 20 together ×0.000479"
-    assert title == f"The gradient gets small, {together}"
+    together = "most there, ×0.0266; all 20 together ×0.000479"
+    assert title == f"The gradient gets small at tanh(0.987), {together}"
     y = mx.Value(-1.0, "x")
     for _ in range(9):
         y = y * 1.0
@@ -332,7 +343,7 @@ def test_a_layer_that_is_named_has_its_own_row(k, asked):
     survey = survey_of(loss)
     assert f"layers.{k}[0]" in answer(survey).title
     [weight] = [x for x in survey.net.nodes if x.label == f"layers.{asked}.weight[0,0]"]
-    cells = Cells(survey, Shares(mx.why(weight, loss)), about=answer(survey).about)
+    cells = Cells(survey, Shares(mx.why(weight, loss)), found=answer(survey))
     alone = [row[0].name for row in cells.rows if len(row) == 1]
     assert {f"layers.{k}", f"layers.{asked}"} <= {*alone} and len(cells.rows) <= 31
 
