@@ -77,6 +77,7 @@ class Layer:
 
     reads: the layers that it is computed from by way of no other layer
     glue:  the ops on these ways that belong to no neuron, such as the statistics of a norm
+    reads_inputs: whether it reads numbers that a sample brings
     """
 
     def __init__(self, name: str) -> None:
@@ -84,6 +85,7 @@ class Layer:
         self.neurons: dict[str, Neuron] = {}
         self.reads: dict[Layer, None] = {}
         self.glue: list[Value] = []
+        self.reads_inputs = False
 
     def __repr__(self) -> str:
         return f"<{self.name} of {len(self.neurons)} neurons>"
@@ -248,6 +250,7 @@ class Net:
                 if neuron:
                     self._parameters[neuron].setdefault(x)
             elif role or isinstance(operands, tuple):
+                layer.reads_inputs = True
                 self._take(x, j, self._sample[node])
 
     def _take(self, x: Any, j: int, k: int) -> None:

@@ -286,7 +286,8 @@ class Cells:
         """The lines below a layer's name: its kind, gates that are off, other layers it reads."""
         place = self.net.layers.index(layer)
         below = self.net.layers[place - 1] if place else None
-        beside = [source.name for source in layer.reads if source is not below][:2]
+        beside = [source.name for source in layer.reads if source is not below]
+        beside = [*(["x"] if layer.reads_inputs and place else []), *beside][:2]
         reads = "and reads" if below in layer.reads else "reads"
         facts = {f"reads {i}": f"{reads} {name}" for i, name in enumerate(beside)}
         if self.size in (EQUATION, MARKED) or self.size.is_thin:
@@ -432,7 +433,10 @@ class Cells:
 
     def _heads(self) -> str:
         """The heads of the columns beside the cells."""
-        factor = words(" factor from the layer above", 10, strong=True)
+        above = zip(self.net.layers, self.net.layers[1:])
+        plain = all([*layer.reads] == [below] for below, layer in above)
+        readers = "the layer above" if plain else "the layers that read it"
+        factor = words(f" factor from {readers}", 10, strong=True)
         return table(
             [
                 row(

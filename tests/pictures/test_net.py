@@ -110,6 +110,27 @@ def test_the_picture_marks_the_layer_that_the_title_names_first():
         assert draw(loss).source.count('border="3"') == 1
 
 
+class Parallel(nn.Module):
+    """Two layers that read the same input, and one that reads both of them."""
+
+    def __init__(self):
+        self.a, self.b = nn.Layer(2, 5, seed=1), nn.Layer(2, 6, seed=2)
+        self.o, self.last = nn.Layer(11, 7, seed=3), nn.Layer(7, 1, seed=4)
+
+    def __call__(self, x):
+        return self.last(self.o([*self.a(x), *self.b(x)]))
+
+
+def test_what_a_row_reads_beside_the_row_below_is_said():
+    loss = swept(squares(Parallel(), 30))
+    words = words_of(draw(loss).source)
+    assert words.count("reads x") == 1  # to the lowest row leads an arrow
+    assert sum(word.startswith("and reads ") for word in words) == 1
+    assert "factor from the layers that read it" in [word.strip() for word in words]
+    plain = words_of(draw(swept(squares(nn.MLP(2, [9, 9, 9, 9, 1], seed=1), 30))).source)
+    assert not [word for word in plain if "reads" in word or "that read it" in word]
+
+
 def test_a_title_about_one_layer_that_takes_most():
     model = nn.MLP(2, [4, 4, 4, 4, 1], activation="tanh", init="glorot", seed=1)
     loss = swept(squares(with_biases(model, {(2, k): 9.0 for k in range(4)}), 5))
