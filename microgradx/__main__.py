@@ -13,6 +13,7 @@ import webbrowser
 from pathlib import Path
 
 from microgradx import __version__, rules
+from microgradx._base.files import WrongSuffix
 from microgradx._base.text import clean, count
 from microgradx.engine import Value, with_cut_off
 from microgradx.explain import why
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # nobody reads on, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (NoValue, RendererNotFound, RenderingFailed, OSError) as error:
+    except (NoValue, RendererNotFound, RenderingFailed, WrongSuffix, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

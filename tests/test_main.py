@@ -159,6 +159,12 @@ def test_what_cannot_be_written(script, capsys, out):
     assert os.listdir("folder.svg") == []
 
 
+def test_a_page_is_no_picture(script, capsys):
+    assert main(["page", script(), "--out", "page.png"]) == 2
+    assert capsys.readouterr().err.startswith("a page is saved as .html, got 'page.png'")
+    assert os.listdir() == ["script.py"]
+
+
 def test_without_a_renderer(script, capsys, monkeypatch, tmp_path):
     file = script()
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))

@@ -96,6 +96,11 @@ def count(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+def on_all(n: int) -> str:
+    """Where something is so that is so on every sample: "on both samples"."""
+    return {1: "on this sample", 2: "on both samples"}.get(n, f"on all {n:,} samples")
+
+
 SPOKEN = ("a", "e", "i", "o", "nd")  # a word that begins so begins with a vowel
 
 

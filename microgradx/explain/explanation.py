@@ -14,7 +14,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from microgradx._base.arguments import number
-from microgradx._base.files import write_whole
+from microgradx._base.files import as_html, write_whole
 from microgradx._base.text import clean, kind_of, name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain.case import Case, Limits
@@ -138,12 +138,10 @@ class Explanation(Case):
     def save(self, path: str | PathLike[str]) -> Path:
         """Write a page of the words and the picture, whole or not at all; returns its Path.
 
-        A path without a suffix gets .html. Without a renderer the page has the words alone.
+        A path without a suffix gets .html; another suffix is a ValueError. Without a renderer the
+        page has the words alone.
         """
-        from pathlib import Path  # here, as importing microgradx stays quick
-
-        path = Path(path)
-        path = path if path.suffix else path.with_suffix(".html")
+        path = as_html(path, "an explanation")
         write_whole(path, self.picture().page(str(self)).encode())
         return path
 

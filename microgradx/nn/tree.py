@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from microgradx._base.text import clean, count
+from microgradx._base.text import clean, count, on_all
 from microgradx.engine import Value
 from microgradx.explain.layers import Survey, off_or_saturated
 from microgradx.explain.samples import Layer, net_of
@@ -65,7 +65,7 @@ def _state(layer: Layer, survey: Survey) -> str:
     """The state of a layer in words: "off: 2 of 4 neurons on all 3 samples, 1 on some"."""
     neurons, samples = layer.neurons.values(), survey.net.samples
     of = f"of {count(len(neurons), 'neuron')}"
-    everywhere = f" on all {samples} samples" if samples > 1 else ""
+    everywhere = f" {on_all(samples)}" if samples > 1 else ""
     shut, some, flat = off_or_saturated(neurons)
     off = [f"{shut} {of}{everywhere}"] if shut else []
     off += [f"{some}{'' if shut else f' {of}'} on some"] if some else []

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from microgradx._base.text import count, short
+from microgradx._base.text import count, on_all, short
 from microgradx.explain.case import Limits
 from microgradx.explain.layers import Passage, Survey, mean_square_root
 from microgradx.explain.samples import Layer, Net, Neuron
@@ -36,12 +36,11 @@ NO_GRADIENT = "No gradient at the output: call backward() first, unless 0 is wha
 
 def answer(survey: Survey) -> Answer:
     """The title of a net's picture: a stop comes before a gradient that gets small or large."""
-    samples = count(survey.net.samples, "sample")
     spoilt = _spoilt(survey.net)
     if spoilt:
-        return spoilt._replace(line=samples)
+        return spoilt
     if not survey.net.output.grad:
-        return Answer(NO_GRADIENT, samples)
+        return Answer(NO_GRADIENT, "")
     whole = [neuron for neuron in survey.stops if survey.stops_all(neuron)]
     partly = {neuron: n for neuron, n in survey.stops.items() if neuron not in whole}
     starved = _starved(survey)
@@ -54,6 +53,7 @@ def answer(survey: Survey) -> Answer:
         return found._replace(line=starved if lost else line)
     if partly:
         worst = max(partly, key=lambda neuron: partly[neuron])
+        samples = count(survey.net.samples, "sample")
         title = f"The gradient stops at {worst.name} on {partly[worst]} of {samples}"
         return Answer(title, starved, (worst,))
     return Answer(_steady(survey.passages), line)
@@ -105,9 +105,7 @@ def _starved(survey: Survey) -> str:
 def _off_on_all(neurons: list[Neuron]) -> str:
     off = "off" if all(map(is_gate, neurons)) else "of slope 0"
     turns = {len(neuron.turns) for neuron in neurons}
-    if turns == {1}:
-        return f"{off} on this sample"
-    return f"{off} on all {min(turns)} samples" if len(turns) == 1 else f"{off} on all samples"
+    return f"{off} {on_all(*turns)}" if len(turns) == 1 else f"{off} on all samples"
 
 
 def _spoilt(net: Net) -> Answer | None:

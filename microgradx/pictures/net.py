@@ -49,9 +49,14 @@ def net_source(
     behind = len(with_cut_off(net.output, net.nodes)) - len(net.nodes)
     if behind:
         hidden = f"{count(behind, 'node')} behind a detach: not shown"
-        found = found._replace(line=f"{found.line}; {hidden}")
+        found = found._replace(line=_sentence(found.line, hidden))
     facts = f"{count(len(net.layers), 'layer')}, {count(net.samples, 'sample')}"
-    return _source(sheet, found, title, shares), f"{found.title}; {found.line}; {facts}"
+    return _source(sheet, found, title, shares), _sentence(found.title, found.line, facts)
+
+
+def _sentence(*parts: str) -> str:
+    """What there is of them, in one."""
+    return "; ".join(filter(None, parts))
 
 
 def form_of(

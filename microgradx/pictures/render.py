@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from types import NoneType
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # What only rendering needs is imported where it renders: importing microgradx stays quick.
 
 BUNDLED = "graphviz-pure"  # a static build that pip installs with us; it doesn't call itself `dot`
+FORMS = "svg", "png", "jpg", "gif", "webp", "pdf", "eps", "ps"  # of pictures, if a program has them
 SECONDS = 120.0
 # Boxes are made for Helvetica's letters: where it is missing, others that are no wider go first.
 FONTS = (
@@ -85,7 +87,10 @@ def render(source: str, format: str, choice: str | None = None) -> bytes:
         if not done.returncode and done.stdout:
             return done.stdout.replace(*FONTS) if format == "svg" else done.stdout
     reason = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-    raise RenderingFailed(f"{program} could not make {format}: {reason}")
+    if known := re.search(r"not recognized. Use one of: (.*)", reason):
+        forms = [f".{form}" for form in FORMS if form in known[1].split()]
+        reason = f"it makes {', '.join(forms)} and .dot"
+    raise RenderingFailed(f"{program} could not make .{format}: {reason}")
 
 
 class Picture:

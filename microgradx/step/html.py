@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microgradx._base.arguments import flat
-from microgradx._base.files import write_whole
+from microgradx._base.files import as_html, write_whole
 from microgradx._base.text import count, made_at, name_of, short
 from microgradx.engine import Value, data_of
 from microgradx.explain.explanation import Flow
@@ -47,10 +47,11 @@ class Page(str):
     """A page as HTML text, which can write itself and open itself in a browser."""
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the page to `path`, whole or not at all; its folders are made as needed."""
-        path = Path(path)
-        if not path.suffix:
-            path = path.with_suffix(".html")
+        """Write the page to `path`, whole or not at all; its folders are made as needed.
+
+        A path without a suffix gets .html; another suffix is a ValueError.
+        """
+        path = as_html(path, "a page")
         write_whole(path, self.encode())
         return path
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from microgradx import ops
 from microgradx._base.arguments import flat, nested
-from microgradx._base.text import count, short
+from microgradx._base.text import count, on_all, short
 from microgradx.explain.layers import off_or_saturated
 from microgradx.explain.samples import Layer, net_of
 from microgradx.train.history import History
@@ -76,7 +76,7 @@ class Signs:
     def _everywhere(self) -> str:
         if len(self.X) == self.total:
             return "on all samples"
-        return f"on all {len(self.X)} samples that were looked at"
+        return f"{on_all(len(self.X))} that were looked at"
 
     def _hint(self, layers: list[Layer]) -> str:
         rules = {neuron.rule for layer in layers for neuron in layer.neurons.values()}

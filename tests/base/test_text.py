@@ -7,6 +7,7 @@ from microgradx._base.text import (
     common_place,
     kind_of,
     names_parameter,
+    on_all,
     place,
     short,
     squeeze,
@@ -88,3 +89,11 @@ def test_a_type_is_said_with_its_article():
     things = "", 1, [], {}, object(), ndarray(), None
     said = ["a str", "an int", "a list", "a dict", "an object", "an ndarray", "a NoneType"]
     assert [kind_of(x) for x in things] == said
+
+
+@pytest.mark.parametrize("n, words", [
+    (1, "on this sample"), (2, "on both samples"), (3, "on all 3 samples"),
+    (1000, "on all 1,000 samples"),
+])  # fmt: skip
+def test_on_all(n, words):
+    assert on_all(n) == words

@@ -97,10 +97,10 @@ def planted(weights, activation="relu"):
 
 
 STATES = [  # the weights of the hidden layer, its activation, the inputs, what is said
-    ([-1.0, -2.0, 1.0], "relu", [1.0, 2.0], "off: 2 of 3 neurons on all 2 samples"),
+    ([-1.0, -2.0, 1.0], "relu", [1.0, 2.0], "off: 2 of 3 neurons on both samples"),
     ([-1.0, -2.0, 1.0], "relu", [1.0], "off: 2 of 3 neurons"),
     ([-1.0, 1.0], "relu", [1.0, -1.0], "off: 2 of 2 neurons on some"),
-    ([-1.0, 1.0, 0.0], "relu", [-1.0, 1.0], "off: 1 of 3 neurons on all 2 samples, 2 on some"),
+    ([-1.0, 1.0, 0.0], "relu", [-1.0, 1.0], "off: 1 of 3 neurons on both samples, 2 on some"),
     ([1.0, 2.0], "relu", [1.0, 2.0], ""),
     ([9.0, 0.1], "tanh", [1.0, 2.0], "saturated: 1 of 2 neurons"),
     ([900.0, 0.1], "tanh", [1.0], "saturated: 1 of 2 neurons"),  # where the slope rounds to 0
@@ -128,8 +128,8 @@ def test_a_layer_behind_one_that_is_off_is_starved():
     loss = nn.mse_loss([model([1.0]), model([2.0])], [1.0, 2.0])
     lines = model.tree(loss).splitlines()
     assert lines[1].endswith("starved: 2 of 2 neurons")
-    assert lines[2].endswith("off: 1 of 1 neuron on all 2 samples")
-    assert model.layers[1].tree(loss).endswith("off: 1 of 1 neuron on all 2 samples")
+    assert lines[2].endswith("off: 1 of 1 neuron on both samples")
+    assert model.layers[1].tree(loss).endswith("off: 1 of 1 neuron on both samples")
 
 
 def test_the_tree_needs_a_graph_of_the_model():

@@ -82,12 +82,18 @@ TITLES = {
     "The gradient stops at layers.0[0] and layers.1[2]: off on all 4 samples": lambda: dead(
         (0, 0), (1, 2)
     ),
+    "The gradient stops at layers.0[1]: off on both samples": lambda: dead((0, 1), n=2),
     "The gradient stops at 4 of the 6 neurons of layers.0: off on all 4 samples": lambda: dead(
         *[(0, k) for k in range(4)], layers=(6, 3, 1)
     ),
     SMALL: lambda: chained("sigmoid", 10, 1.0),
     LARGE: lambda: chained("sigmoid", 10, 8.0),
 }
+
+
+def test_without_a_gradient_the_samples_are_counted_once():
+    picture = draw(dead((0, 1)))
+    assert picture.summary == f"{NO_GRADIENT}; 3 layers, 4 samples"
 
 
 @pytest.mark.parametrize("title", TITLES)

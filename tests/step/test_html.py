@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html
+import os
 import re
 
 import pytest
@@ -169,6 +170,19 @@ def test_save_makes_folders_and_a_suffix(tmp_path):
     path = page(neuron(), title="Lecture <1>").save(tmp_path / "a" / "step")
     assert path == tmp_path / "a" / "step.html" and [*path.parent.iterdir()] == [path]
     assert "<title>Lecture &lt;1&gt;</title>" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.svg", "a.Html5"])
+def test_a_format_that_no_page_has(tmp_path, name):
+    output = neuron()
+    for it, what in [
+        (page(output), "a page"),
+        (mx.why(output.inputs[0], output), "an explanation"),
+    ]:
+        with pytest.raises(ValueError, match=f"^{what} is saved as .html, got '{name}'"):
+            it.save(tmp_path / "new" / name)
+        assert it.save(tmp_path / "old" / "a.HTM").exists()
+    assert os.listdir(tmp_path) == ["old"]
 
 
 @pytest.mark.parametrize("direction", ["LR", "TB", "RL", "BT"])
