@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from microgradx._base.arguments import flat
 from microgradx._base.files import as_html, write_whole
 from microgradx._base.text import count, made_at, name_of, short
-from microgradx.engine import Value, data_of
+from microgradx.engine import Edge, Value, data_of
 from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import show
 from microgradx.pictures.chain import Link, chain_of, columns_of, turn_of
@@ -258,6 +258,13 @@ class _Story:
         most = 1 if self.diagram.folded else math.inf  # folds don't keep the sweep's order
         return {node for node, n in drawn.items() if n == len(self.timeline.growth[node]) <= most}
 
+    def stops(self, edge: Edge) -> bool:
+        """Whether the gradient stops at an edge, where it would have gone on.
+
+        In a net a leaf is a cell of its neuron: a weight whose input is 0 keeps nothing from any.
+        """
+        return self.timeline.stops(edge) and not (self.places and edge.input.rule is None)
+
     def data(self) -> dict[str, Any]:
         boxes = [self.fold(box) if box.name else self.node(box.nodes[0])
                  for box in self.diagram.boxes]  # fmt: skip
@@ -283,10 +290,11 @@ class _Story:
             return {**facts, "apart": True, "why": f"{why}, all detached."}
         grad = abs(self.timeline.grads[largest])
         why += f". The largest |grad| is {short(grad)}, of {name_of(largest)}."
-        stops = sum(map(self.timeline.stops, box.stops))
+        stops = sum(map(self.stops, box.stops))
         if stops:
             why += f" The gradient stops on {count(stops, 'edge')} inside."
-        return {**facts, "grad": number(grad), "shade": self.shade(grad), "why": why}
+        shade = self.shade(grad)
+        return {**facts, "grad": number(grad), "shade": shade, "stops": stops, "why": why}
 
     def node(self, node: Value) -> dict[str, Any]:
         """A node with its value, its gradient, how it was made, and why it is so."""
@@ -341,7 +349,7 @@ class _Story:
         if self.live.graph or len(moments) == 1:
             facts["edges"] = [(self.live.index[moment.node], moment.edge.position)
                               for moment in moments if moment.edge]  # fmt: skip
-        facts["stop"] = bool(arrow.edges) and all(map(self.timeline.stops, arrow.edges))
+        facts["stop"] = bool(arrow.edges) and all(map(self.stops, arrow.edges))
         if len(moments) > 1:
             return {**facts, **self.several(moments)}
         for end, box, node in (("from", arrow.head, arrow.edges[0].node),

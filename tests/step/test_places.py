@@ -8,6 +8,8 @@ import pytest
 from microgradx import page
 from microgradx._base.text import short
 from microgradx.engine import order
+from microgradx.explain.layers import Survey
+from microgradx.explain.samples import net_of
 from tests.pictures.nets import GRAPHS as NETS
 from tests.step.browser import contrasts
 from tests.step.pages import data_of, last, swept
@@ -28,6 +30,11 @@ STILL = [
 SHOWN = """() => cells.map((cell) => ({
   kind: cell.kind, look: cell.look, text: cell.text?.textContent.trim() ?? "",
 }))"""
+
+
+def survey_of(output):
+    swept(output)
+    return Survey(net_of(output))
 
 
 @pytest.fixture
@@ -106,6 +113,45 @@ def test_a_bar_is_there_from_its_moment_on(net, name):
         counts.append(it.evaluate(shown))
         assert counts[-1] == it.evaluate(reached, k)
     assert counts[0] == 0 < max(counts) or name == BOXES[0]
+
+
+MARKED = """() => document.querySelectorAll(
+  "#picture .halt:is(.slope, .slopes, .ailment), #picture .cell.halt:not(.words)").length"""
+FOLDED = ["moons, 1 sample", "9 sigmoid layers of 8, 1"]
+
+
+@pytest.mark.parametrize("name", BOXES + CELLS[:1] + FOLDED)
+def test_the_stops_are_where_the_picture_marks_them(net, name):
+    """The key S visits the moments at which a STOP appears in the picture, and no other."""
+    it = net(name, reduced_motion="reduce")
+    found = it.evaluate(f"""() => {{
+      const marked = {MARKED}, seen = [], visited = [];
+      let before = (render(turn), marked());
+      for (let k = turn + 1; k <= last; k += 1) {{
+        render(k);
+        if (marked() > before) seen.push(k);
+        before = marked();
+      }}
+      for (go(0); nextStop() > 0; ) {{ moves.s(); visited.push(now); }}
+      return {{ seen, visited }};
+    }}""")
+    assert found["visited"] == found["seen"]
+    stops = sum(survey_of(it.output).stops.values())
+    assert bool(found["seen"]) == bool(stops)
+    if name not in FOLDED:
+        assert len(found["seen"]) == stops
+
+
+def test_a_weight_whose_input_is_0_is_no_stop(net):
+    """Of 50 factors of 0 in the lecture's net on four samples, ten are ReLUs that are off."""
+    it = net(BOXES[1])
+    count = "(name) => arrows.filter((arrow) => arrow[name] === (name === 'stop' || 0)).length"
+    assert [it.evaluate(count, name) for name in ("partial", "stop")] == [50, 10]
+    k = it.evaluate("""() => moments.findIndex(({ arrow }) =>
+      arrows[arrow]?.partial === 0 && arrows[arrow].adjoint && !arrows[arrow].stop)""")
+    moment(it, k)
+    assert it.locator("#terms b").nth(2).inner_text() == "0"
+    assert it.locator("#sum .word").count() == 0
 
 
 def test_a_click_on_a_cell_chooses_its_node(net):
