@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     import graphviz
 
 FILES = Path(__file__).parent
+# Where something stands in a picture: tenths of a point will do.
+PLACED = re.compile(r' (?:d|points|x|y|font-size|textLength)="[^"]*"')
 
 
 class Page(str):
@@ -105,21 +107,22 @@ def page(
         source = _Sheet(diagram, label, timeline, links).source("", direction or "LR")
     title = title or f"Backpropagation through {name_of(output)}"
     story = _Story(diagram, output, timeline, places)
-    svg = _svg(source, renderer, "" if places else "|textLength")
+    svg = _svg(source, renderer, "" if places else "|textLength|fill|stroke")
     return Page(_filled(title, svg, story.data(), story.live.library.source()))
 
 
-def _svg(source: str, renderer: str | None, widths: str) -> str:
+def _svg(source: str, renderer: str | None, given: str) -> str:
     """The picture of DOT source, without what the page's style and script give."""
     text = Picture(source, "", renderer).svg()
     text = text[text.index("<svg") :].replace(' xml:space="preserve"', "")
-    return re.sub(
+    text = re.sub(
         r"<!--.*?-->\n?|<style>.*?</style>|</?a\b[^>]*>\n?"
-        rf"| (font-family|lengthAdjust{widths})=\"[^\"]*\"",
+        rf"| (font-family|lengthAdjust{given})=\"[^\"]*\"",
         "",
         text,
         flags=re.DOTALL,
     )
+    return PLACED.sub(lambda place: re.sub(r"(\.\d)\d(?!\d)", r"\1", place[0]), text)
 
 
 def _filled(title: str, svg: str, data: dict[str, Any], ops: str) -> str:

@@ -653,7 +653,7 @@ def test_the_picture_has_the_final_gradients():
     assert re.findall(r"grad (\S+)", picture_of(output)) == grads
 
 
-@pytest.mark.parametrize("wide", [320, 390, 1024, 1280])
+@pytest.mark.parametrize("wide", [320, 390, 1024, 1280, 1600, 1920])
 def test_the_equation_never_spills(at, wide):
     it = at("dead", pages.dead, viewport={"width": wide, "height": 800})
     found = each_moment(

@@ -230,6 +230,60 @@ def test_a_graph_too_large_stays_as_it_is(net):
 
 # --- looks ---------------------------------------------------------------------------------------
 
+PIXELS = """() => {
+  const svg = document.querySelector("#picture > svg"), frame = document.getElementById("picture");
+  const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+  const texts = [...svg.querySelectorAll("text")].filter((text) => text.textContent.trim());
+  return { least: Math.min(...texts.map((x) => parseFloat(getComputedStyle(x).fontSize) * scale)),
+           spill: [frame.scrollWidth - frame.clientWidth, frame.scrollHeight - frame.clientHeight],
+           scrolls: document.documentElement.scrollHeight > innerHeight };
+}"""
+SEEN = [BOXES[1], "the lecture's net, tanh, 4 samples", BOXES[2], "moons, 1 sample",
+        "moons, 100 samples", "6 sigmoid layers of 2, 1", "softmax on iris"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_a_net_is_wholly_in_view_and_can_be_read(net, name):
+    it = net(name, viewport={"width": 1600, "height": 900})
+    pixels = it.evaluate(PIXELS)
+    assert pixels["least"] >= 9 and pixels["spill"] == [0, 0] and not pixels["scrolls"]
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1000, 700), (390, 844)])
+@pytest.mark.parametrize("name", SEEN[::2])
+def test_a_net_without_room_scrolls_and_can_be_read(net, name, size):
+    it = net(name, viewport={"width": size[0], "height": size[1]})
+    assert it.evaluate(PIXELS)["least"] >= 9
+    assert it.evaluate("() => document.documentElement.scrollWidth") == size[0]
+
+
+@pytest.mark.parametrize("size", [(300, 150), (800, 200)])
+@pytest.mark.parametrize("name", ["moons, 1 sample", BOXES[1]])
+def test_a_tiny_frame_shows_the_picture_and_how_to_go_on(net, name, size):
+    it = net(name, viewport={"width": size[0], "height": size[1]})
+    assert it.evaluate(PIXELS)["spill"] == [0, 0]
+    ends = "() => ['scrollWidth', 'scrollHeight'].map((x) => document.documentElement[x])"
+    assert it.evaluate(ends) == [*size]
+    svg = it.locator("#picture > svg").bounding_box()
+    assert svg["width"] > 0.5 * size[0] or svg["height"] > 0.5 * size[1]
+    for control in ("back", "play", "next", "stop", "screen"):
+        box = it.locator(f"#{control}").bounding_box()
+        assert 0 <= box["x"] and box["x"] + box["width"] <= size[0]
+        assert 0 <= box["y"] and box["y"] + box["height"] <= size[1] and box["height"] >= 24
+    assert not it.locator("#equation").is_visible()
+
+
+@pytest.mark.parametrize("size", [(1600, 900), (1280, 720), (390, 844)])
+@pytest.mark.parametrize("name", [BOXES[1], "moons, 1 sample"])
+def test_the_name_of_a_leaf_is_read_wholly(net, name, size):
+    it = net(name, viewport={"width": size[0], "height": size[1]})
+    spare = it.evaluate("""() => {
+      const select = $("leaf"), pen = document.createElement("canvas").getContext("2d");
+      pen.font = getComputedStyle(select).font;
+      const widest = Math.max(...[...select.options].map((x) => pen.measureText(x.text).width));
+      return select.clientWidth - widest; }""")
+    assert spare >= 24  # its margins, and its arrow
+
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", [BOXES[1], CELLS[0], STILL[0]])
