@@ -217,6 +217,11 @@ class Cells:
         return self._across * self.line + 6
 
     @property
+    def counted(self) -> tuple[int, int]:
+        """How many points a block takes of neurons that are counted: at least, and all together."""
+        return COUNT, self._room - 6
+
+    @property
     def _across(self) -> int:
         """How many points a cell takes across."""
         return self.size.width + (SHARE if self.shares_through else 0)
@@ -245,7 +250,7 @@ class Cells:
         border = min(3 if begins else border, 2 if self.size.is_thin else 3)
         look = {"border": border, "color": STOP if dead else INK if begins else LINE}
         if self.size is COUNTED:
-            counts = cell(self._counts(neurons), cellpadding=0, **self.tag("saved", layer))
+            counts = cell(self._counts(neurons), cellpadding=0, **self.tag("counts", layer))
             return table([row(counts)], **look), self._room
         lines = [neurons[k : k + self.line] for k in range(0, len(neurons), self.line)]
         cells = [row(*map(self._cell, line)) for line in lines]
@@ -255,11 +260,11 @@ class Cells:
         """Layers in one row: what marks their neurons have."""
         neurons = [neuron for layer in layers for neuron in layer.neurons.values()]
         if any(self._mark(neuron)[1] for neuron in neurons):
-            counts = cell(self._counts(neurons), cellpadding=0, **self.tag("saved", *layers))
+            counts = cell(self._counts(neurons), cellpadding=0, **self.tag("counts", *layers))
             return table([row(counts)], border=1, color=LINE), self._room
         text = words(f"{count(len(layers), 'layer')} without a mark", 10, GREY)
         look = {"bgcolor": GROUND, "width": self._room, "height": self.size.height}
-        look |= self.tag("saved", *layers)
+        look |= self.tag("counts", *layers)
         return table([row(cell(text, **look))]), self._room
 
     def _counts(self, neurons: list[Neuron]) -> str:
@@ -267,9 +272,10 @@ class Cells:
         groups: dict[Look | None, list[Neuron]] = {}
         for neuron in neurons:
             groups.setdefault(self._mark(neuron)[1], []).append(neuron)
-        spare = self._room - 6 - COUNT * len(groups)
+        least, room = self.counted
+        spare = room - least * len(groups)
         ordered = sorted(groups, key=lambda look: MARKS.index(look.words[0] if look else " "))
-        widths = {look: COUNT + spare * len(groups[look]) // len(neurons) for look in ordered}
+        widths = {look: least + spare * len(groups[look]) // len(neurons) for look in ordered}
         return table([row(*[self._count(look, groups[look], widths[look]) for look in ordered])])
 
     def _count(self, look: Look | None, neurons: list[Neuron], width: int) -> str:

@@ -1,14 +1,15 @@
 // A net: its cells, each about the nodes of some boxes, its home, and about numbers of the net's.
-const WORDS = ["state", "tally", "kind", "off", "ailment", "factor", "split", "left", "strip", "axis", "share", "saved", "reads 0", "reads 1"];
+const WORDS = ["state", "tally", "kind", "off", "ailment", "factor", "split", "left", "strip", "axis", "share", "counts", "reads 0", "reads 1"];
 const cells = net.cells.map(([kind, homes, ...about], i) => {
   const group = $(`a_c${i}`), shape = group.querySelector("polygon"), text = [...group.querySelectorAll("text")].at(-1);
-  const look = kind === "saved" ? "bare" : net.looks[shape?.getAttribute("fill")] ?? (text?.getAttribute("fill") === net.stop ? "off" : "bare"), words = WORDS.includes(kind);
+  const look = kind === "counts" ? "bare" : net.looks[shape?.getAttribute("fill")] ?? (text?.getAttribute("fill") === net.stop ? "off" : "bare"), words = WORDS.includes(kind);
   group.classList.add("cell", ...(words ? ["words"] : []), kind.split(" ")[0]);
   group.append(drawn("title"));
-  const cell = { kind, homes, about, group, text, words, look, text0: text?.textContent, look0: look, born: Math.max(...homes.map((box) => born[box])), final: Math.max(turn, ...homes.map((box) => final[box])) };
+  const cell = { kind, homes, about, group, text, words, look, text0: text?.textContent, said: text?.textContent, look0: look, born: Math.max(...homes.map((box) => born[box])), final: Math.max(turn, ...homes.map((box) => final[box])) };
+  if (kind === "cell" && text?.textContent === "0") text.classList.add("late");
   if (!words) choosable(group, homes.at(-1));
   if (shape && kind !== "strip") cell.room = ends(group)[1] - ends(group)[0] - 4;
-  if (text && kind !== "cell" && kind !== "axis") anchor(cell, { state: "end", left: "end", loss: net.strip ? "middle" : "end", ailment: shape ? "middle" : "end", factor: "start", split: "start", equation: "start", kind: "start", off: "start" }[kind.split(" ")[0]] ?? "middle");
+  if (text && !["cell", "axis", "counts"].includes(kind)) anchor(cell, { state: "end", left: "end", loss: net.strip ? "middle" : "end", ailment: shape ? "middle" : "end", factor: "start", split: "start", equation: "start", kind: "start", off: "start" }[kind.split(" ")[0]] ?? "middle");
   return cell;
 });
 // A text that is to be written anew stands where it stood: by its middle, or by an end.
@@ -27,21 +28,55 @@ arrows.forEach((arrow, i) => {
 });
 for (const group of document.querySelectorAll("#picture .node")) group.setAttribute("class", "box");
 $("picture").classList.add("net");
+// The frames of neurons, or of layers: orange and thick where a gradient stops on all samples.
+const framed = new Map();
+for (const cell of cells) {
+  const box = ["state", "equation", "cell", "counts"].includes(cell.kind) && cell.group.closest(".box");
+  if (box) framed.set(box, [...framed.get(box) ?? [], cell]);
+}
+const outlines = [...framed].flatMap(([box, within]) => {
+  const lines = [...box.querySelectorAll("polygon[fill=none]:not([stroke=none])")].filter((line) => !line.closest(".cell")), byLayer = /cell|counts/.test(within[0].kind);
+  return (byLayer ? lines : lines.slice(0, within.length)).map((line, i) => {
+    const own = byLayer ? within : [within[i]], saved = line.getAttribute("stroke") === net.stop ? Number(line.getAttribute("stroke-width") ?? 1) : 0;
+    line.classList.add("frame");
+    return { line, own, byLayer, saved, wide: saved, final: Math.max(...own.map((cell) => cell.final)) };
+  });
+});
+function drawFrames() {
+  for (const { line, wide, final } of outlines) {
+    line.classList.toggle("dead", wide > 0 && now >= final);
+    mark(line, "stroke-width", now >= final ? String(wide || 1) : "1");
+  }
+}
+// A line between two boxes is as wide as what it carries back, once all of that is known.
+const pathOf = (title) => (/->loss\b/.test(title) ? undefined : titled.get(title)?.querySelector("path"));
+const carriers = new Map();
+if (net.lineBy) {
+  const carries = (path, k) => { if (path) carriers.set(path, Math.max(k, carriers.get(path) ?? 0)); }, boxOf = new Map(boxes.flatMap((box, i) => (box.nodes ?? [box.node]).map((node) => [node, i])));
+  moments.forEach(({ arrow }, k) => { if (arrow !== undefined) carries(pathOf(net.lines[arrow]), k); });
+  for (const [title, , z] of net.bare ?? []) carries(pathOf(title), final[boxOf.get(z)]);
+}
 put($("answer"), net.answer);
 $("answer").hidden = false;
 
 // The cells at a moment, when so much is known.
 function renderCells(grads, reached) {
+  drawFrames();
+  for (const [path, k] of carriers) path.parentNode.classList.toggle("idle", now < k);
   for (const cell of cells) {
     const { kind, group, text, homes } = cell, done = now >= cell.final, grad = grads[homes[0]];
     group.classList.toggle("unborn", cell.born > now);
     group.classList.toggle("waiting", !done);
     const halts = cell.look === "halt" && kind.startsWith("slope"), met = cell.arrow === undefined ? done : reached.has(cell.arrow);
     wear(group, halts ? (met ? "halt" : "shut") : done || kind.startsWith("slope") ? cell.look : "shut");
+    if (text && (kind === "state" || kind === "tally")) write(text, done ? cell.said : foretold(cell.said), cell.room);
     if (halts) write(text, met ? "×0 STOP" : "×0", cell.room);
     if (["grad", "end", "leaving"].includes(kind) && homes.length === 1 && !boxes[homes[0]].fold) write(text, grad === undefined ? " " : (kind === "leaving" ? "= " : "") + short(grad), cell.room);
   }
 }
+
+// Of what ails a neuron or a layer, what the forward pass tells.
+const foretold = (said) => said.split(" · ").filter((fact) => !/starved\s*$/.test(fact)).join(" · ") || " ";
 
 const looksNow = () => cells.map(({ look }) => look);
 
@@ -147,16 +182,43 @@ function corners(parts) {
   for (const part of parts.filter((each) => each.tagName === "polygon")) part.getAttribute("points").match(/-?[\d.]+/g).forEach((x, i) => (i % 2 ? ys : xs).push(Number(x)));
   return [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
 }
+// The letter that marks a neuron, and its look.
+const isStarved = (n) => net.neurons[n].turns.every((t) => !alive.has(net.turns[t].at(-1)));
+const markOf = (n) => (isShut(n) ? ["×", isDead(n) ? "halt" : "zero"] : isFlat(n) ? ["S", "o0"] : isStarved(n) ? ["0", "zero"] : ["", lookOf(sizeOf(n))]);
+const sizeOf = (n) => rms(gradsOf(net.neurons[n].turns, zOf));
 function drawNeuron(cell) {
-  const [n] = cell.about, { index, turns, gate } = net.neurons[n], off = offOn(n), shape = cell.parts0?.[0] ?? cell.group.querySelector("polygon");
-  const [left, right, top, bottom] = corners([shape]), high = bottom - top, named = high > 40;
-  const mark = isShut(n) ? "×" : isFlat(n) ? "S" : turns.every((t) => !alive.has(net.turns[t].at(-1))) ? "0" : "";
-  cell.look = { "×": isDead(n) ? "halt" : "zero", S: "o0", 0: "zero" }[mark] ?? lookOf(rms(gradsOf(turns, zOf)));
-  const texts = [named ? `[${index}]` : "", mark || (named && gate && off ? `off ${off}` : "")].filter(Boolean);
-  const bar = named && gate && !mark ? [[off / turns.length, 0], [1 - off / turns.length, off / turns.length]] : [], wide = right - left - 6;
-  redraw(cell, () => [shape, ...texts.map((text, i) => drawn("text", { x: (left + right) / 2, y: top + high * (named ? 0.3 + 0.32 * i : 0.5) + 4, "text-anchor": "middle", "font-size": 10 }, text)),
-    ...(bar.length ? [drawn("g", { class: "share" })] : [])]);
-  for (const [share, at] of bar) cell.group.querySelector(".share").append(drawn("rect", { x: left + 3 + wide * at, y: bottom - 10, width: wide * share, height: 7 }));
+  const [n] = cell.about, { index, turns, gate } = net.neurons[n], off = offOn(n), [shape, ...rim] = [...cell.parts0 ?? cell.group.children].filter(({ tagName }) => tagName === "polygon");
+  const [left, right, top, bottom] = corners([shape]), high = bottom - top, named = high > 40, wide = right - left - 6;
+  const [mark, look] = markOf(n), gates = named && !mark && net.layers.some(({ neurons }) => neurons.includes(n) && neurons.some((i) => net.neurons[i].gate));
+  cell.look = look;
+  const texts = !named ? [[mark, 0.63]] : mark ? [[`[${index}]`, 0.35], [mark, 0.815]] : gates ? [[`[${index}]`, 0.27], [off ? `off ${off}` : "", 0.61]] : [[`[${index}]`, 0.57]];
+  const share = gates ? Math.round(wide * off / turns.length) : 0, bar = gates ? [[0, share], [share, wide - share]] : [];
+  redraw(cell, () => [shape, ...rim.filter((each) => each.matches("[fill=none]") && each.getAttribute("stroke") !== net.stop), ...texts.filter(([text]) => text).map(([text, y]) => drawn("text", { x: (left + right) / 2, y: top + high * y, "text-anchor": "middle", "font-size": mark ? 11 : 10, "font-weight": mark ? "bold" : "normal", class: text === "0" ? "late" : "" }, text)),
+    ...(gates ? [drawn("g", { class: "share" })] : [])]);
+  for (const [x, width] of bar) cell.group.querySelector(".share").append(drawn("rect", { x: left + 3 + x, y: bottom - 13, width, height: 7 }));
+}
+// Many neurons as a bar: for each mark a block, as wide as the share that has it.
+function drawCounts(cell) {
+  const all = cell.about.flatMap(neuronsOf), groups = new Map(), [least, room] = net.counts;
+  for (const n of all) {
+    const [mark, look] = markOf(n), key = mark && `${mark} ${look}`;
+    groups.set(key, [...groups.get(key) ?? [], n]);
+  }
+  const place = ([key]) => "×S0 ".indexOf(key[0] ?? " "), order = [...groups].sort((a, b) => place(a) - place(b)), spare = room - least * order.length;
+  redraw(cell, (parts) => {
+    const [left, right, top, bottom] = corners(parts), found = [];
+    let x = left;
+    const add = (width, look, words) => {
+      const block = drawn("rect", { x, y: top, width, height: bottom - top }), text = drawn("text", { x: x + width / 2, y: (top + bottom) / 2 + 4, "text-anchor": "middle", "font-size": 10, "font-weight": /^\D/.test(words) ? "bold" : "normal" }, words);
+      block.style.fill = `var(--${{ halt: "stop", zero: "starved" }[look] ?? look})`;
+      text.style.fill = `var(--${{ halt: "on-stop", zero: "soft", ground: "soft" }[look] ?? "ink"})`;
+      found.push(block, text);
+      x += width;
+    };
+    if (cell.about.length > 1 && order.length === 1 && !order[0][0]) add(Math.max(room + 6, right - left), "ground", `${cell.about.length} layers without a mark`);
+    else for (const [key, ns] of order) add(least + Math.floor(spare * ns.length / all.length), key.split(" ")[1] ?? lookOf(rms(ns.map(sizeOf))), `${key.split(" ")[0]} ${ns.length.toLocaleString("en")}`.trim());
+    return found;
+  });
 }
 function drawStrip(cell) {
   const [row] = cell.about, { low, decades, point, ceilings } = net.strip, p = passageOf(row);
@@ -172,13 +234,13 @@ function drawStrip(cell) {
     return [...found, ...(least < 1 && tick >= 2 ? [block(tick - 2, 2, "tick")] : [])];
   });
 }
-const drawings = { cell: drawNeuron, strip: drawStrip, axis: drawAxis };
-// The frames of layers and neurons that stop the gradient on all samples.
-function frame(changed) {
-  const dead = new Set();
-  for (const { kind, about: [n], group } of cells) if ((kind === "cell" || kind === "state") && isDead(n)) dead.add(group.closest(".box"));
-  $("picture").classList.toggle("changed", changed);
-  for (const box of document.querySelectorAll("#picture .box")) box.classList.toggle("dead", dead.has(box));
+const drawings = { cell: drawNeuron, counts: drawCounts, strip: drawStrip, axis: drawAxis };
+// How thick a frame is: as many of its neurons stop the gradient on all samples.
+function frameWidth({ own, byLayer }) {
+  const all = own.flatMap(({ kind, about }) => (kind === "counts" ? about.flatMap(neuronsOf) : kind === "equation" ? net.neurons.findIndex(({ turns }) => turns.includes(about[0])) : about)), dead = all.filter(isDead).length;
+  if (!byLayer || !dead) return dead && 3;
+  if (own[0].kind === "counts" && own[0].about.length > 1) return 0;  // that of several layers
+  return Math.min(net.thin ? 2 : 3, 2 * dead >= all.length && all.length > 1 ? 3 : 2);
 }
 // The decades by name: those of the saved gradients, or of what they have become.
 function scaleStrips(changed) {
@@ -208,18 +270,24 @@ function paint(changed) {
       if (changed) drawings[kind](cell); else if (cell.parts0) { redraw(cell); cell.look = cell.look0; }
       continue;
     }
-    if (kind === "saved") cell.group.classList.toggle("stale", changed);  // it can't follow
     if (!faces[kind]) continue;
     const [words, look = cell.look0] = changed ? faces[kind](...about) : [cell.text0, cell.look0];
     cell.look = look;
     const said = typeof words === "function" ? words(cell.text0) : words ?? "";
     if (said.trim() && !cell.text && cell.room) cell.text = written(cell);
+    cell.said = said;
     if (cell.text) write(cell.text, said, cell.room);
+    if (kind === "parameter") {
+      cell.struck0 ??= cell.text.getAttribute("text-decoration") ?? "none";
+      mark(cell.text, "text-decoration", !changed ? cell.struck0 : alive.has(about[0]) ? "none" : "line-through");
+    }
   }
-  frame(changed);
-  for (const [line, width] of widths()) {
-    line.width0 ??= line.getAttribute("stroke-width");
-    mark(line, "stroke-width", changed ? String(width) : line.width0 ?? "1");
+  for (const each of outlines) each.wide = changed ? frameWidth(each) : each.saved;
+  for (const [line, width, dashes] of widths()) {
+    line.saved ??= [line.getAttribute("stroke-width") ?? "1", line.getAttribute("stroke-dasharray")];
+    const [wide, dashed] = changed ? [String(width), dashes] : line.saved;
+    mark(line, "stroke-width", wide);
+    if (dashed) mark(line, "stroke-dasharray", dashed); else line.removeAttribute("stroke-dasharray");
   }
 }
 // A text in the middle of a cell that had none.
@@ -228,13 +296,14 @@ function written({ group }) {
   group.append(text);
   return text;
 }
-// The lines' widths: of what each carries back, the root of the sum of squares, beside the widest.
+// The lines' widths: of what each carries back, the root of the sum of squares, beside the widest;
+// and the dashes of those that carry nothing.
 function widths() {
-  const carried = new Map(), add = (line, top, x) => { if (line) carried.set(line, [top, Math.hypot(carried.get(line)?.[1] ?? 0, x)]); };
-  const pathOf = (title) => (/->loss\b/.test(title) ? undefined : titled.get(title)?.querySelector("path"));
-  as.arrows.forEach((arrow, i) => { if (!arrow.apart && arrow.edges) for (const [node, k] of arrow.edges) add(pathOf(net.lines[i]), net.byLayer ? arrow.head : 0, nodes[node].along[k]?.contribution ?? 0); });
-  for (const [title, weight, z] of net.bare) add(pathOf(title), net.byLayer ? -1 : 0, numberOf(weight) * nodes[z].grad);
+  if (!net.lineBy) return [];
+  const carried = new Map(), byLayer = net.lineBy === "layer", add = (line, top, x) => { if (line) carried.set(line, [top, Math.hypot(carried.get(line)?.[1] ?? 0, x)]); };
+  as.arrows.forEach((arrow, i) => { if (!arrow.apart && arrow.edges) for (const [node, k] of arrow.edges) add(pathOf(net.lines[i]), byLayer ? arrow.head : 0, nodes[node].along[k]?.contribution ?? 0); });
+  for (const [title, weight, z] of net.bare) add(pathOf(title), byLayer ? -1 : 0, numberOf(weight) * nodes[z].grad);
   const tops = new Map();
   for (const [top, x] of carried.values()) tops.set(top, Math.max(x, tops.get(top) ?? 0));
-  return [...carried].map(([line, [top, x]]) => [line, 0.6 + 3 * (tops.get(top) ? Math.min(1, x / tops.get(top)) : 0)]);
+  return [...carried].map(([line, [top, x]]) => [line, x ? 0.6 + 3 * (tops.get(top) ? Math.min(1, x / tops.get(top)) : 0) : 0.8, x ? "" : "5,2"]);
 }

@@ -136,6 +136,7 @@ class Places:
             "lines": [self._line(owners[arrow.tail.number], owners[arrow.head.number])
                       for arrow in arrows],
             "strip": self._form.strip.data() if isinstance(self._form, Cells) else None,
+            "lineBy": self._line_by(),
         }  # fmt: skip
         return {**known, **(self._anew() if live.graph else {})}
 
@@ -149,8 +150,13 @@ class Places:
             "layers": [self._layer(layer) for layer in self._layers],
             "rows": [[self._layers[x] for x in row] for row in rows],
             "bare": [*self._bare_lines()],
-            "byLayer": bool(rows),
-        }
+            **({"thin": self._form.size.is_thin, "counts": self._form.counted}
+               if isinstance(self._form, Cells) else {}),
+        }  # fmt: skip
+
+    def _line_by(self) -> str:
+        """Beside which lines one is wide: all, or those of its layer; "" where all are alike."""
+        return "all" if not isinstance(self._form, Cells) else "layer" if self._form.lines else ""
 
     def _owner(self, nodes: Iterable[Value]) -> Neuron | Input | Layer | None:
         """Who owns all of these nodes: a neuron or a layer; None for the loss, or for several."""

@@ -2,15 +2,17 @@
 
 import random
 import re
+from collections import Counter
 
 import pytest
 
-from microgradx import page
+from microgradx import nn, page
 from microgradx._base.text import short
 from microgradx.engine import order
 from microgradx.explain.layers import Survey
 from microgradx.explain.samples import net_of
 from tests.pictures.nets import GRAPHS as NETS
+from tests.pictures.nets import samples
 from tests.step.browser import contrasts
 from tests.step.pages import data_of, last, swept
 from tests.step.test_live import built_anew, change
@@ -172,28 +174,156 @@ def test_nodes_are_drawn_one_by_one_when_asked_for():
 # --- anew ----------------------------------------------------------------------------------------
 
 
+def relus():
+    """Rows of named cells, with a bar of the samples that a neuron is off on."""
+    model = nn.MLP(2, [8, 8, 8, 8, 8, 1], seed=1)
+    return nn.hinge_loss([model(x) for x in samples(4, 2)], [1, -1, 1, -1])
+
+
+def counted():
+    """Layers in one row, with a bar of how many neurons have which mark."""
+    model = nn.MLP(4, [4] * 60 + [1], seed=1)
+    for p in model.parameters():
+        p.data = abs(p.data)
+    for layer in model.layers[:50]:
+        for neuron in layer.neurons[:2]:
+            neuron.bias.data = -1e9
+    return nn.mse_loss([model(x) for x in [[1.0, 0.5, 0.25, 2.0]]], [1.0])
+
+
+OWN = {"relus": relus, "counted": counted}
+DRAWN = [*BOXES, *CELLS, "relus"]
+# What is drawn and not written: frames, bars of samples and of counts, lines, what is struck out.
+LOOKS = """() => {
+  const style = (x, name) => getComputedStyle(x)[name], colour = (x) => style(x, "fill");
+  const bars = (kind, parts, word) => cells.filter((cell) => cell.kind === kind).map((cell) =>
+    [...cell.group.querySelectorAll(parts)].filter((x) => colour(x) !== "none").map((x) =>
+      [colour(x), Math.round(x.getBBox().width)]).filter(([, wide]) => wide));
+  return {
+    frames: outlines.map(({ line }) => [style(line, "stroke"), style(line, "strokeWidth")]),
+    shares: bars("cell", ".share rect, polygon ~ polygon:not([fill=none])"),
+    counts: bars("counts", "rect, polygon"),
+    numbers: cells.filter(({ kind }) => kind === "counts").map(({ group }) =>
+      [...group.querySelectorAll("text")].map((x) => x.textContent.trim()).filter(Boolean)),
+    lines: [...titled].filter(([title]) => title.includes("->")).map(([title, line]) =>
+      [title, style(line.querySelector("path"), "strokeDasharray") !== "none"]).sort(),
+    struck: cells.filter(({ kind }) => kind === "parameter").map(({ text }) =>
+      style(text, "textDecorationLine")),
+  };
+}"""
+
+
+@pytest.fixture
+def shown(at):
+    """shown(name) is what is written on the page of that net, and what is drawn."""
+
+    def shown(name, make):
+        it = at(name, make, visit=10**6, reduced_motion="reduce")
+        return it, lambda: (it.evaluate(SHOWN), it.evaluate(LOOKS))
+
+    return shown
+
+
 def of_decade(look):
     return "blue" if re.fullmatch(r"s\d", look) else look
 
 
-@pytest.mark.parametrize("name", BOXES + CELLS)
-def test_a_changed_leaf_shows_the_graph_built_anew(net, at, name):
-    it = net(name)
-    saved = it.evaluate(SHOWN)
+def near(ours, theirs):
+    """Whether bars have the same colours, and to a point or two the same widths."""
+    if len(ours) != len(theirs):
+        return False
+    blue = re.compile(r"rgb\(\d+, \d+, 2\d\d\)")  # whose shade has a scale of its own
+    alike = [a == b or (blue.match(a) and blue.match(b)) for (a, _), (b, _) in zip(ours, theirs)]
+    return all(alike) and all(abs(a - b) <= 2 for (_, a), (_, b) in zip(ours, theirs))
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_changed_leaf_shows_the_graph_built_anew(shown, name):
+    make = OWN.get(name) or NETS[name]
+    it, all_of = shown(name, make)
+    saved, grads = all_of(), swept(it.output)
     leaves = [i for i, node in enumerate(order(it.output)) if node.rule is None]
-    for i in random.Random(name).sample(leaves, 1):
-        x = 0.5 - 3 * order(it.output)[i].data
-        it = net(name)
+    moving = [i for i in leaves if grads[order(it.output)[i]]]
+    sizes = [-3.0, *([-1000.0] if name not in CELLS else [])]  # which puts many neurons off
+    for i, size in zip(random.Random(name).sample(moving, 2), sizes):
+        x = 0.5 + size * order(it.output)[i].data
+        it, all_of = shown(name, make)
         change(it, i, x)
-        ours = it.evaluate(SHOWN)
+        ours = all_of()
         assert it.locator("#answer").inner_text().startswith("As saved: ")
         it.locator("#undo").click()
-        assert it.evaluate(SHOWN) == saved
+        assert all_of() == saved
         anew = built_anew(it.output, {i: x})
-        theirs = at(f"{name}, {i}", lambda anew=anew: anew, visit=10**6).evaluate(SHOWN)
-        for a, b in zip(ours, theirs, strict=True):
+        theirs = shown(f"{name}, {i}", lambda anew=anew: anew)[1]()
+        for a, b in zip(ours[0], theirs[0], strict=True):
             assert a["kind"] == b["kind"] and of_decade(a["look"]) == of_decade(b["look"])
-            assert a["text"] == b["text"] or a["kind"] == "cell", (i, a, b)
+            assert a["text"] == b["text"] or a["kind"] in ("cell", "counts"), (i, a, b)
+        for part in ("frames", "numbers", "lines", "struck"):
+            assert ours[1][part] == theirs[1][part], (i, part)
+        for part in ("shares", "counts"):
+            assert all(map(near, ours[1][part], theirs[1][part])), (i, part)
+
+
+@pytest.mark.parametrize("name", [BOXES[1], BOXES[4], *OWN])
+def test_what_is_drawn_waits_for_its_moment(shown, name):
+    """No frame is orange before its STOPs, nothing is struck out, and no line is dashed."""
+    it, all_of = shown(name, OWN.get(name) or NETS[name])
+    last_of = all_of()[1]
+    plain = "rgb(119, 114, 107)"
+    assert any(stroke != plain for stroke, _ in last_of["frames"])
+    moment(it, it.evaluate("() => turn"))
+    looks = it.evaluate(LOOKS)
+    assert all([stroke, wide] == [plain, "1px"] for stroke, wide in looks["frames"])
+    assert not any(dashed for _, dashed in looks["lines"])
+    assert set(looks["struck"]) <= {"none"}
+    hidden = "() => [...document.querySelectorAll('#picture :is(.counts, .cell .share, .late)')]"
+    hidden += ".every((x) => getComputedStyle(x).visibility === 'hidden')"
+    assert it.evaluate(hidden)
+    words = it.evaluate("() => cells.filter(({ kind }) => /state|tally/.test(kind)).map("
+                        "({ text }) => text?.textContent ?? '')")  # fmt: skip
+    assert not any("starved" in text for text in words)
+    for k, frame in enumerate(it.evaluate("() => outlines.map(({ final }) => final)")):
+        moment(it, frame - 1)
+        assert it.evaluate(LOOKS)["frames"][k][0] == plain
+        moment(it, frame)
+        assert it.evaluate(LOOKS)["frames"][k] == last_of["frames"][k]
+    moment(it, last(it))
+    assert all_of()[1] == last_of
+
+
+def test_a_bar_of_counts_follows(shown):
+    it, all_of = shown("counted", counted)
+    saved = all_of()[1]
+    assert any(len(bar) > 1 for bar in saved["counts"])
+    it.evaluate("() => { evaluate(); paint(true); render(now); }")
+    assert all_of()[1]["numbers"] == saved["numbers"]
+    assert all(map(near, all_of()[1]["counts"], saved["counts"]))
+    runs = it.evaluate("() => cells.filter(({ kind }) => kind === 'counts').map((x) => x.about)")
+    names = [node.label for node in order(it.output)]
+    for run, index, bias in (runs[0], 2, -1e9), (runs[0], 0, 1.0), (runs[1], 3, -1e9):
+        i = names.index(f"layers.{run[0]}.bias[{index}]")
+        change(it, i, bias)
+        survey = survey_of(built_anew(it.output, {i: bias}))
+        expected = [sorted(numbers_of(survey, each)) for each in runs]
+        assert [sorted(numbers) for numbers in all_of()[1]["numbers"]] == expected
+        it.locator("#undo").click()
+    assert all_of()[1] == saved
+
+
+def numbers_of(survey, run):
+    """What a bar says of these layers."""
+    layers = [[*layer.neurons.values()] for layer in survey.net.layers]
+    marks = Counter(mark_of(survey, neuron) for k in run for neuron in layers[k])
+    if {*marks} == {""}:
+        return [f"{len(run)} layers without a mark"]
+    return [f"{mark} {n}".strip() for mark, n in marks.items()]
+
+
+def mark_of(survey, neuron):
+    if survey.off_on_all(neuron):
+        return "×"
+    alive = any(turn.z in survey.alive for turn in neuron.turns.values())
+    return "" if alive else "0"
 
 
 EXTENTS = """() => cells.filter(({ kind }) => kind === "strip").map(({ group }) => {
