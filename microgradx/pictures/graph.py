@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from itertools import compress
 from typing import Any
@@ -32,6 +32,7 @@ class Graph:
         self.heads: list[int] = []
         self.partials: list[float] = []
         self.first = [0]
+        self._latest: tuple[int, Sequence[int]] = -1, ()
         index_of = self.index.__getitem__
         for j, node in enumerate(self.nodes):
             if node.rule:
@@ -44,7 +45,9 @@ class Graph:
     def edge(self, e: int) -> Edge:
         """Edge e as the rest of the house knows it."""
         j = self.heads[e]
-        position = positions(self.nodes[j])[e - self.first[j]]
+        if self._latest[0] != j:
+            self._latest = j, positions(self.nodes[j])  # its neighbours are often asked for next
+        position = self._latest[1][e - self.first[j]]
         return Edge(self.nodes[self.tails[e]], self.nodes[j], position, self.partials[e])
 
     @cached_property

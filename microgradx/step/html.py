@@ -247,7 +247,8 @@ class _Story:
     ) -> None:
         self.diagram, self.timeline, self.places = diagram, timeline, places
         self.arrows = [arrow for arrow in diagram.arrows if not arrow.detached]
-        self.lines = {edge: arrow.number for arrow in self.arrows for edge in arrow.edges}
+        singles = [arrow for arrow in self.arrows if not arrow.tail.name]
+        self.lines = {edge: arrow.number for arrow in singles for edge in arrow.edges}
         self.flow = Flow(output)
         self.products = path_products(self.flow.paths)
         self.whole = self._whole()

@@ -36,7 +36,9 @@ class Live:
             self.library, self.reason = Library(), str(error)
 
     def _graph(self, swept: int) -> dict[str, Any]:
-        operands = sum(1 for node in self.nodes for _ in flat(node.operands))
+        operands = sum(
+            len(x) if isinstance(x, tuple) else 1 for node in self.nodes for x in node.operands
+        )
         if operands > LIMIT:
             raise Unsayable(f"its graph has {operands:,} operands, more than {LIMIT:,}")
         leaves = [i for i, node in enumerate(self.nodes[:swept]) if node.rule is None]

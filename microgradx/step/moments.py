@@ -59,17 +59,15 @@ class Timeline:
         self.growth: dict[Value, list[int]] = {node: [] for node in self.nodes}
         self.growth[output].append(self.turn)
         self.along: dict[Edge, int] = {}
+        moments, grads, growth, along = self.moments, self.grads, self.growth, self.along
         for node, adjoint in sweep(output):
             for edge, d in zip(node.edges, taken(node)):
-                none = d is None or adjoint is NOTHING
-                self._multiply(edge, adjoint, 0.0 if none else edge.partial * adjoint)
-
-    def _multiply(self, edge: Edge, adjoint: float, contribution: float) -> None:
-        self.along[edge] = len(self.moments)
-        self.growth[edge.input].append(len(self.moments))
-        before = self.grads[edge.input]
-        after = self.grads[edge.input] = before + contribution
-        self.moments.append(Moment(edge.node, edge, adjoint, contribution, before, after))
+                none, x, k = d is None or adjoint is NOTHING, edge.input, len(moments)
+                contribution, before = 0.0 if none else edge.partial * adjoint, grads[x]
+                after = grads[x] = before + contribution
+                moments.append(Moment(node, edge, adjoint, contribution, before, after))
+                growth[x].append(k)
+                along[edge] = k
 
     def final(self, node: Value) -> int:
         """The moment from which a node's grad is final."""

@@ -10,7 +10,8 @@ import microgradx as mx
 from microgradx import dot, maximum
 from microgradx import sum as sum_of
 from microgradx._base.arguments import flat
-from microgradx.engine import Edge, Value, apply, order, rule
+from microgradx.engine import Edge, Value, apply, order, positions, rule
+from microgradx.pictures import graph
 from microgradx.pictures.diagram import Diagram
 from microgradx.pictures.folds import FOLDS, folds
 from tests.pictures.nets import recurrent, tangle, two_models
@@ -562,3 +563,14 @@ def test_a_tower_is_drawn_where_a_row_has_no_room():
     output.backward()
     assert "rankdir=BT" in mx.draw(output).source.replace('"', "")
     assert "rankdir=LR" in mx.draw(output, direction="LR").source.replace('"', "")
+
+
+def test_positions_are_asked_for_once_a_node(monkeypatch):
+    """Once an edge, they would cost the square of a node's inputs."""
+    asked = []
+    monkeypatch.setattr(graph, "positions", lambda node: asked.append(node) or positions(node))
+    output = sum_of([Value(0.1 * i).tanh() * 2.0 for i in range(50)])
+    it = graph.Graph(output)
+    edges = [it.edge(e) for e in range(len(it.tails))]
+    assert edges == [edge for node in order(output) for edge in node.edges]
+    assert len(asked) == len([node for node in order(output) if node.rule]) == 101
