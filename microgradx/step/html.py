@@ -26,9 +26,9 @@ from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import show
 from microgradx.pictures.chain import Link, chain_of, columns_of, turn_of
 from microgradx.pictures.diagram import FOLD_ABOVE, Arrow, Box, Diagram
-from microgradx.pictures.render import Picture
+from microgradx.pictures.render import Picture, RendererNotFound, RenderingFailed
 from microgradx.pictures.sheet import Sheet, nan_first
-from microgradx.pictures.show import open_in_browser
+from microgradx.pictures.show import in_base64, open_in_browser
 from microgradx.pictures.style import Scale, bold, escape, font, row
 from microgradx.step import colours
 from microgradx.step.live import Live, number
@@ -45,8 +45,20 @@ FILES = Path(__file__).parent
 PLACED = re.compile(r' (?:d|points|x|y|font-size|textLength)="[^"]*"')
 
 
+# In place of a frame where a notebook takes that away. Browsers that show a frame don't show it.
+UNTRUSTED = (
+    "Here is a page that steps through a computation. It is shown when this notebook is trusted, "
+    'or its cell run again; page.save("step.html") writes it to a file for a browser.'
+)
+
+
 class Page(str):
-    """A page as HTML text, which can write itself and open itself in a browser."""
+    """A page as HTML text, which can write itself and open itself in a browser.
+
+    picture: its last moment, as a Picture
+    """
+
+    picture: Picture
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the page to `path`, whole or not at all; its folders are made as needed.
@@ -63,7 +75,15 @@ class Page(str):
 
     def _repr_html_(self) -> str:
         frame = 'width="100%" height="640" allowfullscreen'
-        return f'<iframe srcdoc="{html.escape(self)}" {frame}></iframe>'
+        return f'<iframe srcdoc="{html.escape(self)}" {frame}>{html.escape(UNTRUSTED)}</iframe>'
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """The face in a notebook: the page, its picture where no page can be, and words."""
+        face = {"text/html": self._repr_html_(), "text/plain": repr(self)}
+        try:
+            return {**face, "image/png": in_base64(self.picture.png())}
+        except (RendererNotFound, RenderingFailed):
+            return face
 
     def __repr__(self) -> str:
         return f"<Page of {len(self):,} characters>"
@@ -107,13 +127,16 @@ def page(
         source = _Sheet(diagram, label, timeline, links).source("", direction or "LR")
     title = title or f"Backpropagation through {name_of(output)}"
     story = _Story(diagram, output, timeline, places)
-    svg = _svg(source, renderer, "" if places else "|textLength|fill|stroke")
-    return Page(_filled(title, svg, story.data(), story.live.library.source()))
+    picture = Picture(source, title, renderer)
+    svg = _svg(picture, "" if places else "|textLength|fill|stroke")
+    result = Page(_filled(title, svg, story.data(), story.live.library.source()))
+    result.picture = picture
+    return result
 
 
-def _svg(source: str, renderer: str | None, given: str) -> str:
-    """The picture of DOT source, without what the page's style and script give."""
-    text = Picture(source, "", renderer).svg()
+def _svg(picture: Picture, given: str) -> str:
+    """The picture without what the page's style and script give."""
+    text = picture.svg()
     text = text[text.index("<svg") :].replace(' xml:space="preserve"', "")
     text = re.sub(
         r"<!--.*?-->\n?|<style>.*?</style>|</?a\b[^>]*>\n?"

@@ -634,7 +634,7 @@ def test_hostile_labels_in_a_browser(at):
 
 def test_without_a_script(at):
     it = at("neuron", java_script_enabled=False)
-    assert it.locator("noscript").inner_text().startswith("The picture shows")
+    assert it.locator("noscript").inner_text().startswith("No script runs here")
     box = it.locator("#picture svg").bounding_box()
     assert box["width"] > 300 and box["height"] > 100
     picture = it.locator("#picture").inner_text()
@@ -880,6 +880,36 @@ def test_in_a_frame(open_page, tmp_path, kind, name):
     assert spilt == 0 and frame.evaluate("() => now") >= 0
 
 
-def test_in_a_notebook():
-    text = page(neuron())._repr_html_()
+def test_in_a_notebook(monkeypatch):
+    it = page(neuron())
+    face = it._repr_mimebundle_()
+    assert face["text/html"] == it._repr_html_() and face["text/plain"] == repr(it)
+    text = face["text/html"]
     assert text.startswith('<iframe srcdoc="&lt;!DOCTYPE html&gt;') and "allowfullscreen" in text
+    assert base64.b64decode(face["image/png"]).startswith(b"\x89PNG")
+    bare = html.unescape(re.sub("<[^>]*>", "", text))  # what an untrusted notebook keeps
+    assert bare.startswith("Here is a page that steps") and 'page.save("step.html")' in bare
+    for error in (RendererNotFound, RenderingFailed):
+        monkeypatch.setattr("microgradx.pictures.render.render", lambda *_, e=error: raised(e()))
+        assert {*it._repr_mimebundle_()} == {"text/html", "text/plain"}
+
+
+def raised(error):
+    raise error
+
+
+@pytest.mark.parametrize("sandbox", ["", "allow-same-origin"])
+def test_in_a_frame_without_scripts(open_page, tmp_path, sandbox):
+    """The picture, and a sentence with what to do; the browser says that it refuses scripts."""
+    path = tmp_path / "outer.html"
+    frame = f'<iframe sandbox="{sandbox}" width="900" height="700"'
+    path.write_text(f'{frame} srcdoc="{html.escape(page(pages.dead()))}"></iframe>', "utf-8")
+    it = open_page(viewport=DESK, alone=True)
+    it.goto(path.as_uri())
+    inside = it.frame_locator("iframe")
+    said = inside.locator("noscript").inner_text()
+    assert said.startswith("No script runs here") and 'page.save("step.html")' in said
+    assert inside.locator("noscript").is_visible()
+    box = inside.locator("#picture svg").bounding_box()
+    assert box["width"] > 300 and box["height"] > 100
+    it.heard.errors = [error for error in it.heard.errors if "Blocked script" not in error]
