@@ -28,7 +28,8 @@ arrows.forEach((arrow, i) => {
 });
 for (const group of document.querySelectorAll("#picture .node")) group.setAttribute("class", "box");
 $("picture").classList.add("net");
-// The frames of neurons, or of layers: orange and thick where a gradient stops on all samples.
+// The frames of neurons, or of layers: orange and thick where a gradient stops on all samples; thick
+// where the title says that it begins to be small, or large, which is said of the saved numbers.
 const framed = new Map();
 for (const cell of cells) {
   const box = ["state", "equation", "cell", "counts"].includes(cell.kind) && cell.group.closest(".box");
@@ -37,15 +38,15 @@ for (const cell of cells) {
 const outlines = [...framed].flatMap(([box, within]) => {
   const lines = [...box.querySelectorAll("polygon[fill=none]:not([stroke=none])")].filter((line) => !line.closest(".cell")), byLayer = /cell|counts/.test(within[0].kind);
   return (byLayer ? lines : lines.slice(0, within.length)).map((line, i) => {
-    const own = byLayer ? within : [within[i]], saved = line.getAttribute("stroke") === net.stop ? Number(line.getAttribute("stroke-width") ?? 1) : 0;
+    const own = byLayer ? within : [within[i]], wide = Number(line.getAttribute("stroke-width") ?? 1), look = line.getAttribute("stroke") === net.stop ? "dead" : wide > 1 ? "begin" : "";
     line.classList.add("frame");
-    return { line, own, byLayer, saved, wide: saved, final: Math.max(...own.map((cell) => cell.final)) };
+    return { line, own, byLayer, saved: { wide, look }, wide, look, final: Math.max(...own.map((cell) => cell.final)) };
   });
 });
 function drawFrames() {
-  for (const { line, wide, final } of outlines) {
-    line.classList.toggle("dead", wide > 0 && now >= final);
-    mark(line, "stroke-width", now >= final ? String(wide || 1) : "1");
+  for (const { line, wide, look, final } of outlines) {
+    for (const name of ["dead", "begin"]) line.classList.toggle(name, look === name && now >= final);
+    mark(line, "stroke-width", now >= final ? String(wide) : "1");
   }
 }
 // A line between two boxes is as wide as what it carries back, once all of that is known.
@@ -282,7 +283,10 @@ function paint(changed) {
       mark(cell.text, "text-decoration", !changed ? cell.struck0 : alive.has(about[0]) ? "none" : "line-through");
     }
   }
-  for (const each of outlines) each.wide = changed ? frameWidth(each) : each.saved;
+  for (const each of outlines) {
+    const wide = changed ? frameWidth(each) : 0;
+    Object.assign(each, changed ? { wide: wide || 1, look: wide ? "dead" : "" } : each.saved);
+  }
   for (const [line, width, dashes] of widths()) {
     line.saved ??= [line.getAttribute("stroke-width") ?? "1", line.getAttribute("stroke-dasharray")];
     const [wide, dashed] = changed ? [String(width), dashes] : line.saved;

@@ -193,6 +193,7 @@ def counted():
 
 OWN = {"relus": relus, "counted": counted}
 DRAWN = [*BOXES, *CELLS, "relus"]
+PLAIN, INK = ["rgb(119, 114, 107)", "1px"], "rgb(27, 26, 24)"  # of frames
 # What is drawn and not written: frames, bars of samples and of counts, lines, what is struck out.
 LOOKS = """() => {
   const style = (x, name) => getComputedStyle(x)[name], colour = (x) => style(x, "fill");
@@ -258,22 +259,26 @@ def test_a_changed_leaf_shows_the_graph_built_anew(shown, name):
         for a, b in zip(ours[0], theirs[0], strict=True):
             assert a["kind"] == b["kind"] and of_decade(a["look"]) == of_decade(b["look"])
             assert a["text"] == b["text"] or a["kind"] in ("cell", "counts"), (i, a, b)
-        for part in ("frames", "numbers", "lines", "struck"):
+        frames = [
+            PLAIN if stroke == INK else [stroke, wide] for stroke, wide in theirs[1]["frames"]
+        ]
+        assert ours[1]["frames"] == frames  # where it begins to be small is the saved title's word
+        for part in ("numbers", "lines", "struck"):
             assert ours[1][part] == theirs[1][part], (i, part)
         for part in ("shares", "counts"):
             assert all(map(near, ours[1][part], theirs[1][part])), (i, part)
 
 
-@pytest.mark.parametrize("name", [BOXES[1], BOXES[4], *OWN])
+@pytest.mark.parametrize("name", [BOXES[1], BOXES[4], CELLS[4], "9 sigmoid layers of 4, 20", *OWN])
 def test_what_is_drawn_waits_for_its_moment(shown, name):
     """No frame is orange before its STOPs, nothing is struck out, and no line is dashed."""
     it, all_of = shown(name, OWN.get(name) or NETS[name])
     last_of = all_of()[1]
-    plain = "rgb(119, 114, 107)"
+    plain = PLAIN[0]
     assert any(stroke != plain for stroke, _ in last_of["frames"])
     moment(it, it.evaluate("() => turn"))
     looks = it.evaluate(LOOKS)
-    assert all([stroke, wide] == [plain, "1px"] for stroke, wide in looks["frames"])
+    assert all(each == PLAIN for each in looks["frames"])
     assert not any(dashed for _, dashed in looks["lines"])
     assert set(looks["struck"]) <= {"none"}
     hidden = "() => [...document.querySelectorAll('#picture :is(.counts, .cell .share, .late)')]"
