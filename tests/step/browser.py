@@ -80,6 +80,16 @@ class Heard:
             route.abort()
 
 
+DESKTOP = {"width": 1280, "height": 720}
+LATER = {"viewport", "color_scheme", "reduced_motion"}
+
+
+def show(page, viewport=DESKTOP, color_scheme="light", reduced_motion="no-preference"):
+    """What an open page can change: another context, which is another window, takes much longer."""
+    page.set_viewport_size(viewport)
+    page.emulate_media(media="null", color_scheme=color_scheme, reduced_motion=reduced_motion)
+
+
 @pytest.fixture(scope="session")
 def contexts(browser):
     """The contexts opened so far by their options, each with a page: making one takes long."""
@@ -94,12 +104,13 @@ def open_page(browser, contexts):
     """open_page(**options) is an empty page with a `heard`; go with page.goto(path.as_uri()).
 
     The options are those of new_context: viewport, color_scheme, java_script_enabled ... A page is
-    used again by the next test with the same options, unless it is `alone`. One that erred or asked
-    for anything fails its test.
+    used again, as the next test wants it shown, unless it is `alone`. One that erred or asked for
+    anything fails its test.
     """
     used, own = [], []
 
     def open_page(alone=False, **options):
+        shown = {x: options.pop(x) for x in LATER & options.keys()}
         key = repr(sorted(options.items()))
         page = None if alone else contexts.get(key)
         if page is None:
@@ -113,6 +124,7 @@ def open_page(browser, contexts):
             else:
                 contexts[key] = page
         page.goto("about:blank")
+        show(page, **shown)
         page.heard.clear()
         used.append(page)
         return page
