@@ -73,7 +73,9 @@ def test_a_batch_is_loaded_once_and_run_while_the_parameters_change():
                 each.data -= 0.1 * np.array(grads)
     loss = replay.run()
     assert replay(*few) != loss
-    assert replay(*net.batch) == loss == replay.forward(*net.batch).mean()
+    assert replay(*net.batch) == loss
+    mean = replay.forward(*net.batch).mean()  # adds its seven terms in another order
+    assert mean == pytest.approx(loss, rel=2 * 7 * 2**-53)
 
 
 def test_arguments_of_any_shape_and_kind():
@@ -160,7 +162,7 @@ def eager_demo(model, X, y, steps):
 
 
 @pytest.mark.slow
-def test_the_demo_takes_the_course_of_eager_and_of_numpy():
+def test_the_demo_takes_the_course_of_eager_and_of_numpy(many):
     X, y = moons()
     make = lambda: mx.nn.MLP(2, [16, 16, 1], seed=1)  # noqa: E731
     model = make()
@@ -175,7 +177,8 @@ def test_the_demo_takes_the_course_of_eager_and_of_numpy():
         replay.data -= (1.0 - 0.9 * step / 100) * replay.gradient
     X, y = np.array(X), np.array(y, float)
     assert losses == pytest.approx(numpy_demo(make(), X, y, 100), rel=0, abs=1e-13)
-    assert losses == pytest.approx(eager_demo(make(), X.tolist(), y, 100), rel=0, abs=1e-13)
+    eager = eager_demo(make(), X.tolist(), y, many(10, 100))
+    assert losses[: len(eager)] == pytest.approx(eager, rel=0, abs=1e-13)
 
 
 # --- kinds of numbers ------------------------------------------------------------------------
@@ -318,11 +321,11 @@ def test_one_parameter_that_is_read_5000_times():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [lambda x, w: x * w + 0.001, lambda x, w: (x * w).tanh()])
-def test_a_chain_of_20000_nodes(step):
-    w = Value(0.99)
+def test_a_chain_of_thousands_of_nodes(step, many):
+    w, length = Value(0.99), many(1_500, 10_000)  # two nodes each
 
     def fn(x):
-        for _ in range(10_000):
+        for _ in range(length):
             x = step(x, w)
         return x
 
