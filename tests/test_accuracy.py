@@ -4,6 +4,7 @@ A row without a reference fails. Where a formula has to pass through a number be
 normal one, digits are lost that no rearrangement keeps; `LOST` names these operands.
 """
 
+import functools
 import itertools
 import math
 import random
@@ -60,6 +61,11 @@ def _clamp(x, low, high):
     return min(max(x, low), high), low <= x <= high, x < low, x > high
 
 
+@functools.cache  # asked for four times, and slow where y is large
+def _power(x, y):
+    return mp.mpf(x) ** y
+
+
 def _pow(x, y):
     """By the corners of IEEE 754 where x is 0, and PyTorch's slopes there and where y is 0."""
     if x == 0:
@@ -69,7 +75,8 @@ def _pow(x, y):
         return floats.power(a, b), dx, 0.0 if b >= 0 else infinite
     if x < 0 and y != int(y):
         return nan, nan, nan
-    return x**y, y * x ** (y - 1), x**y * mp.log(x) if x > 0 else nan
+    value = _power(x, y)
+    return value, y * _power(x, y - 1), value * mp.log(x) if x > 0 else nan
 
 
 def _div(x, y):
@@ -153,7 +160,7 @@ def _lost(*xs) -> bool:
 LOST: dict[str, Callable[..., bool]] = {
     "div": lambda x, y: y != 0 and _lost(mp.mpf(x) / y),
     "pow": lambda x, y: (
-        (x != 0 and _lost(mp.mpf(abs(x)) ** y))
+        (x != 0 and _lost(_power(abs(x), y)))
         or (x < 0 and abs(y) >= 2**53)  # y - 1 is odd, and no float: PyTorch's sign
     ),
     "elu": lambda x, alpha: x < -708,

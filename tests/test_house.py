@@ -1,6 +1,7 @@
 """The house: imports run downwards through its floors, without a circle anywhere."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def imported(source: str, package: str) -> list[str]:
     return names
 
 
+@functools.cache
 def modules_imported(path: Path) -> set[str]:
     """The modules of the package that a file imports from."""
     package = name_of(path) if path.stem == "__init__" else name_of(path).rpartition(".")[0]
