@@ -11,13 +11,13 @@ __all__ = ["at", "browser", "contexts", "open_page", "saved", "temporary_ops"]
 
 
 def pytest_addoption(parser):
-    """`--long` runs the many cases of the fuzzing tests, which take minutes each."""
-    parser.addoption("--long", action="store_true", help="the fuzzing tests' many cases")
+    """`--long` runs many more cases, which take minutes in a fuzzing test, and longer chains."""
+    parser.addoption("--long", action="store_true", help="many more cases, and longer chains")
 
 
 @pytest.fixture
 def many(request):
-    """many(few, all): how many cases to try."""
+    """many(few, all): how many cases to try, or nodes to chain."""
     return lambda few, every: every if request.config.getoption("--long") else few
 
 

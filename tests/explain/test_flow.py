@@ -185,9 +185,9 @@ def alike(found, exact, scale):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(0, 1000, 100))
-def test_cut_shares_and_repairs_are_what_the_paths_say(seed):
+def test_cut_shares_and_repairs_are_what_the_paths_say(seed, many):
     stopped = edges = 0
-    for output, paths in filter(None, map(few_paths, range(seed, seed + 100))):
+    for output, paths in filter(None, map(few_paths, range(seed, seed + many(30, 100)))):
         output.backward()
         flow = Flow(output)
         for node, ways in paths.items():
@@ -213,7 +213,7 @@ def test_cut_shares_and_repairs_are_what_the_paths_say(seed):
                 edges += 1
             if tangents.edges:
                 assert tangents.exact() == exact
-    assert stopped > 50 and edges > 1000
+    assert stopped > 15 and edges > 300
 
 
 def check_cut(it, ways):

@@ -413,8 +413,8 @@ def test_a_graph_twice_as_deep_is_twice_the_work_to_open():
 
 
 @pytest.mark.slow
-def test_a_deep_graph_opens():
-    output = chain(100_000)
+def test_a_deep_graph_opens(many):
+    output = chain(many(20_000, 100_000))
     stepper = Stepper(output)
     assert len(seen(stepper)) <= 23
     for asked in ("t", "j x", "b", "w", "s"):
