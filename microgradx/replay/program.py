@@ -176,7 +176,7 @@ class Replay:
             self._known[k] = self.parameters[k].data = float(self._data[k])
 
     def _check_parameters(self) -> None:
-        if [p.data for p in self.parameters] != self._known:  # quick: the floats are the same ones
+        if [p._data for p in self.parameters] != self._known:  # quick: slots, and the same floats
             for k, (p, known) in enumerate(zip(self.parameters, self._known)):
                 if _differ(p.data, known):
                     raise ValueError(
