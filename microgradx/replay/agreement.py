@@ -60,7 +60,11 @@ def check_gradient(
     gradient: by id, as the batch left it, in float64
     """
     tape = arrays.tape
-    sweeps = {id(nodes): swept(tape, nodes) for nodes in samples}
+    output, computed = tape.outputs[0], slice(tape.leaves, tape.outputs[0] + 1)
+    sweeps = {
+        id(nodes): swept(nodes[output], nodes[computed], nodes[: tape.parameters])
+        for nodes in samples
+    }
     eager = np.mean([sweeps[id(nodes)] for nodes in samples], axis=0)
     if _close(gradient, eager).all():
         return
@@ -97,19 +101,20 @@ def _computed(arrays: Arrays, results: Mapping[str, Any]) -> Iterator[tuple[list
             yield ids, np.asarray(results[array.name]).reshape(array.ids.size, -1)[: len(ids)]
 
 
-def swept(tape: Tape, nodes: Sequence[Value]) -> list[float]:
-    """∂output/∂parameter, by the partials that the nodes have; nothing is written on them."""
-    place = {node: i for i, node in enumerate(nodes)}
-    adjoints: dict[int, float] = {tape.outputs[0]: 1.0}
-    for i in range(tape.outputs[0], tape.leaves - 1, -1):
-        if i in adjoints:
-            adjoint, node = adjoints.pop(i), nodes[i]
+def swept(output: Value, nodes: Sequence[Value], parameters: Sequence[Value]) -> list[float]:
+    """∂output/∂parameter, by the partials that the nodes have; nothing is written on them.
+
+    nodes: those that the output was computed from, but for leaves, each after what it reads
+    """
+    adjoints = {output: 1.0}
+    for node in reversed(nodes):
+        adjoint = adjoints.pop(node, None)
+        if adjoint is not None:
             selects = node.rule is not None and node.rule.selects  # then nothing goes where it is 0
             for x, partial in zip(node.inputs, node.partials):
-                j = place.get(x)  # a constant has none
-                if j is not None and (partial or not selects):
-                    adjoints[j] = adjoints.get(j, 0.0) + partial * adjoint  # the chain rule
-    return [adjoints.get(i, 0.0) for i in range(tape.parameters)]
+                if partial or not selects:
+                    adjoints[x] = adjoints.get(x, 0.0) + partial * adjoint  # the chain rule
+    return [adjoints.get(p, 0.0) for p in parameters]
 
 
 def _close(one: Any, other: Any) -> Any:

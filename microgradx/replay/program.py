@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from microgradx._base.text import clean, count
 from microgradx.engine import Value
 from microgradx.replay.adjoints import Adjoints
-from microgradx.replay.agreement import check_gradient, check_range, check_values, swept
+from microgradx.replay.agreement import check_gradient, check_range, check_values
 from microgradx.replay.batch import float_type, numbers, refuse_nan
 from microgradx.replay.emit import Writer
 from microgradx.replay.lifter import lifted
@@ -207,18 +207,12 @@ class Replay:
             p.grad = 0.0
         arrays = [vars(bound)[array.variable] for array in self._arrays.inputs]
         taken = [x[sample] if self._arrays.tail else x for x in arrays]
-        numbers = [x for part in taken for x in np.ravel(part).tolist()]
-        return self._tape.play(numbers)[self._tape.outputs[0]]
+        return self.played(*taken)
 
-    def played(self, *sample: Any) -> tuple[float, list[Value], list[float]]:
-        """The scalar graph of any sample at the parameters' own numbers; nothing is written.
-
-        Its loss, the parameters, and ∂loss/∂parameter for each.
-        """
+    def played(self, *sample: Any) -> Value:
+        """The scalar graph of any sample at the parameters' own numbers; nothing is written."""
         numbers = [x for part in sample for x in np.ravel(part).tolist()]
-        nodes = self._tape.play(numbers)
-        parameters = nodes[: self._tape.parameters]
-        return nodes[self._tape.outputs[0]].data, parameters, swept(self._tape, nodes)
+        return self._tape.play(numbers)[self._tape.outputs[0]]
 
     def __reduce__(self) -> str:
         raise TypeError("a replay can't be copied or pickled; record its function again")

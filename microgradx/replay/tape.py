@@ -8,7 +8,7 @@ number once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -122,11 +122,20 @@ def nodes_of(outputs: Sequence[Value]) -> list[Value]:
     silent = {rule for rule in {x.rule for x in nodes} if rule and rule.silent}
     if not any(cut_off(x) for x in nodes if x.rule in silent):
         return nodes
+    return _depth_first(outputs, lambda x: [y for y in flat(x.operands) if isinstance(y, Value)])
+
+
+def computed(output: Value) -> list[Value]:
+    """The nodes that a sweep from `output` passes, but for leaves; each after what it reads."""
+    return _depth_first([output] if output.rule else [], lambda x: [y for y in x.inputs if y.rule])
+
+
+def _depth_first(outputs: Sequence[Value], read: Callable[[Value], Iterable[Value]]) -> list[Value]:
     done: dict[Value, None] = {}
-    stack: list[Any] = list(reversed(outputs))
+    stack = list(reversed(outputs))
     while stack:
         node = stack[-1]
-        waiting = [x for x in flat(node.operands) if isinstance(x, Value) and x not in done]
+        waiting = [x for x in read(node) if x not in done]
         if waiting and node not in done:
             stack += reversed(waiting)
         else:
