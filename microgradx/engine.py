@@ -870,8 +870,11 @@ def _order(*outputs: Value) -> list[Value]:
         for node in found:
             if node._many is not None:
                 for xs, _ in node._many[1]:
-                    readers = lists[id(xs)] = lists.get(id(xs), 0) + 1
-                    if readers == 1:
+                    key = id(xs)
+                    if key in lists:
+                        lists[key] += 1
+                    else:
+                        lists[key] = 1
                         for x in xs:
                             if not x._readers:
                                 found.append(x)
@@ -893,8 +896,10 @@ def _order(*outputs: Value) -> list[Value]:
         for node in passed:
             if node._many is not None:
                 for xs, _ in node._many[1]:
-                    readers = lists[id(xs)] = lists[id(xs)] - 1
-                    if not readers:
+                    key = id(xs)
+                    if lists[key] > 1:
+                        lists[key] -= 1
+                    else:
                         for x in xs:
                             left = x._readers = x._readers - 1
                             if not left:
@@ -966,15 +971,16 @@ def dots(weights: Iterable[Any], xs: Any, biases: Iterable[Any]) -> list[Value]:
     if trace_of((xs,)):
         return [apply(rules.dot, row, xs, bias) for row, bias in zip(weights, biases)]
     x, inputs, ys = [*map(data_of, xs)], tuple([x for x in xs if isinstance(x, Value)]), []
+    some, width = 0 < len(inputs) < len(x), len(x)
     for row, bias in zip(weights, biases):
-        if not (_are_values(row) and len(row) == len(x) and isinstance(bias, Value)):
+        if not (_are_values(row) and len(row) == width and isinstance(bias, Value)):
             ys.append(apply(rules.dot, row, xs, bias))
             continue
-        y, dw, dx, db = _dot(floats, [*map(_data, row)], x, bias._data)
-        if len(inputs) < len(x):
-            dx = [d for x, d in zip(xs, dx) if isinstance(x, Value)]
+        y, dw, dx, db = _dot(floats, [w._data for w in row], x, bias._data)
+        if some:
+            dx = tuple([d for x, d in zip(xs, dx) if isinstance(x, Value)])
         made = node(rules.dot, y, bias, db)
-        made._many = (row, xs, bias), ((row, dw), (inputs, dx))
+        made._many = (row, xs, bias), ((row, dw), (inputs, dx if inputs else ()))
         ys.append(made)
     return ys
 
