@@ -17,7 +17,6 @@ import numpy as np
 from microgradx.engine import Value
 from microgradx.explain.bounds import enclose, run_on_floats
 from microgradx.replay.arrays import Arrays
-from microgradx.replay.tape import Tape
 
 DIGITS = 1e-9  # relative to the graph's number: a smaller difference is none
 SHARE = 1e-8  # of the sizes that are added: other orders of adding give less, faults more
