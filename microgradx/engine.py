@@ -739,9 +739,11 @@ def trace_of(operands: Iterable[Any]) -> Trace | None:
 
 def cut_off(node: Value) -> list[Value]:
     """The operands that no gradient goes to: of a detach, its x; of a where, its condition."""
-    silent = node.rule.silent if node.rule else ()
-    named = zip(node.rule.operands, node.operands) if node.rule and silent else ()
-    operands = [operand for name, operand in named if name in silent]
+    rule = node.rule
+    if rule is None or not rule.silent:
+        return []
+    named = zip(rule.operands, node.operands)
+    operands = [operand for name, operand in named if name in rule.silent]
     return [x for x in flat(operands) if isinstance(x, Value)]
 
 
