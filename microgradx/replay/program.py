@@ -117,6 +117,7 @@ class Replay:
     def load(self, *batch: NDArray[Any]) -> None:
         """Take in a batch for `run`, without any check: full arrays as `__call__` wants them."""
         bound = self._bind(len(batch[0]) if batch and self._arrays.tail else 1)
+        self._latest = None  # an interrupt leaves no batch, not half of one
         space = vars(bound)
         for array, x in zip(self._arrays.inputs, batch):
             space[array.variable][...] = x
@@ -159,21 +160,35 @@ class Replay:
         """Let the parameters have the replay's numbers, and its gradient as their grad.
 
         A parameter that something else has changed is a ValueError; `refresh` takes it over.
+        After an error, Ctrl-C among them, nothing has changed.
         """
-        self._put_data()
-        for p, d in zip(self.parameters, self._gradient.tolist()):
-            p.grad = d
+        self._put(self._gradient.tolist())
 
     def refresh(self) -> None:
         """Take over the parameters' numbers as they are now."""
-        self._known = [p.data for p in self.parameters]
-        self._data[:] = self._known
+        known = [p.data for p in self.parameters]
+        self._data[:] = known
+        self._known = known
 
-    def _put_data(self) -> None:
-        """Give the parameters those numbers that have changed here."""
+    def _put(self, grads: list[float]) -> None:
+        """Give the parameters those numbers that have changed here, and grads."""
         self._check_parameters()
-        for k in np.flatnonzero(self._data != np.array(self._known, self.dtype)).tolist():
-            self._known[k] = self.parameters[k].data = float(self._data[k])
+        changed = np.flatnonzero(self._data != np.array(self._known, self.dtype)).tolist()
+        before, known = [(p, p.data, p.grad) for p in self.parameters], self._known
+        after = [*known]
+        for k in changed:
+            after[k] = float(self._data[k])
+        try:
+            for k in changed:
+                self.parameters[k].data = after[k]
+            for p, grad in zip(self.parameters, grads):
+                p.grad = grad
+            self._known = after
+        except BaseException:
+            for p, x, grad in before:
+                p.data, p.grad = x, grad
+            self._known = known
+            raise
 
     def _check_parameters(self) -> None:
         if [p._data for p in self.parameters] != self._known:  # quick: slots, and the same floats
@@ -202,9 +217,7 @@ class Replay:
         sample = operator.index(sample)
         if not -bound.n <= sample < bound.n:
             raise IndexError(f"sample {sample} of a batch of {bound.n}")
-        self._put_data()
-        for p in self.parameters:
-            p.grad = 0.0
+        self._put([0.0] * len(self.parameters))
         arrays = [vars(bound)[array.variable] for array in self._arrays.inputs]
         taken = [x[sample] if self._arrays.tail else x for x in arrays]
         return self.played(*taken)
