@@ -584,6 +584,19 @@ def data_of(x: Any) -> float:
     return x._data if isinstance(x, Value) else number(x)
 
 
+def numbers_in(values: Iterable[Value]) -> list[float]:
+    """The data of each, by its slot: a quarter of the time that the property takes."""
+    return [x._data for x in values]
+
+
+def read_together(node: Value) -> list[tuple[Any, tuple[Value, ...]]]:
+    """A node's inputs: lists that others may read too, by their ids, and its own, by the node."""
+    if node._many is None:
+        return [(node, node.inputs)]
+    lists: list[tuple[Any, tuple[Value, ...]]] = [(id(xs), xs) for xs, _ in node._many[1]]
+    return lists if node._da is None else [*lists, (node, (node._a,))]
+
+
 def _numbers(operands: tuple[Any, ...]) -> tuple[list[Any], Trace | None]:
     """The numbers in operands that are checked; and if any of them has one, its trace."""
     numbers: list[Any] = []

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgradx._base.text import clean, count
-from microgradx.engine import Value
+from microgradx.engine import Value, numbers_in
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.agreement import check_gradient, check_range, check_values
 from microgradx.replay.batch import float_type, numbers, refuse_nan
@@ -166,7 +166,7 @@ class Replay:
 
     def refresh(self) -> None:
         """Take over the parameters' numbers as they are now."""
-        known = [p.data for p in self.parameters]
+        known = numbers_in(self.parameters)
         self._data[:] = known
         self._known = known
 
@@ -191,7 +191,7 @@ class Replay:
             raise
 
     def _check_parameters(self) -> None:
-        if [p._data for p in self.parameters] != self._known:  # quick: slots, and the same floats
+        if numbers_in(self.parameters) != self._known:  # quick: the floats are the same ones
             for k, (p, known) in enumerate(zip(self.parameters, self._known)):
                 if _differ(p.data, known):
                     raise ValueError(

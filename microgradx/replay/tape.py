@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from microgradx._base.arguments import flat
-from microgradx.engine import Value, apply, cut_off
+from microgradx.engine import Value, apply, cut_off, read_together
 from microgradx.rules import Rule
 
 NONE = -1  # in place of an id
@@ -153,7 +153,7 @@ def _order(outputs: Sequence[Value]) -> list[Value]:
     lists: dict[Any, int] = {}  # how many nodes read one, by its key
     found = [*starts]
     for node in found:
-        for key, xs in _read(node):
+        for key, xs in read_together(node):
             if key in lists:
                 lists[key] += 1
                 continue
@@ -171,17 +171,9 @@ def _order(outputs: Sequence[Value]) -> list[Value]:
             left = readers[x] = readers[x] - 1
             if not left:
                 passed.append(x)
-                for key, read in _read(x):
+                for key, read in read_together(x):
                     if lists[key] > 1:
                         lists[key] -= 1
                     else:
                         freed.append(read)
     return passed
-
-
-def _read(node: Value) -> list[tuple[Any, tuple[Value, ...]]]:
-    """What a node has edges from: lists that others may read too, by their ids, and its own."""
-    if node._many is None:
-        return [(node, node.inputs)]
-    lists: list[tuple[Any, tuple[Value, ...]]] = [(id(xs), xs) for xs, _ in node._many[1]]
-    return lists if node._da is None else [*lists, (node, (node._a,))]
