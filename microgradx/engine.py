@@ -584,6 +584,19 @@ def data_of(x: Any) -> float:
     return x._data if isinstance(x, Value) else number(x)
 
 
+def numbers_in(values: Iterable[Value]) -> list[float]:
+    """The data of each, by its slot: a quarter of the time that the property takes."""
+    return [x._data for x in values]
+
+
+def read_together(node: Value) -> list[tuple[Any, tuple[Value, ...]]]:
+    """A node's inputs: lists that others may read too, by their ids, and its own, by the node."""
+    if node._many is None:
+        return [(node, node.inputs)]
+    lists: list[tuple[Any, tuple[Value, ...]]] = [(id(xs), xs) for xs, _ in node._many[1]]
+    return lists if node._da is None else [*lists, (node, (node._a,))]
+
+
 def _numbers(operands: tuple[Any, ...]) -> tuple[list[Any], Trace | None]:
     """The numbers in operands that are checked; and if any of them has one, its trace."""
     numbers: list[Any] = []
@@ -739,9 +752,11 @@ def trace_of(operands: Iterable[Any]) -> Trace | None:
 
 def cut_off(node: Value) -> list[Value]:
     """The operands that no gradient goes to: of a detach, its x; of a where, its condition."""
-    silent = node.rule.silent if node.rule else ()
-    named = zip(node.rule.operands, node.operands) if node.rule and silent else ()
-    operands = [operand for name, operand in named if name in silent]
+    rule = node.rule
+    if rule is None or not rule.silent:
+        return []
+    named = zip(rule.operands, node.operands)
+    operands = [operand for name, operand in named if name in rule.silent]
     return [x for x in flat(operands) if isinstance(x, Value)]
 
 
@@ -870,8 +885,11 @@ def _order(*outputs: Value) -> list[Value]:
         for node in found:
             if node._many is not None:
                 for xs, _ in node._many[1]:
-                    readers = lists[id(xs)] = lists.get(id(xs), 0) + 1
-                    if readers == 1:
+                    key = id(xs)
+                    if key in lists:
+                        lists[key] += 1
+                    else:
+                        lists[key] = 1
                         for x in xs:
                             if not x._readers:
                                 found.append(x)
@@ -893,8 +911,10 @@ def _order(*outputs: Value) -> list[Value]:
         for node in passed:
             if node._many is not None:
                 for xs, _ in node._many[1]:
-                    readers = lists[id(xs)] = lists[id(xs)] - 1
-                    if not readers:
+                    key = id(xs)
+                    if lists[key] > 1:
+                        lists[key] -= 1
+                    else:
                         for x in xs:
                             left = x._readers = x._readers - 1
                             if not left:
@@ -966,15 +986,16 @@ def dots(weights: Iterable[Any], xs: Any, biases: Iterable[Any]) -> list[Value]:
     if trace_of((xs,)):
         return [apply(rules.dot, row, xs, bias) for row, bias in zip(weights, biases)]
     x, inputs, ys = [*map(data_of, xs)], tuple([x for x in xs if isinstance(x, Value)]), []
+    some, width = 0 < len(inputs) < len(x), len(x)
     for row, bias in zip(weights, biases):
-        if not (_are_values(row) and len(row) == len(x) and isinstance(bias, Value)):
+        if not (_are_values(row) and len(row) == width and isinstance(bias, Value)):
             ys.append(apply(rules.dot, row, xs, bias))
             continue
-        y, dw, dx, db = _dot(floats, [*map(_data, row)], x, bias._data)
-        if len(inputs) < len(x):
-            dx = [d for x, d in zip(xs, dx) if isinstance(x, Value)]
+        y, dw, dx, db = _dot(floats, [w._data for w in row], x, bias._data)
+        if some:
+            dx = tuple([d for x, d in zip(xs, dx) if isinstance(x, Value)])
         made = node(rules.dot, y, bias, db)
-        made._many = (row, xs, bias), ((row, dw), (inputs, dx))
+        made._many = (row, xs, bias), ((row, dw), (inputs, dx if inputs else ()))
         ys.append(made)
     return ys
 

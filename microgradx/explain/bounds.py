@@ -48,14 +48,14 @@ def enclose(rule: Rule, operands: list[Any]) -> list[Any]:
     columns narrow it. A row that cannot be run on intervals is given the whole line.
     """
     operands = _each(interval, operands)
-    ends = _ends(rule, operands)
     known = isinstance(rule.bounds, tuple)  # the ends tell all
-    runs = _tried(rule, ends if known else _pieces(rule, operands))
-    tips = [] if known else [value for value, *_ in _tried(rule, ends)]
+    runs = _tried(rule, _ends(rule, operands) if known else _pieces(rule, operands))
     found: list[Any] = [None if xs[0] is None else hull(xs) for xs in zip(*runs)]
     found = found or [Interval(-inf, inf, True)] * (1 + len(rule.one_by_one(operands)))
-    if tips:
-        found[0] = meet(found[0], hull(tips))
+    if not known and not (runs and rule.kind == "linear"):  # a sum reads each operand once
+        tips = [value for value, *_ in _tried(rule, _ends(rule, operands))]
+        if tips:
+            found[0] = meet(found[0], hull(tips))
     limit = _limit(rule.ceiling)
     if limit is not None:
         found[1:] = [None if x is None else meet(x, limit) for x in found[1:]]
@@ -126,8 +126,13 @@ def _forward(
         if node.rule is None:
             values[node], partials[node] = leaves[node], []
             continue
-        operands = [list(x) if type(x) is tuple else x for x in node.operands]
-        now = _each(lambda x: values[x] if isinstance(x, Value) else x, operands)
+        operands = node.operands
+        now = [
+            [values[y] if isinstance(y, Value) else y for y in x]
+            if type(x) is tuple
+            else (values[x] if isinstance(x, Value) else x)
+            for x in operands
+        ]
         values[node], *found = run(node.rule, now)
         read = node.rule.one_by_one(operands) if node.rule.lists else operands
         partials[node] = [d for x, d in zip(read, found) if isinstance(x, Value) and d is not None]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, floor, inf, isinf, nan, nextafter, pi
 from types import SimpleNamespace
 from typing import Any
@@ -55,6 +56,8 @@ class Interval:
     # --- arithmetic ---------------------------------------------------------------------------
 
     def __add__(self, other: Any) -> Interval:
+        if type(other) is float and other == 0.0:  # as a sum begins
+            return self
         y = interval(other)
         clash = (self.hi == inf and y.lo == -inf) or (self.lo == -inf and y.hi == inf)  # ∞ - ∞
         lo, hi = _plus(self.lo, y.lo, -inf), _plus(self.hi, y.hi, inf)
@@ -71,6 +74,8 @@ class Interval:
 
     def __mul__(self, other: Any) -> Interval:
         y = interval(other)
+        if y.lo == 1.0 == y.hi and not y.nan:
+            return self
         clash = (0 in self and isinf(y.largest)) or (0 in y and isinf(self.largest))  # 0 · ∞
         if y is not self:
             lo, hi = _product(self.lo, self.hi, y.lo, y.hi)
@@ -223,21 +228,30 @@ def interval(x: Any) -> Interval:
     """x, an Interval or a number, as an Interval."""
     if isinstance(x, Interval):
         return x
+    return _point(x) if type(x) is float and x else _fresh(x)
+
+
+def _fresh(x: Any) -> Interval:
     point = float(x)
     return Interval(point, point) if point == point else Interval(-inf, inf, True)
 
 
-def hull(xs: Iterable[Any]) -> Interval:
+_point = lru_cache(maxsize=4096)(_fresh)  # a constant of a rule, or one that many nodes read
+
+
+def hull(xs: Sequence[Any]) -> Interval:
     """The smallest Interval around all of them."""
+    if len(xs) == 1:
+        return interval(xs[0])
     ends = [*map(interval, xs)]
-    if len(ends) == 1:
-        return ends[0]
     los, his, nans = zip(*[(x.lo, x.hi, x.nan) for x in ends])
     return Interval(min(los), max(his), any(nans))
 
 
 def meet(x: Interval, y: Interval) -> Interval:
     """Those of x that are in y too; whether there may be nan, x knows."""
+    if y.lo <= x.lo and x.hi <= y.hi:
+        return x
     lo, hi = max(x.lo, y.lo), min(x.hi, y.hi)
     return Interval(lo, hi, x.nan) if lo <= hi else x
 

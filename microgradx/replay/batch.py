@@ -107,8 +107,7 @@ def _first_odd_row(nest: list[Any]) -> str:
 
 def _first(wrong: Array) -> tuple[int, ...] | None:
     """The place of the first True."""
-    places = np.argwhere(wrong)
-    return tuple(places[0].tolist()) if len(places) else None
+    return tuple(np.argwhere(wrong)[0].tolist()) if np.count_nonzero(wrong) else None
 
 
 def _at(place: tuple[int, ...]) -> str:

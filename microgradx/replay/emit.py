@@ -20,6 +20,7 @@ NO_GAPS = {"dot"}  # these write into arrays without gaps alone
 # With an array in place of a number these are faster, or don't take a square root for ** 0.5.
 FULL = {"maximum", "minimum", "power"}
 STRIDED = {"dot", "view"}  # these read what lies sample by sample as fast
+NESTED = 50  # calls in one expression; below that a part is written first, or Python's stack ends
 
 
 class Writer:
@@ -44,6 +45,7 @@ class Writer:
         self._comments: dict[Any, str] = {}
         self._blocks: dict[str, str] = {}  # by their text, parts of p that have a name
         self._elementwise: set[Any] = set()  # what calls other than products read
+        self._nested: dict[Symbol, int] = {}  # by symbol, the calls till what is written first
         self._count = 0
         self._count_uses()
         self._beforehand()
@@ -128,6 +130,7 @@ class Writer:
             if array.value is None:
                 continue
             self._buffer(array)
+            self._deep_parts(array.value)
             self._now = self._when[array.name] = self._time(array.value)
             self._store(array.value, array.name, array.symbol.shape)
             lines = self._parts[self._now]
@@ -149,7 +152,9 @@ class Writer:
         for name, x in symbols.items():
             self._comments.setdefault(x, f"∂loss/∂{name}")
         for x in symbols.values():
+            self._deep_parts(x)
             self.text(x)
+        self._deep_parts(self.adjoints.gradient)
         self._store(self.adjoints.gradient, "g", self.arrays.p.symbol.shape)
         return lines
 
@@ -173,6 +178,21 @@ class Writer:
         return labels.pop() if len(labels) == 1 else ""
 
     # --- expressions -----------------------------------------------------------------------------
+
+    def _deep_parts(self, x: Any) -> None:
+        """Write what lies deep in x, so that the rest is no deep recursion."""
+        inside = [x] if isinstance(x, Symbol) and x not in self._nested else []
+        for part in inside:  # which grows meanwhile
+            fresh = [arg for arg in part.args if isinstance(arg, Symbol)]
+            fresh = [arg for arg in dict.fromkeys(fresh) if arg not in self._nested]
+            self._nested.update(dict.fromkeys(fresh, 0))
+            inside += fresh
+        for part in sorted(inside, key=lambda part: part.depth):
+            self._time(part)
+            open_args = [arg for arg in part.args if arg in self._nested and arg not in self._texts]
+            self._nested[part] = 1 + max([self._nested[arg] for arg in open_args], default=0)
+            if self._nested[part] > NESTED:
+                self.text(part)
 
     def text(self, x: Any) -> str:
         """The name that stands for x, once it is computed."""

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microgradx._base.text import clean, count
-from microgradx.engine import Value
+from microgradx.engine import Value, numbers_in
 from microgradx.replay.adjoints import Adjoints
-from microgradx.replay.agreement import check_gradient, check_range, check_values, swept
+from microgradx.replay.agreement import check_gradient, check_range, check_values
 from microgradx.replay.batch import float_type, numbers, refuse_nan
 from microgradx.replay.emit import Writer
 from microgradx.replay.lifter import lifted
@@ -117,6 +117,7 @@ class Replay:
     def load(self, *batch: NDArray[Any]) -> None:
         """Take in a batch for `run`, without any check: full arrays as `__call__` wants them."""
         bound = self._bind(len(batch[0]) if batch and self._arrays.tail else 1)
+        self._latest = None  # an interrupt leaves no batch, not half of one
         space = vars(bound)
         for array, x in zip(self._arrays.inputs, batch):
             space[array.variable][...] = x
@@ -159,24 +160,38 @@ class Replay:
         """Let the parameters have the replay's numbers, and its gradient as their grad.
 
         A parameter that something else has changed is a ValueError; `refresh` takes it over.
+        After an error, Ctrl-C among them, nothing has changed.
         """
-        self._put_data()
-        for p, d in zip(self.parameters, self._gradient.tolist()):
-            p.grad = d
+        self._put(self._gradient.tolist())
 
     def refresh(self) -> None:
         """Take over the parameters' numbers as they are now."""
-        self._known = [p.data for p in self.parameters]
-        self._data[:] = self._known
+        known = numbers_in(self.parameters)
+        self._data[:] = known
+        self._known = known
 
-    def _put_data(self) -> None:
-        """Give the parameters those numbers that have changed here."""
+    def _put(self, grads: list[float]) -> None:
+        """Give the parameters those numbers that have changed here, and grads."""
         self._check_parameters()
-        for k in np.flatnonzero(self._data != np.array(self._known, self.dtype)).tolist():
-            self._known[k] = self.parameters[k].data = float(self._data[k])
+        changed = np.flatnonzero(self._data != np.array(self._known, self.dtype)).tolist()
+        before, known = [(p, p.data, p.grad) for p in self.parameters], self._known
+        after = [*known]
+        for k in changed:
+            after[k] = float(self._data[k])
+        try:
+            for k in changed:
+                self.parameters[k].data = after[k]
+            for p, grad in zip(self.parameters, grads):
+                p.grad = grad
+            self._known = after
+        except BaseException:
+            for p, x, grad in before:
+                p.data, p.grad = x, grad
+            self._known = known
+            raise
 
     def _check_parameters(self) -> None:
-        if [p.data for p in self.parameters] != self._known:  # quick: the floats are the same ones
+        if numbers_in(self.parameters) != self._known:  # quick: the floats are the same ones
             for k, (p, known) in enumerate(zip(self.parameters, self._known)):
                 if _differ(p.data, known):
                     raise ValueError(
@@ -202,23 +217,15 @@ class Replay:
         sample = operator.index(sample)
         if not -bound.n <= sample < bound.n:
             raise IndexError(f"sample {sample} of a batch of {bound.n}")
-        self._put_data()
-        for p in self.parameters:
-            p.grad = 0.0
+        self._put([0.0] * len(self.parameters))
         arrays = [vars(bound)[array.variable] for array in self._arrays.inputs]
         taken = [x[sample] if self._arrays.tail else x for x in arrays]
-        numbers = [x for part in taken for x in np.ravel(part).tolist()]
-        return self._tape.play(numbers)[self._tape.outputs[0]]
+        return self.played(*taken)
 
-    def played(self, *sample: Any) -> tuple[float, list[Value], list[float]]:
-        """The scalar graph of any sample at the parameters' own numbers; nothing is written.
-
-        Its loss, the parameters, and ∂loss/∂parameter for each.
-        """
+    def played(self, *sample: Any) -> Value:
+        """The scalar graph of any sample at the parameters' own numbers; nothing is written."""
         numbers = [x for part in sample for x in np.ravel(part).tolist()]
-        nodes = self._tape.play(numbers)
-        parameters = nodes[: self._tape.parameters]
-        return nodes[self._tape.outputs[0]].data, parameters, swept(self._tape, nodes)
+        return self._tape.play(numbers)[self._tape.outputs[0]]
 
     def __reduce__(self) -> str:
         raise TypeError("a replay can't be copied or pickled; record its function again")

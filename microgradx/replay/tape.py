@@ -8,12 +8,12 @@ number once.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
 from microgradx._base.arguments import flat
-from microgradx.engine import Value, apply, cut_off
+from microgradx.engine import Value, apply, cut_off, read_together
 from microgradx.rules import Rule
 
 NONE = -1  # in place of an id
@@ -122,11 +122,20 @@ def nodes_of(outputs: Sequence[Value]) -> list[Value]:
     silent = {rule for rule in {x.rule for x in nodes} if rule and rule.silent}
     if not any(cut_off(x) for x in nodes if x.rule in silent):
         return nodes
+    return _depth_first(outputs, lambda x: [y for y in flat(x.operands) if isinstance(y, Value)])
+
+
+def computed(output: Value) -> list[Value]:
+    """The nodes that a sweep from `output` passes, but for leaves; each after what it reads."""
+    return _depth_first([output] if output.rule else [], lambda x: [y for y in x.inputs if y.rule])
+
+
+def _depth_first(outputs: Sequence[Value], read: Callable[[Value], Iterable[Value]]) -> list[Value]:
     done: dict[Value, None] = {}
-    stack: list[Any] = list(reversed(outputs))
+    stack = list(reversed(outputs))
     while stack:
         node = stack[-1]
-        waiting = [x for x in flat(node.operands) if isinstance(x, Value) and x not in done]
+        waiting = [x for x in read(node) if x not in done]
         if waiting and node not in done:
             stack += reversed(waiting)
         else:
@@ -140,54 +149,31 @@ def _order(outputs: Sequence[Value]) -> list[Value]:
     Other threads may read the same parameters.
     """
     starts = list(dict.fromkeys(outputs))
-    readers: dict[Any, int] = dict.fromkeys(starts, 1)  # of a node, or of a list by its id
+    readers = dict.fromkeys(starts, 1)  # of a node
+    lists: dict[Any, int] = {}  # how many nodes read one, by its key
     found = [*starts]
     for node in found:
-        for x in _read(node):
-            if type(x) is tuple:
-                found += _with_a_reader(x, readers)
-            elif x in readers:
-                readers[x] += 1
-            else:
-                readers[x] = 1
-                found.append(x)
-    passed = [x for x in starts if not _left(x, readers)]
-    for node in passed:
-        for x in _read(node):
-            if not _left(id(x) if type(x) is tuple else x, readers):
-                passed += _without(x, readers) if type(x) is tuple else [x]
+        for key, xs in read_together(node):
+            if key in lists:
+                lists[key] += 1
+                continue
+            lists[key] = 1
+            for x in xs:
+                if x in readers:
+                    readers[x] += 1
+                else:
+                    readers[x] = 1
+                    found.append(x)
+    passed = []
+    freed: list[Iterable[Value]] = [starts]
+    for free in freed:
+        for x in free:
+            left = readers[x] = readers[x] - 1
+            if not left:
+                passed.append(x)
+                for key, read in read_together(x):
+                    if lists[key] > 1:
+                        lists[key] -= 1
+                    else:
+                        freed.append(read)
     return passed
-
-
-def _with_a_reader(xs: tuple[Any, ...], readers: dict[Any, int]) -> list[Value]:
-    """Count a reader of a list; if it is the first, those of its nodes that had none before."""
-    readers[id(xs)] = readers.get(id(xs), 0) + 1
-    found = []
-    for x in xs if readers[id(xs)] == 1 else ():
-        if isinstance(x, Value):
-            if x not in readers:
-                readers[x] = 0
-                found.append(x)
-            readers[x] += 1
-    return found
-
-
-def _without(xs: tuple[Any, ...], readers: dict[Any, int]) -> list[Value]:
-    """The nodes of a list that nothing reads any more, as nothing reads it."""
-    return [x for x in xs if isinstance(x, Value) and not _left(x, readers)]
-
-
-def _left(x: Any, readers: dict[Any, int]) -> int:
-    """How many read x, after one reader less."""
-    readers[x] = left = readers[x] - 1
-    return left
-
-
-def _read(node: Value) -> Iterable[Any]:
-    """What a node has edges from: lists of operands, and then single ones."""
-    rule = node.rule
-    if rule is None or not rule.lists:
-        return node.inputs
-    named = [x for x in zip(rule.operands, node.operands) if x[0] not in rule.silent]
-    lists = [x for name, x in named if name in rule.lists]
-    return lists + [x for name, x in named if name not in rule.lists and isinstance(x, Value)]

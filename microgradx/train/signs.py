@@ -21,7 +21,7 @@ FALL = 1e-4  # of the least loss so far: less is none
 STILL = 1e-3  # of a loss: it has moved by less
 ARRIVED = 0.01  # of the first loss: one below it that stands still has arrived
 SHARE = 0.25  # of the neurons: fewer may be off in a net that learns
-LOOKED_AT = 100  # samples
+LOOKED_AT, FEW = 100, 8  # samples, and those of them that are looked at first
 
 
 class Signs:
@@ -56,8 +56,20 @@ class Signs:
     def _reason(self, losses: list[float]) -> str:
         """Why the loss does not fall; "" if not so many neurons are off or saturated."""
         self.settle()
-        net = net_of(ops.sum([y for x in self.X for y in flat(nested(self.model(x.tolist())))]))
-        layers = [layer for layer in net.layers if _bent(layer)] if net else []
+        reason = ""
+        for X in (self.X[:: math.ceil(len(self.X) / FEW)], self.X):
+            layers = self._layers(X)
+            reason = self._reason_in(layers, losses)
+            if not reason and not any(map(_may_saturate, layers)):
+                break  # a neuron that is off on all samples is off on a few
+        return reason
+
+    def _layers(self, X: Array) -> list[Layer]:
+        """The layers with an activation, run on these samples."""
+        net = net_of(ops.sum([y for x in X for y in flat(nested(self.model(x.tolist())))]))
+        return [layer for layer in net.layers if _bent(layer)] if net else []
+
+    def _reason_in(self, layers: list[Layer], losses: list[float]) -> str:
         counts = {layer: off_or_saturated(layer.neurons.values()) for layer in layers}
         neurons = sum(len(layer.neurons) for layer in layers)
         near = max(abs(x - losses[-1]) for x in losses) <= STILL * abs(losses[-1])
@@ -87,6 +99,10 @@ class Signs:
             ". The targets are ±1, and the lecture's own net for them has tanh: "
             'activation="tanh", output="tanh"'
         )
+
+
+def _may_saturate(layer: Layer) -> bool:
+    return any(x.rule is not None and x.rule.kind == "saturating" for x in layer.neurons.values())
 
 
 def _bent(layer: Layer) -> bool:

@@ -1,12 +1,20 @@
-"""A chain of 1,000,000 nodes: its steps, its bounds, and the memory of its flow, by node."""
+"""A chain of 1,000,000 nodes, by node; and what takes as long a node in large graphs as in small.
+
+`python -m tests.bench.deep` runs this alone.
+"""
 
 import time
 import tracemalloc
+from functools import partial
+from statistics import median
 
-from microgradx import Flow
-from microgradx.engine import Value
+import microgradx as mx
+from microgradx import Flow, nn
+from microgradx.engine import Value, order
 from microgradx.explain.bounds import Bounds
-from tests.bench.timing import Line, collector
+from microgradx.replay import lift
+from tests.bench.timing import HEADING, Line, Work, collector, in_turns, speedup
+from tests.pictures.nets import tangle
 
 LINKS = 1_000_000
 
@@ -39,6 +47,71 @@ def flow_bytes(y: Value) -> float:
     return peak / LINKS
 
 
+# --- growth: a graph of some size, what is done with it, and how many nodes that is -------------
+
+
+def odd_one(length: int) -> tuple[Work, int]:
+    """The lift of a chain of one op, but for one in its midst."""
+    h = Value(0.5)
+    for i in range(length):
+        h = (h * (-1.0 if i == length // 2 else 1.0)).relu()
+    return partial(lift, h), 2 * length
+
+
+def explained(ops: int) -> tuple[Work, int]:
+    """The picture of why a leaf of a tangle has its gradient."""
+    y = tangle(ops)
+    y.backward()
+    nodes = order(y)
+    leaf = next(node for node in nodes if node.rule is None)
+    return lambda: mx.draw(y, explain=leaf), len(nodes)
+
+
+def undecided(count: int) -> tuple[Work, int]:
+    """Gates of which intervals don't see that they are off."""
+    x = h = Value(0.5)
+    for _ in range(count):
+        h = h * 0.99 + ((h - h) - 0.1).relu() * 0.001
+    return lambda: Bounds(h, {x: (-1.0, 1.0)}).gates, len(order(h))
+
+
+def net(width: int) -> tuple[Work, int]:
+    """The bounds of a net on a box."""
+    xs = [Value(0.1 * k) for k in range(8)]
+    y = nn.MLP(8, [width, width, 1], seed=0)(xs)
+    return lambda: Bounds(y, dict.fromkeys(xs, (-1.0, 1.0))), len(order(y))
+
+
+GROWING = {
+    "lift, an odd op among": (odd_one, 1_000, 10_000),
+    "explain of a picture": (explained, 10_000, 100_000),
+    "gates, undecided": (undecided, 100, 1_000),
+    "bounds, a net": (net, 32, 256),
+}
+
+
+def growth() -> list[Line]:
+    """For each work the time by node of the larger graph beside that of the smaller.
+
+    Ten times as many nodes in 1.5 times the time for each is an exponent of 1.18.
+    """
+    found = []
+    for name, (make, small, large) in GROWING.items():
+        (work, n), (more, m) = make(small), make(large)
+        with collector("off"):
+            turns = in_turns(3, work, more)
+        of_small, of_large = ([t / size * 1e6 for t in times] for times, size in zip(turns, (n, m)))
+        figures = [f"{median(times):.1f} µs/node" for times in (of_large, of_small)]
+        ratio = speedup(of_small, of_large)
+        found.append(
+            Line(
+                f"{name}, {m:,} nodes", "off", figures[0], f"{n:,}", figures[1], ratio, 1.5,
+                at_most=True,
+            )
+        )  # fmt: skip
+    return found
+
+
 def lines() -> list[Line]:
     x, y = chain(LINKS)
     found = []
@@ -47,7 +120,7 @@ def lines() -> list[Line]:
             start = time.process_time()
             work(x, y)
             each = (time.process_time() - start) / LINKS * 1e6
-            name = f"deep {work.__name__}, 1,000,000 nodes"
+            name = f"deep {work.__name__}, 1e6 nodes"
             found.append(
                 Line(name, "off", f"{each:.1f} µs/node", "", "", each, 10, "µs/node", at_most=True)
             )
@@ -55,4 +128,10 @@ def lines() -> list[Line]:
     found.append(
         Line("deep flow", "", f"{held:.0f} B/node", "", "", held, 300, "B/node", at_most=True)
     )
-    return found
+    return [*found, *growth()]
+
+
+if __name__ == "__main__":
+    print(HEADING)
+    for line in lines():
+        print(line, flush=True)

@@ -18,6 +18,7 @@ from microgradx.engine import Value, apply, order, rule, sweep
 from microgradx.explain.bounds import Bounds, Interval, _forward, _history, _run, _taken
 from microgradx.ops import dot, logsumexp, maximum, minimum
 from microgradx.rules import TABLE
+from tests.counting import lines
 from tests.operands import ARRAYS, arity, grouped
 from tests.test_accuracy import flat, in_fifty_digits, random_operands, special_operands
 
@@ -696,3 +697,14 @@ def test_asking_changes_no_grad_and_no_data():
     b = Bounds(output, {x: (-1, 1) for x in _history(output)[:5] if not x.rule})
     b.gradient(output), b.gates, str(b)
     assert [(x.data, x.grad) for x in order(output)] == before
+
+
+def test_twice_as_many_gates_that_intervals_cannot_decide_are_twice_the_work():
+    def work(count):
+        x = h = Value(0.5)
+        for _ in range(count):
+            h = h * 0.99 + ((h - h) - 0.1).relu() * 0.001
+        bounds = Bounds(h, {x: (-1.0, 1.0)})
+        return lines(lambda: bounds.gates)
+
+    assert work(80) < 2.2 * work(40)

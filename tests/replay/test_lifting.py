@@ -8,8 +8,9 @@ import pytest
 
 import microgradx as mx
 from demos.plumbing import moons
-from microgradx.engine import Value, order
+from microgradx.engine import Value, apply, order, rule
 from microgradx.replay import lift, record
+from tests.counting import lines
 from tests.replay.nets import (
     NETS,
     STYLES,
@@ -205,6 +206,46 @@ def test_the_text_says_what_was_found():
 
 
 # --- the demo, unrolled by plain loops -------------------------------------------------------
+
+
+# --- long chains ------------------------------------------------------------------------------
+
+
+def with_an_odd_one(length):
+    """A chain whose calls are all alike but for one; its minus goes through all that follow."""
+    w = h = Value(0.5, "w")
+    for i in range(length):
+        h = (h * (-1.0 if i == length // 2 else 1.0)).relu() + 0.125
+    return w, h
+
+
+def lifts_as_the_graph(w, y):
+    expected, grads = gradient(y, [w])
+    found, mine = replayed(lift(y, parameters=[w]), [w])
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert mine == pytest.approx(grads, rel=1e-9)
+
+
+def test_a_long_chain_with_an_odd_one_is_lifted_without_recursion():
+    lifts_as_the_graph(*with_an_odd_one(3_000))
+
+
+def test_so_is_an_op_of_very_many_calls(temporary_ops):
+    @rule(kind="linear", lists=("xs",))
+    def horner(xp, xs):
+        """xₙ + xₙ₋₁ / 2 + xₙ₋₂ / 4 + …"""
+        y = 0.0
+        for x in xs:
+            y = y * 0.5 + x
+        return y, [0.5 ** (len(xs) - 1 - k) for k in range(len(xs))]
+
+    w = Value(0.5, "w")
+    lifts_as_the_graph(w, apply(horner, [w * 2.0, *[0.25] * 2_000, w]))
+
+
+def test_a_chain_with_an_odd_one_twice_as_long_is_twice_the_work():
+    long, longer = (lines(lambda n=n: lift(with_an_odd_one(n)[1])) for n in (300, 600))
+    assert longer < 2.1 * long
 
 
 class PlainNeuron:

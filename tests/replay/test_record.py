@@ -1,5 +1,6 @@
 """A replay computes the mean loss and its gradient, and keeps numbers of its own."""
 
+import itertools
 import math
 from functools import reduce
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from demos.plumbing import moons
 from microgradx.engine import Value
 from microgradx.replay import Replay, lift, record
 from tests.counting import calls
+from tests.interrupting import interrupted
 from tests.replay.nets import NETS, by_loop, eager, gradient, replayed, styled, values
 
 inf, nan = math.inf, math.nan
@@ -362,6 +364,65 @@ def test_a_replay_keeps_its_own_numbers_until_they_are_stored():
     assert (w.grad, b.grad) == (22.0, 9.0)
     assert type(w.data) is float and type(w.grad) is float
     assert replay([2.0]) == 3.75**2
+
+
+def after_every_interrupt(action):
+    """Runs `action` again and again, cut off at line after line of the package, till it is not."""
+    for n in itertools.count(1):
+        if not interrupted(action, n):
+            return
+        yield n
+
+
+@pytest.mark.parametrize("name", ["store", "scalar"])
+def test_an_interrupt_at_any_line_of_storing_leaves_all_or_nothing(name):
+    w, b = labelled(2.0, 0.5)
+    replay = record(lambda x: (w * x + b) ** 2, 1.0)
+    replay([1.0, 3.0])
+    replay.data -= 0.25
+    old, new = [(2.0, 7.0), (0.5, 8.0)], [(1.75, 22.0), (0.25, 9.0)]
+    if name == "scalar":
+        new = [(data, 0.0) for data, _ in new]
+    w.grad, b.grad = 7.0, 8.0
+    seen = set()
+    for n in after_every_interrupt(getattr(replay, name)):
+        now = [(p.data, p.grad) for p in (w, b)]
+        assert now in (old, new), n
+        seen.add(now == new)
+    assert [(p.data, p.grad) for p in (w, b)] == new and False in seen
+    replay.data -= 0.25
+    replay.store()  # what it takes for known is what the parameters have
+    assert (w.data, b.data) == (1.5, 0.0)
+
+
+def test_an_interrupt_at_any_line_of_loading_leaves_no_mixture_of_batches():
+    w, b = labelled(2.0, 0.5)
+    replay = record(lambda x, y: (w * x + b - y) ** 2, 1.0, 1.0)
+    old, new = ([1.0, 2.0], [3.0, 4.0]), ([5.0, 6.0], [7.0, 8.0])
+    losses = [replay(*old), replay(*new)]
+    batches = [[np.array(x) for x in batch] for batch in (old, new)]
+    refused = 0
+    replay.load(*batches[0])
+    for n in after_every_interrupt(lambda: replay.load(*batches[1])):
+        try:
+            assert replay.run() in losses, n
+        except ValueError as error:
+            assert "no batch yet" in str(error)
+            refused += 1
+        replay.load(*batches[0])
+    assert refused and replay.run() == losses[1]
+
+
+def test_an_interrupt_at_any_line_of_a_refresh_moves_no_parameter():
+    w, b = labelled(2.0, 0.5)
+    replay = record(lambda x: (w * x + b) ** 2, 1.0)
+    w.data = 3.0
+    for n in after_every_interrupt(replay.refresh):
+        with pytest.raises(ValueError, match="something else has changed it"):
+            replay.store()
+        assert w.data == 3.0, n
+    replay.store()
+    assert w.data == replay.data[0] == 3.0
 
 
 def test_recording_leaves_data_and_grads_as_they_were():

@@ -126,8 +126,21 @@ def test_of_many_samples_a_hundred_are_looked_at():
         return model(row)
 
     [remark] = heard(signs_of(counted, x, np.sign(x[:, 0])), [1.0] * 20).values()
-    assert len(calls) == 95 <= LOOKED_AT
+    assert len(calls) == 8 + 95 and 95 <= LOOKED_AT
     assert "are off on all 95 samples that were looked at. The targets" in remark
+
+
+@pytest.mark.parametrize("activation, looked_at", [("relu", 8), ("tanh", 8 + 100)])
+def test_where_no_neuron_is_off_on_a_few_samples_the_others_are_not_run(activation, looked_at):
+    x = np.random.default_rng(1).normal(size=(100, 3))
+    model, calls = nn.MLP(3, [4, 1], activation, seed=1), []
+
+    def counted(row):
+        calls.append(row)
+        return model(row)
+
+    assert heard(signs_of(counted, x, np.sign(x[:, 0])), [1.0] * 15) == {}
+    assert len(calls) == looked_at  # of a tanh the median slope counts, and that is of them all
 
 
 @pytest.mark.parametrize("more", [{}, {"validation": (X[:2], Y[:2])}, {"metrics": METRICS}])
