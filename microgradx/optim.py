@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -93,7 +92,9 @@ class Adam(Optimizer):
     """p ← p - lr · m̂ / (√v̂ + eps) (Kingma and Ba 2015; torch.optim.Adam).
 
     m and v are the running means of g and g², with the weights `betas`; the hats divide them by
-    1 - betaᵗ at step t. The weight decay is part of g.
+    1 - betaᵗ at step t. The weight decay is part of g. Beyond 1e155 (1e20 in float32) v is inf,
+    and the parameter stays where it is from then on, as in PyTorch; below 1e-160 (1e-21) g adds
+    nothing to v, which is to be seen only if eps is as small.
     """
 
     kept = ("means", "squares")
@@ -119,14 +120,15 @@ class Adam(Optimizer):
     def move(self, xp: Any, parameters: Sequence[Any], state: State) -> None:
         lr, (beta1, beta2), eps = number(self.lr), self.betas, self.eps
         self._steps += 1
-        root = math.sqrt(1.0 - beta2**self._steps)
-        rate, least = lr * root / (1.0 - beta1**self._steps), eps * root
+        root = floats.sqrt(_fresh(beta2, self._steps))
+        rate, least = lr * root / _fresh(beta1, self._steps), eps * root
         sqrt, fresh1, fresh2 = xp.sqrt, 1.0 - beta1, 1.0 - beta2
         means, squares = [], []
         for p, g, m, v in zip(
             parameters, self._gradients(parameters), state["means"], state["squares"]
         ):
-            m += fresh1 * (g - m)
+            m *= beta1  # m + fresh1 · (g - m) would lose a small g beside a large m
+            m += fresh1 * g
             v *= beta2
             v += fresh2 * g * g
             p.data -= rate * m / (sqrt(v) + least)
@@ -137,6 +139,11 @@ class Adam(Optimizer):
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _fresh(beta: float, steps: int) -> float:
+    """1 - betaˢ, which a difference would have few digits of at the first steps."""
+    return -floats.expm1(steps * floats.log(beta))
 
 
 def _checked(parameters: Any) -> list[Value]:

@@ -52,7 +52,8 @@ def cross_entropy(predictions: Any, targets: Any) -> Value:
 
     Targets of the logits' own shape are the probabilities of the classes, one-hot rows for
     example: Σ t · logsumexp(d) - Σ t · d, for d = logits - logits[0]. An offset that all logits
-    share costs no digit.
+    share costs no digit. A loss near 0 has all its digits for a class; for probabilities, and
+    replayed, it is right to rounding beside 1 and the d.
     A class that is not there is an IndexError, or nan where it is a Value; one that is not whole is
     a TypeError, a probability that is a number outside [0, 1] a ValueError.
     """
