@@ -20,7 +20,7 @@ import pytest
 import microgradx as mx
 from microgradx import rules
 from microgradx._base import floats
-from microgradx.engine import PLAIN, Edge, Value, apply, dots, order, sweep
+from microgradx.engine import PLAIN, Edge, Value, apply, dots, operand_of, order, sweep
 from microgradx.ops import dot, maximum, mean, minimum
 from microgradx.ops import sum as sum_of
 from tests.interrupting import interrupted
@@ -534,6 +534,21 @@ def test_a_wrong_width_names_expected_and_got(flags):
     ]
 
 
+def test_lists_of_nothing_or_of_two_widths_make_no_node():
+    for operands, message in ((([], []), "dot of no weights"), (([1.0], []), "dot of no xs"),
+                              (([1.0], [1.0, 2.0]), "dot expected 1 xs, as many")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            apply(rules.dot, *operands, 0.0)
+
+
+def test_an_edge_that_a_node_has_not_has_no_operand():
+    x = Value(2.0)
+    y = dot([x, 1.0], [3.0, x], x)
+    assert [operand_of(edge) for edge in y.edges] == [0, 1, 2]
+    with pytest.raises(IndexError, match="has no operand 5"):
+        operand_of(Edge(x, y, 5, 1.0))
+
+
 def test_too_many_or_too_few_operands():
     x = Value(2.0)
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
@@ -659,6 +674,31 @@ def test_the_fast_order_and_sweep_are_the_plain_ones(seed):
         leaf.grad = 0.0
     output.backward()
     assert swept == {node: bits(node.grad) for node in order(output)}
+
+
+def test_the_plain_sweep_pauses_too(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "breakpointhook", lambda: seen.append(x.grad))
+    x = Value(3.0)
+    PLAIN["backward"](x * x, pause=lambda visit: visit.node is x)
+    assert (seen, x.grad) == ([6.0], 6.0)
+
+
+def test_an_exception_in_the_midst_of_a_sweep_or_an_order_leaves_all_as_it_was():
+    x, y = Value(2.0), Value(3.0)
+    x.grad = y.grad = 0.5
+    bad = x * y
+    output = bad + y * x
+    bad._da = "no number"
+    with pytest.raises(TypeError):
+        output.backward()
+    assert (x.grad, y.grad) == (0.5, 0.5)
+    bad._da, bad._b = 3.0, "no node"
+    with pytest.raises(AttributeError):
+        order(output)
+    bad._b = y
+    output.backward()
+    assert (x.grad, y.grad) == (6.5, 4.5)
 
 
 def test_sweep_writes_nothing_and_takes_other_partials():

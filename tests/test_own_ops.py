@@ -238,6 +238,11 @@ def whole(xp, x):
     return 1, 0.0
 
 
+def steep(xp, x):
+    """x"""
+    return x, 1
+
+
 def single(xp, xs):
     """x₀"""
     return xs[0], 1.0
@@ -270,6 +275,7 @@ def mixed(xp, a, xs):
         (short, {"lists": ("xs",)}, "op 'short' returned 1 of 2 partials for xs"),
         (silent, {}, "op 'silent' has the partial None for x; None goes with the column silent="),
         (whole, {}, "op 'whole' returned the value 1, which is no float"),
+        (steep, {}, "op 'steep' has the partial 1 for x, which is no float"),
         (single, {"lists": ("xs",)}, "op 'single' has the partial 1.0 for xs; a list has a list"),
         (by_name, {}, "op 'by_name' takes its operands by their places alone"),
         (lambda xp, x: (x, 1.0), {}, "has no name that a method can have; write it with def"),
@@ -284,6 +290,15 @@ def test_a_mistake_names_the_op_and_its_cause(function, columns, message, tempor
     with pytest.raises(ValueError, match=message):
         rule(**{"kind": "linear", **columns})(function)
     assert before == rules.TABLE
+
+
+@pytest.mark.parametrize("function, faults", [(lacking, 2), (raising, 1), (sole, 1), (steep, 1)])
+def test_the_faults_of_a_function_at_a_number(function, faults):
+    assert len([*rules.Rule(function, kind="linear").faults_at(floats, 1e200)]) == faults
+
+
+def test_a_row_shows_itself_by_its_operands():
+    assert repr(rules.leaky_relu) == "<rule leaky_relu(x, slope)>"
 
 
 def test_an_unknown_column_is_named_with_the_known_ones():
