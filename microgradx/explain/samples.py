@@ -112,7 +112,6 @@ class Net:
         self._named: dict[str, Neuron] = {}  # by the label of its outputs
         self._zs: dict[Neuron, str] = {}  # the label of its pre-activations, where there are any
         self._parameters: dict[Neuron, dict[Value, None]] = {}
-        self._last: dict[Neuron, int] = {}  # the largest number of a sample so far
         self._inputs: dict[object, Input] = {}
         self._labels = {node.label for node in nodes}
         self._sample = _samples_of_last_layers(output)
@@ -190,11 +189,7 @@ class Net:
     def _start(self, y: Value, neuron: Neuron) -> None:
         """Begin the turn of a neuron that ends in y."""
         k = self._sample.setdefault(y, 0)
-        last = self._last.get(neuron, k)
-        if k in neuron.turns:
-            self.repeats = True
-            k = self._sample[y] = last + 1
-        self._last[neuron] = k if k > last else last
+        self.repeats = self.repeats or k in neuron.turns
         neuron.turns[k] = Turn(y, y, 1.0)
         self._owner[y] = neuron.layer
         self._neurons[y], self._outputs[y], self._slopes[y] = neuron, y, 1.0

@@ -9,7 +9,14 @@ import microgradx as mx
 from microgradx import nn
 from microgradx.engine import Value, order
 from microgradx.explain.extended import Extended
-from microgradx.explain.layers import Survey, carried, mean_square_root, reached, saturated
+from microgradx.explain.layers import (
+    Survey,
+    carried,
+    mean_square_root,
+    off_or_saturated,
+    reached,
+    saturated,
+)
 from microgradx.explain.paths import Paths, is_stop
 from microgradx.explain.samples import net_of
 
@@ -103,6 +110,16 @@ def test_a_line_carries_its_weight_times_the_gradients_at_z():
         weight = neuron.parameters[j].data
         grads = [turn.z.grad for turn in neuron.turns.values()]
         assert size == pytest.approx(abs(weight) * math.hypot(*grads), rel=1e-12)
+
+
+@pytest.mark.parametrize(("activation", "counts"), [("relu", (1, 1, 0)), ("tanh", (0, 0, 2))])
+def test_neurons_that_are_off_on_all_samples_on_some_or_saturated_are_counted(activation, counts):
+    model = nn.MLP(1, [3, 1], activation=activation, seed=1)
+    for neuron, bias in zip(model.layers[0].neurons, (-50.0, 50.0, 0.0)):
+        neuron.weight[0].data, neuron.bias.data = 1.0, bias
+    loss = mx.sum([model([x]) for x in (-1.0, 0.5, 1.0)])
+    loss.backward()
+    assert off_or_saturated(net_of(loss).layers[0].neurons.values()) == counts
 
 
 def test_lines_run_through_a_norm_feature_by_feature():

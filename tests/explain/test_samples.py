@@ -116,6 +116,7 @@ def test_a_residual_block_is_read_by_two_ways():
 def test_a_net_whose_neurons_work_twice_in_a_sample_is_a_graph_of_ops():
     cell = nn.MLP(1, [1, 1], seed=1)
     assert net_of(cell([cell([0.5])])) is None
+    assert net_of(cell([cell([cell([0.5])])]) + cell([0.25])) is None
 
 
 def test_two_models_of_the_same_labels_are_no_net():

@@ -214,6 +214,29 @@ def test_only_a_small_whole_multiple_is_forgotten_zeroing(ratio, cause):
     assert it.remark.sentence == f".grad is {x.grad:.3g}, {words}"
 
 
+def test_cancelled_says_what_opposes_what():
+    x = Value(2.0, "x")
+    a, b = x * 3.0, x * -3.0
+    a.label, b.label = "a", "b"
+    y = a + b
+    y.backward()
+    assert why(x, y).because == [
+        "The paths weigh 6 together and cancel to 0, which is within rounding of 0",
+        "Opposing each other: b brings -3, a brings 3",
+        "Without any rounding they add up to 0",
+    ]
+
+
+def test_a_long_path_is_told_from_both_ends():
+    x = y = Value(0.5, "x")
+    for k in range(12):
+        y = y * 2.0
+        y.label = f"y{k}"
+    y.backward()
+    assert ("x ×2→ y0 ×2→ y1 ×2→ y2 ×2→ y3 … 5 more … ×2→ y9 ×2→ y10 ×2→ y11."
+            in " ".join(str(why(x, y)).split()))  # fmt: skip
+
+
 def test_there_is_no_remark_where_there_is_none_to_make():
     assert why(*healthy()).remark is None and why(*stopped()).remark is None
     assert why(*disconnected()).remark is None
