@@ -729,8 +729,8 @@ def test_the_fast_operators_and_methods_are_the_plain_ones(x):
 def test_a_layer_of_dots_is_dots():
     values = [Value(x) for x in (0.1, -2.5, 1e300, 3.0)]
     lists = (tuple(values[:2]), (1.5, values[3]), (2.0, -1.0))
-    for xs, bias in itertools.product(lists, (values[2], 4.0)):
-        found = dots([*lists, values[1:3]], xs, [bias] * 4)
+    for xs, bias, kind in itertools.product(lists, (values[2], 4.0), (tuple, list, iter)):
+        found = dots([*lists, values[1:3]], kind(xs), [bias] * 4)
         for row, made in zip([*lists, values[1:3]], found):
             plain = apply(rules.dot, row, xs, bias)
             assert bits(made.data) == bits(plain.data) and made.inputs == plain.inputs

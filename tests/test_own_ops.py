@@ -322,6 +322,18 @@ def test_a_list_before_a_silent_operand_keeps_its_edges(temporary_ops):
     assert replay([2.0]) == 15.0 and replay.gradient.tolist() == [6.0, 0.0]
 
 
+def test_a_silent_operand_after_two_that_are_not_has_no_edge(temporary_ops):
+    @rule(kind="product", silent=("scale",))
+    def scaled_product(xp, x, y, scale):
+        return x * y * scale, y * scale, x * scale, None
+
+    x, y, k = Value(2.0), Value(5.0), Value(3.0)
+    z = apply(scaled_product, x, y, k)
+    z.backward()
+    assert (z.inputs, z.partials, z.operands) == ((x, y), (15.0, 6.0), (x, y, k))
+    assert (z.data, x.grad, y.grad, k.grad) == (30.0, 15.0, 6.0, 0.0)
+
+
 @pytest.mark.parametrize("row", rules.TABLE.values(), ids=lambda row: row.name)
 def test_no_row_of_the_table_has_a_fault(row):
     assert not [*row.faults(), *[fault for x in TRIED for fault in row.faults_at(floats, x)]]

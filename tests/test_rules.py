@@ -627,3 +627,9 @@ def test_sums_are_added_from_left_to_right(op):
     xs = [1e16, 1.0, -1e16]
     operands = ([1.0] * 3, xs, 0.0) if op is rules.dot else (xs,)
     assert op.function(floats, *operands)[0] == (1e16 + 1.0) - 1e16 == 0.0
+
+
+def test_the_rows_that_are_operators_say_so():
+    x = Value(2.0)
+    made = [x + x, x * x, -x, x / x, x**x]
+    assert [row for row in TABLE.values() if row.operator] == [node.rule for node in made]
