@@ -4,6 +4,7 @@ import copy
 import decimal
 import gc
 import itertools
+import linecache
 import math
 import os
 import pickle
@@ -724,6 +725,12 @@ def test_the_fast_operators_and_methods_are_the_plain_ones(x):
     for rule in rules.TABLE.values():
         if len(rule.operands) == 1 and not rule.lists:
             assert facts(getattr(a, rule.name)()) == facts(apply(rule, a))
+
+
+def test_an_op_as_a_function_is_one_of_ops_and_has_a_line():
+    assert pickle.loads(pickle.dumps(mx.tanh)) is mx.tanh and mx.tanh.__module__ == "microgradx.ops"
+    line = linecache.getline(mx.engine.__file__, mx.tanh.__code__.co_firstlineno)
+    assert "def {rule.name}(" in line  # a debugger shows it
 
 
 def test_a_layer_of_dots_is_dots():
