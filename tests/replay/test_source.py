@@ -260,3 +260,15 @@ def test_the_packages_own_page_shows_a_real_source():
     page = Path(symbols.__file__).with_name("README.md")
     failed, tried = doctest.testfile(str(page), module_relative=False)
     assert (failed, tried) == (0, 6)
+
+
+def test_a_temporary_is_free_again_once_it_has_been_read():
+    w, n = Value(0.5), 20
+
+    def fn(x):
+        for _ in range(n):
+            x = ((x * w).sin() + 1.0).exp().log()
+        return x
+
+    source = record(fn, 1.0).source
+    assert len(re.findall(r"^t_\d+ = np\.zeros", source, re.MULTILINE)) < 3 * n  # else it is 5 n
