@@ -6,7 +6,6 @@ A rule is written once over a namespace `xp`. `intervals` is that namespace for 
 from __future__ import annotations
 
 import itertools
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -354,7 +353,8 @@ LOG = _monotone(floats.log, -inf, inf, 0.0)
 EXP = _monotone(floats.exp, 0.0, inf)
 intervals = SimpleNamespace(
     inf=inf, nan=nan, pi=pi, where=_where, abs=abs, sign=_sign,
-    maximum=_maximum, minimum=_minimum, divide=operator.truediv, power=operator.pow,
+    maximum=_maximum, minimum=_minimum,
+    divide=lambda x, y: interval(x) / y, power=lambda x, y: interval(x) ** y,
     exp=EXP, exp_difference=lambda x, y: EXP(interval(x) - y), sum_and_log=_sum_and_log,
     expm1=_monotone(floats.expm1, -1.0, inf),
     log=LOG, log1p=_monotone(floats.log1p, -inf, inf, -1.0),

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import inspect
 import math
 import random
 import sys
@@ -16,6 +17,7 @@ from microgradx import nn, rules
 from microgradx._base import floats
 from microgradx.engine import Value, apply, order, rule, sweep
 from microgradx.explain.bounds import Bounds, Interval, _forward, _history, _run, _taken
+from microgradx.explain.intervals import interval, intervals
 from microgradx.ops import dot, logsumexp, maximum, minimum
 from microgradx.rules import TABLE
 from tests.counting import lines
@@ -708,3 +710,24 @@ def test_twice_as_many_gates_that_intervals_cannot_decide_are_twice_the_work():
         return lines(lambda: bounds.gates)
 
     assert work(80) < 2.2 * work(40)
+
+
+@pytest.mark.parametrize("name", [*vars(intervals)])
+def test_a_function_on_intervals_takes_bare_numbers_and_holds_what_floats_give(name):
+    numbers = {
+        1: [(x,) for x in (0.5, -0.25, 0.0)],
+        2: [(0.5, 0.25), (-0.5, 2.0), (0.0, 1.0)],
+    }
+    of, on_floats = getattr(intervals, name), getattr(floats, name, None)
+    if not callable(of) or name in ("where", "sum_and_log"):
+        return
+    for xs in numbers[len(inspect.signature(on_floats).parameters)]:
+        found, same = interval(of(*xs)), interval(of(*map(interval, xs)))
+        assert (found.lo, found.hi, found.nan) == (same.lo, same.hi, same.nan)
+        exact = on_floats(*xs)
+        assert found.lo <= exact <= found.hi or (exact != exact and found.nan)
+
+
+def test_an_angle_of_a_box_that_meets_the_cut_may_be_any():
+    angle = intervals.arctan2(Interval(-1.0, 1.0), Interval(-1.0, 1.0))
+    assert angle.lo <= -math.pi and math.pi <= angle.hi
