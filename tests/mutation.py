@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[1]
 NEEDED = ["microgradx", "tests", "demos", "README.md", "setup.cfg", "pyproject.toml"]
 ROOMS = {  # by name, its files, and the tests of all of them; tests named after a file come first
     "rules": ("rules.py", ["tests/test_rules.py", "tests/test_accuracy.py", "tests/test_own_ops.py",
-                           "tests/explain/test_bounds.py", "tests/test_random_graphs.py"]),
+                           "tests/explain/test_bounds.py", "tests/explain/test_causes.py",
+                           "tests/test_random_graphs.py"]),
     "engine": ("engine.py", ["tests/test_engine.py", "tests/test_own_ops.py",
                              "tests/test_rules.py", "tests/test_faults.py",
                              "tests/step/test_walk.py", "tests/step/test_lines.py",
@@ -34,7 +35,9 @@ ROOMS = {  # by name, its files, and the tests of all of them; tests named after
                              "tests/test_random_graphs.py", "tests/test_state_machine.py",
                              "tests/test_wrong_types.py", "tests/test_mistakes.py",
                              "tests/replay/test_record.py", "tests/replay/test_threads.py"]),
-    "explain": ("explain/*.py", ["tests/explain", "tests/test_faults.py"]),
+    "explain": ("explain/*.py", [*[f"tests/explain/test_{x}.py" for x in (
+        "verdicts", "causes", "paths", "samples", "layers", "extended", "comparison", "check")],
+        "tests/explain", "tests/pictures/test_net.py", "tests/test_faults.py"]),
     "replay": ("replay/*.py", ["tests/replay", "tests/test_composites.py",
                                "tests/train/test_fit.py"]),
 }  # fmt: skip
@@ -79,17 +82,16 @@ def parts(node):
     """Every node that runs and has a place of its own: no types, no texts, no docstrings."""
     for name, field in ast.iter_fields(node):
         for child in field if isinstance(field, list) else [field]:
-            types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
-            text = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
-            if (
-                name in ("annotation", "returns")
-                or types
-                or text
-                or isinstance(child, ast.JoinedStr)
-            ):
-                continue
-            if isinstance(child, ast.AST):
+            if isinstance(child, ast.AST) and name not in TYPES and not is_mute(child):
                 yield from (child, *parts(child))
+
+
+def is_mute(node):
+    """Whether it is for the type checker alone, or a text."""
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.unparse(node.test)
+    docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return docstring or isinstance(node, ast.JoinedStr)
 
 
 def mutants(path):
@@ -111,10 +113,10 @@ def mutants(path):
 
 
 def tests_of(path, tests):
-    """Those that are named after the file first, as they are the likeliest to fail."""
+    """The file's own examples and what is named after it first: they are the likeliest to fail."""
     name = f"test_{path.stem}.py"
-    own = [str(Path(x) / name) for x in tests if (ROOT / x / name).exists()]
-    return [*own, *tests]
+    named = [f"{x}/{name}" for x in tests if (ROOT / x / name).exists()]
+    return [str(path.relative_to(ROOT)), *named, *tests]
 
 
 def start(copy, tests):
@@ -165,10 +167,8 @@ def copies(folder, tests, workers):
         sys.exit(f"the tests fail without a mutant:\n{(first / 'log').read_text()[-3000:]}")
     limit = 60 + 3 * (time.monotonic() - begin)
     sys.dont_write_bytecode = True  # from here on the copies have that of whole files
-    return [
-        first,
-        *[shutil.copytree(first, first.with_name(str(k))) for k in range(1, workers)],
-    ], limit
+    more = [shutil.copytree(first, first.with_name(str(k))) for k in range(1, workers)]
+    return [first, *more], limit
 
 
 def survivors(room, sample, seed, workers):
