@@ -101,7 +101,7 @@ class Interval:
             return Interval(-inf, inf, may_be_nan or self.lo < 0)
         pairs = _corners(self, y)  # log |xʸ| = y · log |x| has its extremes there …
         if 0 in self:
-            pairs += [(0.0, y.lo), (0.0, y.hi)]  # … or at 0
+            pairs.append((0.0, y.lo))  # … or at 0, where y is one number, or 0 a corner too
         return _extremes(_to_the, pairs, may_be_nan)
 
     __radd__, __rmul__ = __add__, __mul__

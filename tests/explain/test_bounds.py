@@ -731,3 +731,13 @@ def test_a_function_on_intervals_takes_bare_numbers_and_holds_what_floats_give(n
 def test_an_angle_of_a_box_that_meets_the_cut_may_be_any():
     angle = intervals.arctan2(Interval(-1.0, 1.0), Interval(-1.0, 1.0))
     assert angle.lo <= -math.pi and math.pi <= angle.hi
+
+
+def test_a_power_of_a_box_round_0_reaches_down_to_0_and_no_further():
+    round_0, y = Interval(-0.5, 0.25), Interval(0.5, 2.0)
+    for found, least, largest in (
+        (round_0**2.0, 0.0, 0.25),
+        (round_0**3.0, -0.125, 0.015625),
+        (Interval(0.0, 0.25) ** y, 0.0, 0.5),
+    ):
+        assert (found.lo, found.hi) == pytest.approx((least, largest), rel=1e-12, abs=1e-300)

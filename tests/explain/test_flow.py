@@ -509,3 +509,11 @@ def test_a_dead_trunk_that_skips_a_layer_is_no_flat_loss():
     trunk = [h.relu() for h in first(x)]
     loss = mx.nn.mse_loss(last([p + q for p, q in zip(second(trunk), trunk)]), [1.0, 0.0])
     assert asked(x[0], loss).causes == ["relu off"]
+
+
+def test_the_limits_of_a_flow_are_numbers_within_theirs():
+    y = Value(1.0, "x") * 2.0
+    Flow(y, small=0.0, large=0.0, cancels=1.0)
+    for name, x in (("small", -0.1), ("large", math.nan), ("cancels", 0.9)):
+        with pytest.raises(ValueError, match=f"{name} is a number, 0 or more"):
+            Flow(y, **{name: x})
