@@ -237,6 +237,16 @@ def test_a_long_path_is_told_from_both_ends():
             in " ".join(str(why(x, y)).split()))  # fmt: skip
 
 
+def test_a_term_that_rounds_to_0_is_left_out():
+    x = Value(0.5, "x")
+    y = x * Value(1.001, "w")
+    for _ in range(5):
+        y = y.sigmoid()
+    y.backward()
+    assert "weights" in why(x, y).budget
+    assert "Decades: -3.22 = -3.01 sigmoid ceiling, -0.21 saturation." in str(why(x, y))
+
+
 def test_there_is_no_remark_where_there_is_none_to_make():
     assert why(*healthy()).remark is None and why(*stopped()).remark is None
     assert why(*disconnected()).remark is None
@@ -248,6 +258,14 @@ def test_there_is_no_remark_where_there_is_none_to_make():
 def noisy(case):
     """A verdict of a reader's own."""
     return Evidence(["dice"], where=list(case.output.edges), because=["It has rolled"])
+
+
+def test_a_headline_names_four_causes(monkeypatch):
+    row = Verdict("noisy", "It is hidden", lambda case: Evidence([*"abcdefg"]))
+    monkeypatch.setattr(verdicts, "TABLE", table(row, *TABLE.values()))
+    x = leaf()
+    headline, *_ = str(why(*run(x, x * 0.1))).splitlines()
+    assert headline == "∂mul(0.1)/∂x = 0.1 (10^-1.00): noisy – a, b, c, d."
 
 
 def test_a_new_verdict_is_one_row(monkeypatch):
