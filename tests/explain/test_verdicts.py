@@ -247,6 +247,14 @@ def test_a_term_that_rounds_to_0_is_left_out():
     assert "Decades: -3.22 = -3.01 sigmoid ceiling, -0.21 saturation." in str(why(x, y))
 
 
+def test_where_there_is_no_loss_nothing_is_said_of_it():
+    x = Value(2.0, "x")
+    y = x * 1.0
+    y.backward()
+    it = Flow(y, large=0.5).why(x)
+    assert it.verdict == "healthy" and "loss" not in str(it)
+
+
 def test_there_is_no_remark_where_there_is_none_to_make():
     assert why(*healthy()).remark is None and why(*stopped()).remark is None
     assert why(*disconnected()).remark is None
