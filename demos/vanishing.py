@@ -41,7 +41,7 @@ def run(board: Board) -> str:
     inputs, loss, slower, stuck = trained(plain)
     *_, cured, learnt = trained(residual)
     flow = mx.Flow(loss)
-    path = flow.path(max(inputs, key=lambda x: flow[x].mass.decades))[::-1]
+    path = flow.path(max(inputs, key=lambda x: flow[x].norm.decades))[::-1]
     notes, product = running_product(path)
     for node, note in notes.items():
         board.say(f"{node.label:14} {note.replace(chr(10), ', ')}")

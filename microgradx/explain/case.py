@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
-from math import isfinite
+from math import fsum, inf, isfinite, log10
 from typing import NamedTuple
 
 from microgradx.engine import Value
-from microgradx.explain.extended import Extended
+from microgradx.explain.extended import Extended, extended
 from microgradx.explain.paths import LN10, NodeFlow, Paths, layers
 from microgradx.explain.tangents import Tangents
 
@@ -17,7 +18,7 @@ class Limits(NamedTuple):
 
     reference: the decades to compare with; None: those of the output layer
     small, large: how many decades below and above it
-    cancels:   the κ
+    cancels:   the R / |g|
     """
 
     reference: float | None = None
@@ -53,11 +54,11 @@ class Case:
 
     @cached_property
     def reference(self) -> Reference:
-        """The yardstick for small and large: the decades of the output layer it leads to.
+        """The yardstick for small and large: the decades of R of the output layer it leads to.
 
-        It is their median. Where the graph holds several samples they are added up over these,
-        because a weight's gradient adds up the samples too. For a node of that layer or of the
-        loss, and where no node is labelled as part of a layer, it is 0.
+        It is their median. Where the graph holds several samples these are put together by their
+        squares, as they are in a weight's R. For a node of that layer or of the loss, and where no
+        node is labelled as part of a layer, it is 0.
         """
         if self.limits.reference is not None:
             return Reference(self.limits.reference)
@@ -66,22 +67,56 @@ class Case:
         if self.node in paths.loss or index in layer:
             return Reference(0.0)
         if len({paths.nodes[i].label for i in layer}) < len(layer):  # there are several samples
-            layer = [i for i in layer if i < index and self.tangents.size(i)] or layer
-        sums: dict[str, Extended] = {}
+            layer = [i for i in layer if i < index and self.tangents.norm_to(i)] or layer
+        by_label: dict[str, list[int]] = {}
         for i in layer:
-            label = paths.nodes[i].label
-            sums[label] = sums.get(label, Extended(0.0, 0)) + abs(paths.wide(i))
-        decades = sorted(total.decades for total in sums.values() if total)
-        if not decades:
+            if paths.squares[i]:
+                by_label.setdefault(paths.nodes[i].label, []).append(i)
+        if not by_label:
             return Reference(0.0)
-        losses = sorted(paths.budget[i].get("loss", 0.0) / LN10 for i in layer)
+        wholes = [self._together(same) for same in by_label.values()]
+        decades, losses = (sorted(column) for column in zip(*wholes))
         return Reference(decades[len(decades) // 2], losses[len(losses) // 2], "the output layer's")
+
+    def _together(self, same: list[int]) -> tuple[float, float]:
+        """The decades of one neuron's R in all samples, and how many of them are the loss's."""
+        paths = self.paths
+        total = sum([extended(paths.squares[i]) for i in same], Extended(0.0, 0)).decades / 2
+        others = [fsum(x for kind, x in paths.budget[i].items() if kind != "loss") for i in same]
+        return total, total - fsum(others) / len(others) / LN10
 
     @cached_property
     def beyond(self) -> float:
-        """By how many decades the gradient lies above the reference; the output's own, by none."""
-        decades = self.reached.decades - self.reference.decades
+        """By how many decades R lies above the reference; the output's own, by none."""
+        decades = self.reached.norm.decades - self.reference.decades
         return decades if self.node is not self.output else 0.0
+
+    @cached_property
+    def rounding(self) -> float:
+        """Decades of the size that rounding leaves: √n u R (Higham and Mary 2019)."""
+        n = self.paths.roundings[self.paths.index[self.node]]
+        return self.reached.norm.decades + log10(2.0**-53) + log10(n) / 2 if n else -inf
+
+    @cached_property
+    def fans(self) -> float:
+        """½ log₁₀(fan-in / fan-out) of the layers of weights passed, over the paths.
+
+        With the weight scale it is 0 for weights of size 1/√fan-in.
+        """
+        paths, shares = self.paths, self.tangents.shares
+        fan_in: dict[int, int] = {}
+        fan_out: Counter[tuple[int, int]] = Counter()
+        for j in {paths.heads[e] for e in shares}:
+            node = paths.nodes[j]
+            if node.rule and node.rule.lists and node.rule.kind == "product":
+                kinds = enumerate(paths.kinds(node), paths.first[j])
+                weights = [e for e, kind in kinds if kind == "weights" and e in shares]
+                fan_in.update(dict.fromkeys(weights, len(node.operands[0])))
+                fan_out.update([(paths.tails[e], paths.samples[j]) for e in weights])
+        return fsum(
+            shares[e] * 0.5 * log10(n / fan_out[paths.tails[e], paths.samples[paths.heads[e]]])
+            for e, n in fan_in.items()
+        )
 
     @cached_property
     def remark(self) -> Remark | None:

@@ -12,7 +12,9 @@ from microgradx._base.text import made_at, name_of
 from microgradx.engine import Edge, Value, cut_off, data_of, taken
 from microgradx.explain.extended import show
 from microgradx.explain.paths import Paths, partner
+from microgradx.explain.samples import role_of, samples_of
 
+SMALL_RESIDUAL = 0.1  # a factor of a loss that may be one
 MANY = 100  # places, or kinds of places, up to which each is explained
 T = TypeVar("T")
 
@@ -246,9 +248,49 @@ def opposition(edges: list[Edge], paths: Paths) -> str:
 
 
 def between_samples(edges: list[Edge], paths: Paths) -> bool:
-    """Whether opposing branches are those of samples: alike, and meeting in one sum of them all."""
-    meeting = paths.nodes[max(paths.choke_point[paths.index[edges[0].input]], 0)]
-    labels = [edge.node.label for edge in edges]
-    alike = len(set(labels)) < len(labels) if all(labels) else not any(labels)
-    rule = meeting.rule
-    return alike and rule is not None and bool(rule.lists) and rule.kind == "linear"
+    """Whether opposing branches are those of samples: each leads into another one."""
+    samples = [paths.samples[paths.index[edge.node]] for edge in edges]
+    return min(samples) >= 0 and len({*samples}) > 1
+
+
+def why_samples_oppose(edges: list[Edge], paths: Paths) -> tuple[str, str]:
+    """The cause of opposing samples, "" for none but themselves, and the sentence on it."""
+    if _is_before_norm(edges, paths):
+        sentence = "A norm removes the mean of what it reads, so that a shift before it is lost"
+        return "before a norm", sentence
+    outputs = {node.data for node in samples_of(paths.nodes)}
+    if len(outputs) == 1:
+        sentence = "All outputs are equal, so that the samples pull them all ways: the net sees no "
+        return "equal outputs", sentence + "difference between them yet"
+    return "", "The samples pull against each other, as they do where a loss is least"
+
+
+def _is_before_norm(edges: list[Edge], paths: Paths) -> bool:
+    """Whether the results of edges are what a norm takes the mean of."""
+    reads = {edge.node for edge in edges}
+    for node in paths.nodes:
+        if role_of(node.label).path.rpartition(".")[2] == "mean":
+            sums = [x for x in node.inputs if not reads.isdisjoint(x.inputs)]
+            if sums or not reads.isdisjoint(node.inputs):
+                return True
+    return False
+
+
+def is_near_optimum(edges: dict[int, float], paths: Paths) -> bool:
+    """Whether it is small residuals that make a loss's factors small, over most of the paths.
+
+    Then a factor is about as small as what its op reads, or makes.
+
+    edges: their shares, by number
+    """
+    held = 0.0
+    for e, share in edges.items():
+        edge = paths.edge(e) if share else None
+        if edge is None or edge.node not in paths.loss or abs(edge.partial) > SMALL_RESIDUAL:
+            continue
+        rule = edge.node.rule
+        if rule and rule.kind != "linear" and (rule.kind != "product" or len(edge.node.inputs) > 1):
+            d = abs(edge.partial)
+            near = (0.1 * d <= abs(x.data) <= 10 * d for x in (edge.input, edge.node))
+            held += share * any(near)
+    return held > 0.5

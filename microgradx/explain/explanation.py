@@ -59,7 +59,7 @@ class Explanation(Case):
 
     @property
     def budget(self) -> dict[str, float]:
-        """Decades by kind of factor, with fan-out and cancellation; they add up to log₁₀|g|."""
+        """Decades by kind of factor, and opposition or agreement; they add up to log₁₀|g|."""
         return self.flow.budget if self.flow else {}
 
     # The following may be long, and are worked out when asked for.
@@ -163,9 +163,9 @@ class Flow:
 
     parameters: the leaves whose factors are weights; None: those with a parameter's label, such
                 as `layers.0.weight[2,1]`, `w1` or `b`
-    cancels:    κ from which a gradient counts as cancelled
-    reference:  the decades to compare with; None: those of the gradients at the layer closest to
-                the output (their median; added up over the samples that a node leads to), 0 where
+    cancels:    R/|g| from which a gradient counts as cancelled
+    reference:  the decades to compare R with; None: those of R at the layer closest to the output
+                (their median; samples that a node leads to put together by their squares), 0 where
                 no node is labelled as part of a layer
     small, large: how many decades below and above it a gradient counts as small, as large
 

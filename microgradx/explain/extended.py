@@ -33,6 +33,11 @@ class Extended(NamedTuple):
         except OverflowError:
             return math.copysign(math.inf, self.mantissa)
 
+    def root(self) -> Extended:
+        """The square root of a number that is not negative."""
+        m, e = (2.0 * self.mantissa, self.exponent - 1) if self.exponent % 2 else self
+        return Extended(math.sqrt(m), e // 2)
+
     def __bool__(self) -> bool:
         return self.mantissa != 0
 

@@ -1,9 +1,10 @@
 """Sums over all paths from every node to the output, one function a sum and without underflow.
 
 A path from a node to the output is worth the product of its local derivatives d. The sum of these
-products is the gradient, g = Σ Π d; the sum of their sizes is the path mass, A = Σ Π |d|. The
-weights of the paths in that mass, π = Π |d| / A, are a probability distribution, which has an
-entropy and over which each kind of factor has a mean.
+products is the gradient, g = Σ Π d. The root of the sum of their squares is the path norm,
+R = √(Σ Π d²) (Neyshabur, Salakhutdinov and Srebro 2015): the size that g would have if signs were
+a matter of chance. The weights of the paths in its square, q = Π d² / R², are a probability
+distribution, which has an entropy and over which each kind of factor has a mean.
 """
 
 from __future__ import annotations
@@ -19,16 +20,25 @@ from typing import Any, NamedTuple
 from microgradx._base.text import names_parameter, place
 from microgradx.engine import Edge, Value, order, positions, taken
 from microgradx.explain.extended import LARGE, SMALL, Extended, extended
+from microgradx.explain.samples import samples_of
 
 # The kinds of factor, to be blamed or thanked.
 KINDS = (
     "weights", "inputs", "activations", "constants", "sigmoid ceiling", "saturation", "gates",
-    "singular op", "loss",
+    "singular op", "fan-out", "loss",
 )  # fmt: skip
 OTHER_FACTORS = {
     "saturating": "saturation", "gate": "gates", "singular": "singular op", "linear": "constants",
 }  # fmt: skip
+SHOWN = {"weights": "weight scale"}  # with the fan-out into them
+FANS = {"constants": "fan-out"}  # where paths spread over what has no size of its own
 LN10 = log(10.0)
+SQUARE, SQUARE_SUM = (
+    (1e-70, 1e70),
+    (1e-140, 1e140),
+)  # where d, and sums of d², leave room for floats
+ONE_PATH = 1e-13  # nats, or decades: less is rounding
+FRESH = -2  # the sample of a node that no reader has been seen of
 
 Budget = defaultdict[str, float]  # ln by kind of factor
 
@@ -38,11 +48,13 @@ class NodeFlow(NamedTuple):
 
     g:        the gradient, summed in the order of the sweep
     wide:     the same, which neither underflows nor overflows
-    mass:     A, the sum of the sizes of all paths; 0 if every path holds a zero factor
-    kappa:    A / |g|, how much the paths cancel; 1 if all agree, inf if nothing is left
+    norm:     R, the path norm; 0 if every path holds a zero factor
+    opposes:  R / |g|: about 1 where paths meet by chance, less where they agree, inf if nothing
+              is left
+    mass:     A, the sum of the sizes of all paths, for the bound of rounding
     entropy:  H in nats; e^H is how many paths share the work
-    budget:   decades by kind of factor, and "fan-out" and "cancellation": together they are
-              log₁₀|g|. Empty where g is 0 or not finite
+    budget:   decades by kind of factor, each with the fan-out into its like, and "opposition", or
+              "agreement": together they are log₁₀|g|. Empty where g is 0 or not finite
     gates:    how many zero factors there are on the path with the fewest
     strongest: the node's edge on its strongest path, None for the output
     choke_point: the nearest node that every path goes through, None for the output
@@ -51,8 +63,9 @@ class NodeFlow(NamedTuple):
 
     g: float
     wide: Extended
+    norm: Extended
+    opposes: float
     mass: Extended
-    kappa: float
     entropy: float
     budget: dict[str, float]
     gates: int
@@ -76,8 +89,9 @@ class Paths:
              its arguments, are first[j] up to first[j + 1]. edge(e) is edge e as an `Edge`
     logarithms: ln|d| of every edge, 0 where d is 0
     g:       the gradient as the sweep's float
-    wides, masses: g and A, which neither underflow nor overflow: floats, or `Extended` numbers
-             where those would not do. wide(i) and mass(i) are `Extended` in any case
+    wides, squares: g and R², which neither underflow nor overflow: floats, or `Extended` numbers
+             where those would not do. wide(i) and norm(i), which is R, are `Extended` in any case
+    samples: the sample that a node belongs to, -1 where it is several, or none
     gates:   how many zero factors there are on the path with the fewest
     strongest_edge: the node's edge on its strongest path; in a dead end, on that with the fewest
              gates; -1 for the output
@@ -104,7 +118,8 @@ class Paths:
         self.counted = self._counted()
         sizes: Sequence[float] = array("d", map(abs, self.partials))
         self.logarithms = array("d", (log(size) if size else 0.0 for size in sizes))
-        self._moderate = _in_range(sizes)
+        self._moderate = _in_range(sizes, SMALL, LARGE)
+        self._square = _in_range(sizes, *SQUARE)
         edges: list[Any] = [self.heads, self.tails, self.partials, sizes]
         if self.counted is not None:
             edges = [[*compress(of, self.counted)] for of in edges]
@@ -113,16 +128,26 @@ class Paths:
         if not all(sizes):
             live = ([*compress(of, sizes)] for of in (heads, tails, sizes))
             heads, tails, sizes = live
-        _, self.masses = self.sums_from(0, heads, tails, sizes)
+        self.squares = self.squares_from(0, heads, tails, sizes)
+        self._live = heads, tails, sizes
         self.gates, self.strongest_edge = self._strongest()
 
     def wide(self, i: int) -> Extended:
         """The gradient of node i, which neither underflows nor overflows."""
         return extended(self.wides[i])
 
+    def norm(self, i: int) -> Extended:
+        """R, the path norm of node i."""
+        return extended(self.squares[i]).root()
+
     def mass(self, i: int) -> Extended:
-        """The path mass of node i."""
+        """A, the path mass of node i."""
         return extended(self.masses[i])
+
+    @cached_property
+    def masses(self) -> Sequence[Any]:
+        """A of each node, the sum of the sizes of its paths: floats or `Extended`."""
+        return self.sums_from(0, *self._live)[1]
 
     def edge(self, e: int) -> Edge:
         """Edge e as the rest of the house knows it."""
@@ -135,14 +160,15 @@ class Paths:
     def flow(self, node: Value) -> NodeFlow:
         """All that flows through a node behind the output."""
         i = self.index[node]
-        wide, mass = self.wide(i), self.mass(i)
+        wide, norm, mass = self.wide(i), self.norm(i), self.mass(i)
         choke_point, strongest_edge = self.choke_point[i], self.strongest_edge[i]
-        whole = bool(wide) and isfinite(wide.mantissa) and isfinite(mass.mantissa)
+        whole = bool(wide) and isfinite(wide.mantissa) and isfinite(norm.mantissa)
         return NodeFlow(
             g=self.g[i],
             wide=wide,
+            norm=norm,
+            opposes=abs(norm / wide) if whole else inf,
             mass=mass,
-            kappa=max(1.0, abs(mass / wide)) if whole else inf,
             entropy=self.entropy(i),
             budget=self._decades(i) if whole else {},
             gates=self.gates[i],
@@ -152,19 +178,17 @@ class Paths:
         )
 
     def _decades(self, i: int) -> dict[str, float]:
-        """The decades of g by kind of factor, with fan-out and cancellation."""
-        terms = {kind: x / LN10 for kind, x in self.budget[i].items() if kind != "fan-out"}
-        if self.entropy(i):
-            terms["fan-out"] = self.entropy(i) / LN10
-        lost = self.wide(i).decades - self.mass(i).decades
-        if lost < 0:
-            terms["cancellation"] = lost
+        """The decades of g by kind of factor, with what opposes it, or agrees."""
+        terms = {SHOWN.get(kind, kind): x / LN10 for kind, x in self.budget[i].items()}
+        left = self.wide(i).decades - self.norm(i).decades
+        if abs(left) > ONE_PATH:
+            terms["opposition" if left < 0 else "agreement"] = left
         return terms
 
     def entropy(self, i: int) -> float:
         """H in nats, of the paths from node i; 0 of one path, but for rounding."""
-        entropy = self.budget[i].get("fan-out", 0.0)
-        return 0.0 if entropy < 1e-13 else entropy
+        entropy = self.entropies[i]
+        return 0.0 if entropy < ONE_PATH else entropy
 
     def strongest(self, node: Value) -> list[int]:
         """The strongest path from a node to the output, edge by edge."""
@@ -209,9 +233,20 @@ class Paths:
         """
         edges, n = (sources, targets, factors), len(self.nodes)
         floats = array("d", summed(*edges, n, start, 1.0))
-        if self._moderate and _in_range(floats):
+        if self._moderate and _in_range(floats, SMALL, LARGE):
             return floats, floats
         return floats, summed(*edges, n, start, Extended(1.0, 0))
+
+    def squares_from(
+        self, start: int, sources: Sequence[int], targets: Sequence[int], factors: Sequence[float]
+    ) -> Sequence[Any]:
+        """Σ Π d² over all paths of such edges from `start` to each node: floats, or `Extended`."""
+        edges, n = (sources, targets, factors), len(self.nodes)
+        if self._square:
+            floats = array("d", summed_squares(*edges, n, start, 1.0))
+            if _in_range(floats, *SQUARE_SUM):
+                return floats
+        return summed_squares(*edges, n, start, Extended(1.0, 0))
 
     def _strongest(self) -> tuple[Sequence[int], Sequence[int]]:
         """`gates` and `strongest_edge`: the fewest zero factors, then the largest Π|d|."""
@@ -238,37 +273,74 @@ class Paths:
 
     @cached_property
     def shares(self) -> list[float]:
-        """q = |d| A_v / A_u of every edge u → v: the share of the paths from u that go along it."""
-        masses, edges = self.masses, zip(self.tails, self.heads, self.partials)
+        """q = d² R²_v / R²_u of every edge u → v: the share of the paths from u that go along it."""
+        squares, edges = self.squares, zip(self.tails, self.heads, self.partials)
         return [
-            float(masses[j] * abs(d) / masses[i]) if d and masses[j] else 0.0 for i, j, d in edges
+            float(squares[j] * d * d / squares[i]) if d and squares[j] else 0.0 for i, j, d in edges
         ]
 
     @cached_property
-    def budget(self) -> list[Budget]:
-        """For each node, the mean ln|d| over its paths by kind of factor, where there is any.
+    def entropies(self) -> list[float]:
+        """H of each node: Σ q (H_v - ln q) over the edges out of it."""
+        entropies = [0.0] * len(self.nodes)
+        for i, j, q in zip(self.tails, self.heads, self.shares):
+            if q:
+                entropies[i] += q * (entropies[j] - log(q))
+        return entropies
 
-        Beside these stands the mean -ln q as the kind "fan-out", which is the paths' entropy H.
+    @cached_property
+    def budget(self) -> list[Budget]:
+        """For each node what every kind of factor brings to ln R, where it brings any.
+
+        That is the mean ln|d| over its paths, and with each edge, as what it leads into is what
+        the paths spread over, its share of half their entropy, -½ q ln q; of an edge into one of
+        several samples, the part that lies between these is the loss's.
         """
         budgets: list[Budget] = [defaultdict(float) for _ in self.nodes]
-        tails, shares, lns = self.tails, self.shares, self.logarithms
+        tails, shares, lns, between = self.tails, self.shares, self.logarithms, self.between
         for j, node in enumerate(self.nodes):
-            if not self.masses[j]:
+            if not self.squares[j]:
                 continue
             behind, ceiling = [*budgets[j].items()], self._ceiling(node)
-            for e, kind in enumerate(self._kinds(node), self.first[j]):
+            for e, kind in enumerate(self.kinds(node), self.first[j]):
                 q, ln, budget = shares[e], lns[e], budgets[tails[e]]
                 if not q:
                     continue
                 for each, x in behind:
                     budget[each] += q * x
                 if q != 1.0:
-                    budget["fan-out"] -= q * log(q)
+                    apart = between.get(e, 0.0)  # ln of the share of all paths into its sample
+                    budget["loss"] -= 0.5 * q * apart
+                    budget[FANS.get(kind, kind)] -= 0.5 * q * (log(q) - apart)
                 if ln and ceiling:
                     budget["sigmoid ceiling"] += q * ceiling
                 if ln:
                     budget[kind] += q * (ln - ceiling)
         return budgets
+
+    @cached_property
+    def samples(self) -> Sequence[int]:
+        """The sample that each node belongs to; -1 where it is several, or none."""
+        samples, fresh = array("i", [FRESH]) * len(self.nodes), samples_of(self.nodes)
+        for node, k in fresh.items():
+            samples[self.index[node]] = k
+        settled = {self.index[node] for node in fresh}
+        for i, j in zip(self.tails, self.heads):
+            k = samples[j]
+            if i not in settled and k != FRESH and samples[i] != k:
+                samples[i] = k if samples[i] == FRESH else -1
+        return array("i", (max(k, -1) for k in samples))
+
+    @cached_property
+    def between(self) -> dict[int, float]:
+        """Of the edges from a leaf into several samples, ln of the share that their sample has."""
+        samples, shares = self.samples, self.shares
+        groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for e, (i, j) in enumerate(zip(self.tails, self.heads)):
+            if samples[i] < 0 <= samples[j] and shares[e] and not self.nodes[i].rule:
+                groups[i, samples[j]].append(e)
+        lns = ((edges, log(sum([shares[e] for e in edges]))) for edges in groups.values())
+        return {e: ln for edges, ln in lns for e in edges}
 
     @cached_property
     def choke_point(self) -> list[int]:
@@ -294,7 +366,7 @@ class Paths:
 
     def kind(self, edge: Edge) -> str:
         """The kind of an edge's factor, one with a ceiling apart."""
-        return self._kinds(edge.node)[edge.node.edges.index(edge)]
+        return self.kinds(edge.node)[edge.node.edges.index(edge)]
 
     def _ceiling(self, node: Value) -> float:
         """ln of the ceiling of a saturating op before the loss, where it is below 1; else 0."""
@@ -303,7 +375,7 @@ class Paths:
             return 0.0
         return log(min(rule.ceiling, 1.0))
 
-    def _kinds(self, node: Value) -> list[str]:
+    def kinds(self, node: Value) -> list[str]:
         """For each of the node's inputs, what kind of factor its partial is."""
         rule: Any = node.rule
         if rule is None:
@@ -406,7 +478,19 @@ def summed(
     return sums
 
 
-def _in_range(numbers: Iterable[float]) -> bool:
-    """Whether all but the zeros are so far from the ends of the floats that products are too."""
+def summed_squares(
+    sources: Iterable[int], targets: Iterable[int], factors: Iterable[Any], n: int, start: int,
+    one: Any,
+) -> list[Any]:  # fmt: skip
+    """Σ Π d² likewise: d is multiplied in twice, as d · d alone may underflow."""
+    sums = [0 * one] * n
+    sums[start] = one
+    for u, v, d in zip(sources, targets, factors):
+        sums[v] += sums[u] * d * d
+    return sums
+
+
+def _in_range(numbers: Iterable[float], least: float, most: float) -> bool:
+    """Whether the sizes of all but the zeros are between these."""
     sizes = [*filter(None, map(abs, numbers))]
-    return not sizes or (SMALL < min(sizes) and max(sizes) < LARGE)
+    return not sizes or (least < min(sizes) and max(sizes) < most)

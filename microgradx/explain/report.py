@@ -82,9 +82,9 @@ def _paths(paths: Paths, node: Value, flow: NodeFlow) -> list[str]:
     steps = [f"×{edge.partial:.3g}→ {clip(name_of(edge.node), 24)}" for edge in edges]
     if len(ends) < len(numbers):
         steps.insert(4, f"… {len(numbers) - 7:,} more …")
-    kind = "Strongest path" if flow.mass.mantissa else "Path"
+    kind = "Strongest path" if flow.norm.mantissa else "Path"
     lines = [f"{kind}: {clip(name_of(node), 32)} {' '.join(steps)}"]
-    if not flow.mass.mantissa:
+    if not flow.norm.mantissa:
         return [*lines, f"It holds {count(flow.gates, 'zero factor')}; no path holds fewer"]
     if not isfinite(flow.entropy):
         return lines

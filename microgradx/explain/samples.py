@@ -19,6 +19,8 @@ LABEL = re.compile(r"(?P<path>.*?)\[(?P<index>\d+(,\d+)*)\](?P<z>\.z)?")
 # What a module owns beside its outputs: its tensors of parameters, and a norm's statistics.
 TENSOR = re.compile(r"(?:.*\.)?(?:(?P<parameter>weight|bias)|mean|var)")
 
+SEARCHED = 100  # nodes below the output, for a sum of samples
+
 Role = Literal["y", "z", "parameter", ""]
 
 
@@ -300,6 +302,54 @@ def net_of(output: Value, nodes: list[Value] | None = None) -> Net | None:
     net = Net(output, nodes)
     plain = not (net.repeats or net.mixed)
     return net if plain and any(neuron.parameters for neuron in net.neurons) else None
+
+
+def samples_of(nodes: list[Value]) -> dict[Value, int]:
+    """The nodes by which a loss reads its samples, each with the number of its sample.
+
+    They are the outputs of the last layers. Where nothing is labelled as a layer, they are the terms
+    of a sum that are computed alike, and from the same leaves but for some.
+
+    nodes: in the order of the sweep
+    """
+    found = _samples_of_last_layers(nodes[0])
+    if found:
+        return found
+    queue = [nodes[0]]
+    for node in queue:  # which grows meanwhile
+        if not node.rule or node.rule.kind not in ("linear", "product"):
+            continue
+        terms = _terms(node)
+        if _are_alike(terms):
+            return {term: k for k, term in enumerate(terms)}
+        scaled = len(node.inputs) == 1
+        queue += [x for x in node.inputs if x.rule] if scaled or node.rule.kind == "linear" else []
+        if len(queue) > SEARCHED:
+            break
+    return {}
+
+
+def _terms(node: Value) -> list[Value]:
+    """What a sum adds up: the operands of a list, or of a chain of additions."""
+    if node.rule and node.rule.lists:
+        return [x for x in node.inputs if x.rule] if node.rule.kind == "linear" else []
+    terms: list[Value] = []
+    while node.rule and node.rule.kind == "linear" and [*node.partials] == [1.0, 1.0]:
+        node, last = node.inputs
+        terms.append(last)
+    while node.rule and node.rule.kind == "linear" and [*node.partials] == [1.0]:  # 0 + x
+        [node] = node.inputs
+    return [node, *reversed(terms)] if terms else []
+
+
+def _are_alike(terms: list[Value]) -> bool:
+    """Whether terms are made by the same ops, and the first two mostly from the same leaves."""
+    if len(terms) < 2 or len({*terms}) < len(terms):
+        return False
+    if len({(term.rule, *[x.rule for x in term.inputs]) for term in terms}) > 1:
+        return False
+    one, other = ({x for x in order(term) if not x.rule} for term in terms[:2])
+    return 2 * len(one & other) >= min(len(one), len(other)) > 0
 
 
 def _samples_of_last_layers(output: Value) -> dict[Value, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from math import fsum
+from math import fsum, log
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microgradx.engine import Edge, Value
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EXACT = 2000  # edges up to which sums that have lost digits are done again, or in fractions
 LOST = 1e-2  # of a sum that has lost two digits, the part that is left
 NOTHING = Extended(0.0, 0)
+NO_CREDIT = 1e-13  # decades: less is rounding
 
 
 class Repair(NamedTuple):
@@ -40,22 +41,22 @@ class Tangents:
     """The sums from one node u to all that it leads to; edges go by their numbers in `paths`.
 
     edges: all that lead on from u, up to where nothing gets through, from u to the output
-    g, mass: of u, as extended numbers
-    to(i), size(i): ∂a/∂u for the node a of that index, and the same sum of sizes
+    g, norm: of u, as extended numbers
+    to(i), norm_to(i): ∂a/∂u for the node a of that index, and the root of the sum of squares
     """
 
     def __init__(self, paths: Paths, node: Value) -> None:
         self.paths = paths
         self._start = paths.index[node]
-        self.g, self.mass = paths.wide(self._start), paths.mass(self._start)
+        self.g, self.norm = paths.wide(self._start), paths.norm(self._start)
         self.edges = self._leading_on()
-        if paths.counted is not None and self.mass:
+        if paths.counted is not None and self.norm:
             self.edges = [e for e in self.edges if paths.counted[e]]
         live = [e for e in self.edges if paths.partials[e]]
         tails, heads = [paths.tails[e] for e in live], [paths.heads[e] for e in live]
         factors = [paths.partials[e] for e in live]
         _, self._to = paths.sums_from(self._start, tails, heads, factors)
-        _, self._size = paths.sums_from(self._start, tails, heads, [*map(abs, factors)])
+        self._squares = paths.squares_from(self._start, tails, heads, factors)
 
     def _leading_on(self) -> list[int]:
         """The numbers of the edges that lead on, those nearer to the node first."""
@@ -75,19 +76,19 @@ class Tangents:
         """∂a/∂u for the node a with index i."""
         return extended(self._to[i])
 
-    def size(self, i: int) -> Extended:
-        """The same with the sizes of all paths."""
-        return extended(self._size[i])
+    def norm_to(self, i: int) -> Extended:
+        """The root of the sum of the squares of the same paths."""
+        return extended(self._squares[i]).root()
 
     # --- of one edge ----------------------------------------------------------------------------
 
     @cached_property
     def shares(self) -> dict[int, float]:
-        """φ = size(a) |d| A_b / A_u of every edge: the share of the paths from u along it."""
-        size, masses, whole = self._size, self.paths.masses, self.paths.masses[self._start]
+        """φ = S²_a d² R²_b / R²_u of every edge: the share of the paths from u along it."""
+        to, squares, whole = self._squares, self.paths.squares, self.paths.squares[self._start]
         tails, heads, partials = self.paths.tails, self.paths.heads, self.paths.partials
         return {
-            e: float(size[tails[e]] * abs(partials[e]) * masses[heads[e]] / whole)
+            e: float(to[tails[e]] * partials[e] * (partials[e] * squares[heads[e]]) / whole)
             for e in self.edges
         }
 
@@ -137,11 +138,20 @@ class Tangents:
     # --- of all ---------------------------------------------------------------------------------
 
     def credits(self) -> list[tuple[float, int]]:
-        """φ · log₁₀|d| of every edge whose factor is neither 0 nor ±1, with the edge."""
-        logarithms = self.paths.logarithms  # 0 for these
-        return [
-            (share * logarithms[e] / LN10, e) for e, share in self.shares.items() if logarithms[e]
+        """Of every edge what it brings to log₁₀ R, where that is anything, with the edge.
+
+        It is φ · log₁₀(R_a / R_b): its factor, and its share of half the fan-out, so that the
+        credits of a path add up. Of an edge into one of several samples the part between these is
+        left out, as it is the loss's.
+        """
+        paths = self.paths
+        logarithms, shares, between = paths.logarithms, paths.shares, paths.between
+        credits = [
+            (share * (logarithms[e] - 0.5 * (log(shares[e]) - between.get(e, 0.0))) / LN10, e)
+            for e, share in self.shares.items()
+            if shares[e]
         ]
+        return [(credit, e) for credit, e in credits if abs(credit) > NO_CREDIT]
 
     def cut(self) -> list[Edge]:
         """The zero edges at which paths from the node end."""
@@ -165,25 +175,25 @@ class Tangents:
     def repairs(self) -> list[tuple[int, Extended]]:
         """The edges with a factor other than ±1, or of the cut where there is one, repaired."""
         partials = self.paths.partials
-        edges = [e for e in self.edges if self.mass or not partials[e]]
+        edges = [e for e in self.edges if self.norm or not partials[e]]
         return [(e, self.repaired(e)) for e in edges if abs(partials[e]) != 1]
 
     def opposed(self) -> tuple[list[Edge], float]:
-        """The edges out of the node where most of the path mass cancels, and how much of it does.
+        """The edges out of the node where paths oppose each other most, and how much is there.
 
-        The largest contribution comes first. At v, size(v) (Σ |d g_b| - |g_v|) cancels; over all
-        v that adds up to A_u - |g_u|.
+        The largest contribution comes first. At v, S²_v (Σ (d g_b)² - g²_v) is what opposes; over
+        all v that adds up to R²_u - g²_u, where what agrees counts below 0.
         """
         paths = self.paths
         branches: dict[int, list[tuple[Extended, int]]] = {}
         several = Counter(paths.tails[e] for e in self.edges)
         for e in self.edges:
             if several[paths.tails[e]] == 1:
-                continue  # nothing there to cancel with
+                continue  # nothing there to oppose
             part = paths.partials[e] * paths.wide(paths.heads[e])
             if part:
                 branches.setdefault(paths.tails[e], []).append((part, e))
-        lost = {i: self._cancelled(i, [x for x, _ in parts]) for i, parts in branches.items()}
+        lost = {i: self._opposing(i, [x for x, _ in parts]) for i, parts in branches.items()}
         if not lost:
             return [], 0.0
         worst = max(lost, key=lambda i: lost[i].decades)
@@ -191,6 +201,7 @@ class Tangents:
         edges = sorted(branches[worst], key=lambda branch: -branch[0].decades)
         return [paths.edge(e) for _, e in edges], lost[worst] / whole if whole else 1.0
 
-    def _cancelled(self, i: int, parts: list[Extended]) -> Extended:
-        lost = sum(map(abs, parts), NOTHING) + -1.0 * abs(sum(parts, NOTHING))
-        return self.size(i) * lost if lost.mantissa > 0 else NOTHING
+    def _opposing(self, i: int, parts: list[Extended]) -> Extended:
+        total = sum(parts, NOTHING)
+        lost = sum([part * part for part in parts], NOTHING) + -1.0 * (total * total)
+        return extended(self._squares[i]) * lost if lost.mantissa > 0 else NOTHING

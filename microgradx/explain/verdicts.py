@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import compress
-from math import isfinite
+from math import isfinite, log10
 from typing import TYPE_CHECKING, NamedTuple
 
 from microgradx._base.text import count, fixed, made_at, name_of
@@ -15,14 +15,17 @@ from microgradx.engine import Edge, Value, cut_off, with_cut_off
 from microgradx.explain.case import Case
 from microgradx.explain.causes import (
     MANY,
+    SMALL_RESIDUAL,
     between_samples,
     cause_of_zero,
     grouped,
+    is_near_optimum,
     labels,
     opposition,
     origins,
     provenance,
     ranked,
+    why_samples_oppose,
 )
 from microgradx.explain.extended import show
 from microgradx.explain.tangents import EXACT
@@ -30,14 +33,14 @@ from microgradx.explain.tangents import EXACT
 if TYPE_CHECKING:
     from fractions import Fraction
 
-NAMED = 0.3  # decades from which a kind of factor is named as a cause
+NAMED = 0.1  # of what is missing, or too much: the least that a kind of factor is named for
 
 SMALL_BECAUSE = {
-    "sigmoid ceiling": "sigmoid chain", "weights": "small weights", "inputs": "small inputs",
-    "activations": "small activations", "constants": "small constants",
-    "loss": "loss near its optimum",
+    "sigmoid ceiling": "sigmoid chain", "inputs": "small inputs",
+    "activations": "small activations", "constants": "small constants", "loss": "loss scale",
 }  # fmt: skip
-LARGE_BECAUSE = {"weights": "weight product", "loss": "loss scale"}
+LARGE_BECAUSE = {"loss": "loss scale"}
+CEILING = log10(0.25)  # decades: those of one sigmoid
 
 
 class Evidence(NamedTuple):
@@ -194,12 +197,12 @@ def _way(x: Value) -> str:
 
 
 def _stopped(case: Case) -> Evidence | None:
-    """A = 0: the cut is where the first zero of every path lies."""
-    if case.reached.mass.mantissa:
+    """R = 0: the cut is where the first zero of every path lies."""
+    if case.reached.norm.mantissa:
         return None
     paths = case.paths
     cut = case.tangents.cut()
-    culprits = [e for e in cut if paths.mass(paths.index[e.node]).mantissa]
+    culprits = [e for e in cut if paths.squares[paths.index[e.node]]]
     blamed, because = culprits, []
     if not blamed:
         gates = [e for e in paths.strongest(case.node) if not paths.partials[e]]
@@ -228,36 +231,40 @@ def _underflowed(case: Case) -> Evidence | None:
 
 def _cancelled(case: Case) -> Evidence | None:
     flow, paths = case.reached, case.paths
-    roundings = paths.roundings[paths.index[case.node]]
-    rounded = flow.kappa * roundings * 2.0**-53 >= 1  # |g| ≤ γA
-    if flow.wide.mantissa and flow.kappa < case.limits.cancels and not rounded:
+    if flow.wide.mantissa and flow.opposes < case.limits.cancels:
         return None
     tangents = case.tangents
     where, share = tangents.opposed()
     if not where:
-        return None  # a single path, where cancels is 1
+        return None  # a single path, which nothing opposes
+    rounded = flow.decades <= case.rounding
     between = between_samples(where, paths)
     because = [
-        f"The paths weigh {show(flow.mass)} together and cancel to {show(flow.wide)}"
-        + (", which is within rounding of 0" if rounded else "")
+        f"By chance its paths would add up to about {show(flow.norm)}; they oppose each other, and "
+        f"{show(flow.wide)} is left" + (", which is within rounding of 0" if rounded else "")
     ]
     if share < 0.9:
         most = name_of(where[0].input)
         because.append(f"Of what cancels, {share:.0%} does so at {most}, more than anywhere else")
-    if between:
-        because.append("The samples pull against each other, as they do at an optimum")
+    cause, sentence = why_samples_oppose(where, paths) if between else ("", "")
+    because += [sentence] if sentence else []
     because.append(opposition(where, paths))
     exact = tangents.exact() if rounded and len(tangents.edges) <= EXACT else None
     if exact is not None:
         size = "0" if not exact else f"{float(exact):.3g}"
         because.append(f"Without any rounding they add up to {size}")
-    causes = ["opposing samples" if between else "opposing paths"]
-    if paths.loss and all(edge.node in paths.loss for edge in where):
+    causes = ["opposing samples" if between else "opposing paths", *([cause] if cause else [])]
+    if all(edge.node in paths.loss for edge in where) and _meet_near_zero(where, paths):
         causes.append("loss near its optimum")
-    if flow.budget and flow.mass.decades - case.reference.decades < -case.limits.small:
-        small = _named(_budget(case), SMALL_BECAUSE, -1.0)
-        causes += [cause for cause in small if cause != "cancellation"]
+    if case.beyond < -case.limits.small:
+        causes += _named(case, SMALL_BECAUSE, -1.0)
     return Evidence(causes, where, because=because, exact=exact)
+
+
+def _meet_near_zero(edges: list[Edge], paths: Paths) -> bool:
+    """Whether the node where branches meet is about 0, as a residual or a loss at its least is."""
+    meeting = paths.choke_point[paths.index[edges[0].input]]
+    return meeting >= 0 and abs(paths.nodes[meeting].data) < SMALL_RESIDUAL
 
 
 def _small(case: Case) -> Evidence | None:
@@ -277,10 +284,13 @@ def _healthy(case: Case) -> Evidence | None:
     loss = budget.get("loss", 0.0)
     if case.node is case.output:
         return Evidence(because=because)
-    if loss + budget.get("fan-out", 0.0) < -limits.small:
+    if loss < -limits.small:
         because.append(f"The loss is near its optimum: it alone brings {loss:+.1f} decades")
     if loss > limits.large:
         because.append(f"The loss is on a large scale: it alone brings {loss:+.1f} decades")
+    because.append(
+        "That says nothing of the size of a step, of the data, or of a loss at its minimum"
+    )
     return Evidence(because=because)
 
 
@@ -325,44 +335,60 @@ TABLE = table(
 
 
 def _compared(case: Case) -> str:
-    beyond = case.reached.decades - case.reference.decades
+    """The gradient beside the reference, by its path norm, in which luck of signs has no part."""
+    norm = case.reached.norm
+    beyond = norm.decades - case.reference.decades
     way = "below" if beyond < 0 else "above"
     decades = fixed(abs(beyond), 1)
     if decades == "0.0":
-        return f"It is as large as {case.reference}"
-    return f"It is {decades} decades {way} {case.reference}"
+        return f"Its paths let through as much as {case.reference}"
+    return f"Its paths let through {show(norm)}, {decades} decades {way} {case.reference}"
 
 
-def _named(budget: dict[str, float], names: dict[str, str], sign: float) -> list[str]:
-    """The kinds of factor that made it so, largest first."""
+def _named(case: Case, names: dict[str, str], sign: float) -> list[str]:
+    """The kinds of factor that hold a tenth of what is missing or too much, largest first."""
+    budget = _shortfall(case)
+    least = NAMED * abs(case.beyond)
     terms = sorted(budget.items(), key=lambda term: -sign * term[1])
-    kinds = [kind for kind, x in terms if sign * x > NAMED] or [kind for kind, _ in terms[:1]]
-    return [names.get(kind, kind) for kind in kinds]
+    kinds = [kind for kind, x in terms if sign * x >= least] or [kind for kind, _ in terms[:1]]
+    causes = [_cause(case, kind, names) for kind in kinds if _is_to_blame(case, kind, sign, least)]
+    return causes or [_cause(case, kind, names) for kind in kinds[:1]]
 
 
-def _budget(case: Case) -> dict[str, float]:
-    """The budget without the share that the reference has from the loss too.
+def _cause(case: Case, kind: str, names: dict[str, str]) -> str:
+    if kind == "sigmoid ceiling" and case.reached.budget[kind] > 1.5 * CEILING:
+        return "sigmoid"
+    if (
+        kind == "loss"
+        and names is SMALL_BECAUSE
+        and is_near_optimum(case.tangents.shares, case.paths)
+    ):
+        return "loss near its optimum"
+    return names.get(kind, kind)
 
-    A mean's factor 1/n is balanced by its n paths, counted as fan-out, so that these two are
-    cancelled first.
-    """
-    budget = dict(case.reached.budget)
+
+def _is_to_blame(case: Case, kind: str, sign: float, least: float) -> bool:
+    """Whether weights are small, or large, beside 1/√fan-in too."""
+    if kind != "weight scale":
+        return True
+    return sign * (case.reached.budget[kind] + case.fans) >= least
+
+
+def _shortfall(case: Case) -> dict[str, float]:
+    """The terms of R, without what the reference has from the loss too."""
+    signs = ("opposition", "agreement")
+    budget = {kind: x for kind, x in case.reached.budget.items() if kind not in signs}
     if "loss" in budget:
         budget["loss"] -= case.reference.loss
-        if budget["loss"] < 0:
-            budget["loss"] = min(0.0, budget["loss"] + budget.get("fan-out", 0.0))
     return budget
 
 
 def _blame(case: Case, because: list[str], names: dict[str, str], sign: float) -> Evidence:
     """Name the kinds of factor, and the edges, that made the gradient small (-1) or large (1)."""
-    budget = _budget(case)
-    most = max(budget, key=lambda kind: sign * budget[kind], default="")
-    culprits: list[Edge] = []
-    if most not in ("fan-out", "cancellation"):  # which are no edge's doing
-        # of the loss the reference has as much
-        skip_loss = bool(case.paths.loss) and sign * budget.get("loss", 0.0) < NAMED
-        culprits, effective = case.tangents.culprits(sign, skip_loss)
-        if not culprits and effective >= 3:
-            because.append(f"No single factor is to blame: it is shared by about {effective:.0f}")
-    return Evidence(_named(budget, names, sign), culprits=culprits, because=because)
+    # of the loss the reference has as much
+    budget = _shortfall(case)
+    held = sign * budget.get("loss", 0.0) < NAMED * abs(case.beyond)
+    culprits, effective = case.tangents.culprits(sign, bool(case.paths.loss) and held)
+    if not culprits and effective >= 3:
+        because.append(f"No single factor is to blame: it is shared by about {effective:.0f}")
+    return Evidence(_named(case, names, sign), culprits=culprits, because=because)

@@ -127,7 +127,7 @@ class Diagram:
     def _find_stops(self) -> None:
         """Where the gradient stops, and what else is sick."""
         graph, explanation = self.graph, self.explanation
-        stopped = explanation and not (explanation.flow and explanation.flow.mass.mantissa)
+        stopped = explanation and not (explanation.flow and explanation.flow.norm.mantissa)
         self._cut = set(explanation.where) if explanation and stopped else set()
         zeros = [e for e in self.which if not graph.partials[e]]
         self._arrives = self._arrivals(zeros)

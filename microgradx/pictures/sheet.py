@@ -349,7 +349,7 @@ def _frame(
 class Shares:
     """The lines of a picture that explains one gradient, and the words that go with them.
 
-    A line is as wide as its share of the path mass, dark on the strongest path, blue where its
+    A line is as wide as its share of the path norm, dark on the strongest path, blue where its
     factor weakens the gradient and orange where it strengthens it, dashed where its paths oppose
     the rest.
 
@@ -370,7 +370,7 @@ class Shares:
     def _measure(self, paths: Paths, tangents: Tangents) -> None:
         for e in tangents.edges:
             edge = paths.edge(e)
-            self.share[edge] = tangents.shares[e] if tangents.mass.mantissa else 0.0
+            self.share[edge] = tangents.shares[e] if tangents.norm.mantissa else 0.0
             through = edge.partial * tangents.to(paths.tails[e]) * paths.wide(paths.heads[e])
             if through.mantissa * tangents.g.mantissa < 0:
                 self.opposing.add(edge)
