@@ -276,6 +276,12 @@ def _is_before_norm(edges: list[Edge], paths: Paths) -> bool:
     return False
 
 
+def meet_near_zero(edges: list[Edge], paths: Paths) -> bool:
+    """Whether the node where branches meet is about 0, as a residual or a loss at its least is."""
+    meeting = paths.choke_point[paths.index[edges[0].input]]
+    return meeting >= 0 and bool(abs(paths.nodes[meeting].data) < SMALL_RESIDUAL)
+
+
 def is_near_optimum(edges: dict[int, float], paths: Paths) -> bool:
     """Whether it is small residuals that make a loss's factors small, over most of the paths.
 

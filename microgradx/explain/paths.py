@@ -273,7 +273,7 @@ class Paths:
 
     @cached_property
     def shares(self) -> list[float]:
-        """q = d² R²_v / R²_u of every edge u → v: the share of the paths from u that go along it."""
+        """q = d² R²_v / R²_u of every edge u → v: the share of the paths from u along it."""
         squares, edges = self.squares, zip(self.tails, self.heads, self.partials)
         return [
             float(squares[j] * d * d / squares[i]) if d and squares[j] else 0.0 for i, j, d in edges

@@ -307,8 +307,8 @@ def net_of(output: Value, nodes: list[Value] | None = None) -> Net | None:
 def samples_of(nodes: list[Value]) -> dict[Value, int]:
     """The nodes by which a loss reads its samples, each with the number of its sample.
 
-    They are the outputs of the last layers. Where nothing is labelled as a layer, they are the terms
-    of a sum that are computed alike, and from the same leaves but for some.
+    They are the outputs of the last layers. Where nothing is labelled as a layer, they are the
+    terms of a sum that are computed alike, and from the same leaves but for some.
 
     nodes: in the order of the sweep
     """

@@ -15,12 +15,12 @@ from microgradx.engine import Edge, Value, cut_off, with_cut_off
 from microgradx.explain.case import Case
 from microgradx.explain.causes import (
     MANY,
-    SMALL_RESIDUAL,
     between_samples,
     cause_of_zero,
     grouped,
     is_near_optimum,
     labels,
+    meet_near_zero,
     opposition,
     origins,
     provenance,
@@ -254,17 +254,11 @@ def _cancelled(case: Case) -> Evidence | None:
         size = "0" if not exact else f"{float(exact):.3g}"
         because.append(f"Without any rounding they add up to {size}")
     causes = ["opposing samples" if between else "opposing paths", *([cause] if cause else [])]
-    if all(edge.node in paths.loss for edge in where) and _meet_near_zero(where, paths):
+    if all(edge.node in paths.loss for edge in where) and meet_near_zero(where, paths):
         causes.append("loss near its optimum")
     if case.beyond < -case.limits.small:
         causes += _named(case, SMALL_BECAUSE, -1.0)
     return Evidence(causes, where, because=because, exact=exact)
-
-
-def _meet_near_zero(edges: list[Edge], paths: Paths) -> bool:
-    """Whether the node where branches meet is about 0, as a residual or a loss at its least is."""
-    meeting = paths.choke_point[paths.index[edges[0].input]]
-    return meeting >= 0 and abs(paths.nodes[meeting].data) < SMALL_RESIDUAL
 
 
 def _small(case: Case) -> Evidence | None:
