@@ -53,10 +53,10 @@ def run(board: Board) -> str:
     board.say(*why.sentences)
     board.check(
         "the budget names the weights: most of its decades are theirs",
-        (why.verdict, why.causes[0]) == ("large", "weight product")
-        and why.budget["weights"] > math.log10(abs(petal.grad)) / 2,
+        (why.verdict, why.causes[0]) == ("large", "weight scale")
+        and why.budget["weight scale"] > math.log10(abs(petal.grad)) / 2,
     )
-    gained = why.budget["weights"] - mx.why(before, first).budget["weights"]
+    gained = why.budget["weight scale"] - mx.why(before, first).budget["weight scale"]
     board.check(
         f"{gained:.2f} more than with He's: 7 · log₁₀ 4", math.isclose(gained, math.log10(more))
     )

@@ -33,10 +33,7 @@ OTHER_FACTORS = {
 SHOWN = {"weights": "weight scale"}  # with the fan-out into them
 FANS = {"constants": "fan-out"}  # where paths spread over what has no size of its own
 LN10 = log(10.0)
-SQUARE, SQUARE_SUM = (
-    (1e-70, 1e70),
-    (1e-140, 1e140),
-)  # where d, and sums of d², leave room for floats
+SQUARE, SQUARE_SUM = (1e-70, 1e70), (1e-140, 1e140)  # of d, and of sums of d²: floats do there
 ONE_PATH = 1e-13  # nats, or decades: less is rounding
 FRESH = -2  # the sample of a node that no reader has been seen of
 
@@ -310,7 +307,8 @@ class Paths:
                     budget[each] += q * x
                 if q != 1.0:
                     apart = between.get(e, 0.0)  # ln of the share of all paths into its sample
-                    budget["loss"] -= 0.5 * q * apart
+                    if apart:
+                        budget["loss"] -= 0.5 * q * apart
                     budget[FANS.get(kind, kind)] -= 0.5 * q * (log(q) - apart)
                 if ln and ceiling:
                     budget["sigmoid ceiling"] += q * ceiling

@@ -317,20 +317,18 @@ def samples_of(nodes: list[Value]) -> dict[Value, int]:
         return found
     queue = [nodes[0]]
     for node in queue:  # which grows meanwhile
-        if not node.rule or node.rule.kind not in ("linear", "product"):
-            continue
         terms = _terms(node)
         if _are_alike(terms):
             return {term: k for k, term in enumerate(terms)}
-        scaled = len(node.inputs) == 1
-        queue += [x for x in node.inputs if x.rule] if scaled or node.rule.kind == "linear" else []
+        if len(node.inputs) == 1 or (node.rule and node.rule.kind == "linear"):
+            queue += [x for x in node.inputs if x.rule]
         if len(queue) > SEARCHED:
             break
     return {}
 
 
 def _terms(node: Value) -> list[Value]:
-    """What a sum adds up: the operands of a list, or of a chain of additions."""
+    """What a sum adds up: the operands of a list, or of a chain of additions, if it is one."""
     if node.rule and node.rule.lists:
         return [x for x in node.inputs if x.rule] if node.rule.kind == "linear" else []
     terms: list[Value] = []
@@ -339,14 +337,14 @@ def _terms(node: Value) -> list[Value]:
         terms.append(last)
     while node.rule and node.rule.kind == "linear" and [*node.partials] == [1.0]:  # 0 + x
         [node] = node.inputs
-    return [node, *reversed(terms)] if terms else []
+    return [node, *reversed(terms)] if len(terms) > 1 else []
 
 
 def _are_alike(terms: list[Value]) -> bool:
     """Whether terms are made by the same ops, and the first two mostly from the same leaves."""
     if len(terms) < 2 or len({*terms}) < len(terms):
         return False
-    if len({(term.rule, *[x.rule for x in term.inputs]) for term in terms}) > 1:
+    if len({(term.rule, term.label, *[x.rule for x in term.inputs]) for term in terms}) > 1:
         return False
     one, other = ({x for x in order(term) if not x.rule} for term in terms[:2])
     return 2 * len(one & other) >= min(len(one), len(other)) > 0

@@ -240,8 +240,9 @@ def _cancelled(case: Case) -> Evidence | None:
     rounded = flow.decades <= case.rounding
     between = between_samples(where, paths)
     because = [
-        f"By chance its paths would add up to about {show(flow.norm)}; they oppose each other, and "
-        f"{show(flow.wide)} is left" + (", which is within rounding of 0" if rounded else "")
+        f"With signs by chance its paths would add up to {show(flow.norm)}; they oppose each "
+        f"other, and {show(flow.wide)} is left"
+        + (", which is within rounding of 0" if rounded else "")
     ]
     if share < 0.9:
         most = name_of(where[0].input)
@@ -329,14 +330,16 @@ TABLE = table(
 
 
 def _compared(case: Case) -> str:
-    """The gradient beside the reference, by its path norm, in which luck of signs has no part."""
+    """Its path norm, in which the luck of signs has no part, beside the reference."""
     norm = case.reached.norm
     beyond = norm.decades - case.reference.decades
-    way = "below" if beyond < 0 else "above"
     decades = fixed(abs(beyond), 1)
+    size = f"{decades} decades {'below' if beyond < 0 else 'above'} {case.reference}"
     if decades == "0.0":
-        return f"Its paths let through as much as {case.reference}"
-    return f"Its paths let through {show(norm)}, {decades} decades {way} {case.reference}"
+        size = f"as large as {case.reference}"
+    if abs(norm.decades - case.reached.decades) < 0.05:
+        return f"It is {size}"
+    return f"With signs by chance its paths would add up to {show(norm)}, {size}"
 
 
 def _named(case: Case, names: dict[str, str], sign: float) -> list[str]:

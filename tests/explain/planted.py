@@ -336,7 +336,7 @@ def underflowed(rng):
     x, h = soil(rng)
     for _ in range(rng.randrange(3, 6)):
         h = h * Value(10 ** rng.uniform(-160, -120), "w")
-    return swept(Case(x, grow(rng, h), "underflowed", "small weights"))
+    return swept(Case(x, grow(rng, h), "underflowed", "weight scale"))
 
 
 def cancelled(rng):
@@ -376,7 +376,7 @@ def small_weight(rng):
     x, h = soil(rng)
     y = h * Value(10 ** -rng.uniform(5, 12), "w")
     culprit = frozenset(e for e in y.edges if e.input is h)
-    return swept(Case(x, grow(rng, y, 3), "small", "small weights", culprits=culprit))
+    return swept(Case(x, grow(rng, y, 3), "small", "weight scale", culprits=culprit))
 
 
 def small_input(rng):
@@ -400,7 +400,7 @@ def weight_product(rng):
     x, h = soil(rng)
     for _ in range(rng.randrange(5, 12)):
         h = h * Value(rng.uniform(5, 20), "w")
-    return swept(Case(x, h, "large", "weight product", culprits=frozenset()))
+    return swept(Case(x, h, "large", "weight scale", culprits=frozenset()))
 
 
 def singular(rng):
@@ -422,7 +422,9 @@ def large_input(rng):
 
 def fan_out(rng):
     x, h = soil(rng)
-    y = mx.sum([h * rng.uniform(0.9, 1.1) for _ in range(rng.randrange(200, 400))])
+    y = -h
+    for _ in range(2):  # R grows by the root of their number
+        y = mx.sum([y * rng.uniform(0.9, 1.1) for _ in range(rng.randrange(200, 400))])
     return swept(Case(x, y, "large", "fan-out", culprits=frozenset()))
 
 

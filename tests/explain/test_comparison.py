@@ -30,7 +30,7 @@ def test_initial_scales_are_choices_too():
     found = mx.compare(scaled, [0.01, 0.1, 1.0])
     decades = [found[scale].flow.decades for scale in (0.01, 0.1, 1.0)]
     assert decades == sorted(decades)
-    assert found[0.01].budget["weights"] < found[0.1].budget["weights"] < -1
+    assert found[0.01].budget["weight scale"] < found[0.1].budget["weight scale"] < -1
 
 
 def test_the_table_has_a_column_a_choice_and_adds_up():
@@ -38,7 +38,7 @@ def test_the_table_has_a_column_a_choice_and_adds_up():
     heading, *rows = str(found).splitlines()
     assert heading.split() == ["sigmoid", "tanh", "relu"]
     assert max(map(len, str(found).splitlines())) < 80
-    assert any(row.startswith("  weights") for row in rows)
+    assert any(row.startswith("  weight scale") for row in rows)
     assert repr(found).startswith("<compare sigmoid: ")
 
 

@@ -200,7 +200,7 @@ def test_sigmoids_with_weights_stay_below_their_ceiling_and_reach_it_at_zero(len
         it = explained(x, y)
         bound = 0.25**length * abs(factor)
         assert it.budget["sigmoid ceiling"] == pytest.approx(length * LOG_QUARTER, rel=1e-14)
-        assert it.budget["weights"] == pytest.approx(math.log10(abs(factor)), abs=1e-12)
+        assert it.budget["weight scale"] == pytest.approx(math.log10(abs(factor)), abs=1e-12)
         assert math.copysign(1.0, it.flow.g) == math.copysign(1.0, factor)
         if centred:
             assert abs(it.flow.g) == pytest.approx(bound, rel=1e-14)

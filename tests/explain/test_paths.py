@@ -9,7 +9,7 @@ import pytest
 import microgradx as mx
 from microgradx import Value, dot, maximum
 from microgradx.engine import order
-from microgradx.explain.extended import Extended
+from microgradx.explain.extended import Extended, extended
 from microgradx.explain.paths import KINDS, Paths, loss_part, partner
 from microgradx.explain.tangents import Tangents
 
@@ -73,12 +73,15 @@ def test_sums_equal_the_enumeration(seed):
             i = sums.index[node]
             terms = [product(way) for way in ways]
             g, mass = sum(terms), sum(map(abs, terms))
+            square = sum(term * term for term in terms)
             assert float(sums.mass(i)) == pytest.approx(float(mass), rel=1e-13, abs=0)
+            assert float(sums.norm(i)) == pytest.approx(math.sqrt(square), rel=1e-13, abs=0)
+            assert bool(sums.squares[i]) == bool(square)
             bound = (sums.roundings[i] + 1) * 2.0**-52 * float(mass)
             assert abs(sums.g[i] - g) <= bound and abs(float(sums.wide(i)) - g) <= bound
             assert sums.gates[i] == min(sum(e.partial == 0 for e in way) for way in ways)
             if mass:
-                check_distribution(sums, i, ways, terms, mass)
+                check_distribution(sums, paths, i, ways, terms)
             checked += 1
     assert checked > 1000
 
@@ -92,18 +95,29 @@ def factors(sums, edge):
     return {kind: ln} if ln else {}
 
 
-def check_distribution(sums, i, ways, terms, mass):
-    """Entropy, mean logarithms and the strongest path, by their definitions."""
-    weights = [float(abs(term) / mass) for term in terms]
+def square_of(ways):
+    """R² of the node that these paths begin at."""
+    return sum(product(way) ** 2 for way in ways)
+
+
+def check_distribution(sums, paths, i, ways, terms):
+    """Entropy, mean logarithms, shares of the fan-out and the strongest path, as defined."""
+    square = square_of(ways)
+    weights = [float(term * term / square) for term in terms]
     entropy = -sum(w * math.log(w) for w in weights if w)
     assert sums.entropy(i) == pytest.approx(entropy, abs=1e-12)
-    mean = dict.fromkeys(KINDS, 0.0)
-    budget = {kind: x for kind, x in sums.budget[i].items() if kind != "fan-out"}
+    assert not sums.between  # nothing here is a sample
+    mean, norms = dict.fromkeys(KINDS, 0.0), {}
     for way, weight in zip(ways, weights):
         for edge in way if weight else []:
+            for node in (edge.input, edge.node):
+                norms.setdefault(node, square_of(paths[node]))
+            q = Fraction(edge.partial) ** 2 * norms[edge.node] / norms[edge.input]
+            kind = sums.kind(edge)
+            mean["fan-out" if kind == "constants" else kind] -= 0.5 * weight * math.log(q)
             for k, x in factors(sums, edge).items():
                 mean[k] += weight * x
-    assert {**dict.fromkeys(KINDS, 0.0), **budget} == pytest.approx(mean, abs=1e-12)
+    assert {**dict.fromkeys(KINDS, 0.0), **sums.budget[i]} == pytest.approx(mean, abs=1e-12)
     strongest = max(map(abs, terms))
     if sums.strongest_edge[i] >= 0:
         behind = [way for way in ways if way[0] == sums.edge(sums.strongest_edge[i])]
@@ -112,14 +126,13 @@ def check_distribution(sums, i, ways, terms, mass):
 
 @pytest.mark.parametrize("seed", range(0, 300, 100))
 def test_the_budget_identity(seed):
-    """ln|g| = Σ_k budget_k + H - ln(A / |g|), to 1e-12 decades."""
+    """ln R = Σ_k budget_k, to 1e-12 decades; and so ln|g| = Σ_k budget_k - ln(R / |g|)."""
     for graph in filter(None, map(few_paths, range(seed, seed + 100))):
         sums = Paths(graph[0])
         for i in range(len(sums.nodes)):
-            g, mass = sums.wide(i), sums.mass(i)
-            if g.mantissa and mass.decades - g.decades < 6:
-                total = sum(sums.budget[i].values()) / math.log(10)  # H is its fan-out
-                assert total - mass.decades == pytest.approx(0.0, abs=1e-12)
+            if sums.squares[i]:
+                total = sum(sums.budget[i].values()) / math.log(10)
+                assert total == pytest.approx(sums.norm(i).decades, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(0, 300, 100))
@@ -138,7 +151,7 @@ def test_shares_of_a_node_add_up_to_one():
     for graph in filter(None, map(few_paths, range(100))):
         sums = Paths(graph[0])
         for i, node in enumerate(sums.nodes):
-            if i and sums.mass(i).mantissa:
+            if i and sums.squares[i]:
                 tangents = Tangents(sums, node)
                 shares = [tangents.shares[e] for e in tangents.edges if sums.tails[e] == i]
                 assert sum(shares) == pytest.approx(1.0, abs=1e-12)
@@ -160,7 +173,7 @@ def test_decades_of_a_chain(factor, n):
     sums = Paths(y)
     i = sums.index[x]
     assert sums.wide(i).decades == pytest.approx(n * math.log10(factor), rel=1e-12)
-    assert sums.mass(i).decades == sums.wide(i).decades
+    assert sums.norm(i).decades == pytest.approx(sums.wide(i).decades, rel=1e-14)
     budget = sum(sums.budget[i].values()) / math.log(10)
     assert budget == pytest.approx(n * math.log10(factor), rel=1e-12)
 
@@ -169,7 +182,7 @@ def test_a_product_of_538_quarters_is_zero_only_as_a_float():
     x, y = chain(0.25, 538)
     sums = Paths(y)
     i = sums.index[x]
-    assert sums.g[i] == 0.0 and sums.mass(i).mantissa > 0 and sums.gates[i] == 0
+    assert sums.g[i] == 0.0 and sums.norm(i).mantissa > 0 and sums.gates[i] == 0
     assert sums.wide(i).decades == pytest.approx(-323.9, abs=0.05)
 
 
@@ -180,7 +193,7 @@ def test_wide_sums_across_all_scales():
     i = sums.index[x]
     assert sums.wide(i).decades == pytest.approx(600 + math.log10(0.5), rel=1e-14)
     assert sums.entropy(i) == pytest.approx(
-        -(2 / 3) * math.log(2 / 3) - (1 / 3) * math.log(1 / 3), abs=1e-12
+        -(4 / 5) * math.log(4 / 5) - (1 / 5) * math.log(1 / 5), abs=1e-12
     )
 
 
@@ -211,9 +224,9 @@ def test_floats_and_extended_numbers_say_the_same():
         for node in paths:
             i, j = one.index[node], other.index[node]
             assert float(other.wide(j)) == float(one.wide(i)) == one.g[i]
-            assert float(other.mass(j)) == float(one.mass(i))
+            assert float(other.norm(j)) == pytest.approx(float(one.norm(i)), rel=1e-15)
             assert other.entropy(j) == pytest.approx(one.entropy(i), abs=1e-13)
-            if i and one.mass(i):
+            if i and one.squares[i]:
                 here, there = Tangents(one, node), Tangents(other, node)
                 shares = [there.shares[e] for e in there.edges if other.tails[e] == j]
                 expected = [here.shares[e] for e in here.edges if one.tails[e] == i]
@@ -262,18 +275,19 @@ def check_tangents(start, output, repairs=True):
     edges = [edge for node in reversed(sums.nodes) for edge in node.edges]
     to = summed(start, edges, lambda edge: Fraction(edge.partial))
     size = summed(start, edges, lambda edge: abs(Fraction(edge.partial)))
+    square = summed(start, edges, lambda edge: Fraction(edge.partial) ** 2)
     span = 0.0
-    for node, exact in size.items():
+    for node, exact in square.items():
         i = sums.index[node]
-        assert near(tangents.size(i), exact, exact)
-        assert near(tangents.to(i), to[node], exact)
-        span = max(span, abs(tangents.size(i).decades))
-    behind = {edge for edge in edges if edge.input in size}
-    assert {sums.edge(e) for e in tangents.edges} == behind
+        assert near(extended(tangents._squares[i]), exact, exact)
+        assert near(tangents.to(i), to[node], size[node])
+        span = max(span, abs(tangents.norm_to(i).decades))
+    leading = {edge for edge in edges if edge.input in size}
+    assert {sums.edge(e) for e in tangents.edges} == leading
     for e in tangents.edges:
         edge = sums.edge(e)
-        mass = exact_mass(sums, sums.heads[e])
-        share = size[edge.input] * abs(Fraction(edge.partial)) * mass / size[output]
+        behind = exact_square(sums, sums.heads[e])
+        share = square[edge.input] * Fraction(edge.partial) ** 2 * behind / square[output]
         assert abs(Fraction(tangents.shares[e]) - share) < Fraction(10) ** -12
         if repairs:
             g, whole = opened(start, output, edges, edge)
@@ -281,8 +295,8 @@ def check_tangents(start, output, repairs=True):
     return span
 
 
-def exact_mass(sums, i):
-    m, e = sums.mass(i)
+def exact_square(sums, i):
+    m, e = extended(sums.squares[i])
     return Fraction(m) * Fraction(2) ** e
 
 
@@ -340,8 +354,9 @@ def test_long_chains_of_factors_near_1(step, n):
         y = step(y)
     sums = Paths(y)
     tangents = Tangents(sums, x)
-    assert tangents.size(0).decades == pytest.approx(sums.mass(sums.index[x]).decades, rel=1e-12)
-    assert tangents.to(0).decades == pytest.approx(sums.mass(sums.index[x]).decades, rel=1e-12)
+    i = sums.index[x]
+    assert tangents.norm_to(0).decades == pytest.approx(sums.norm(i).decades, rel=1e-12)
+    assert tangents.to(0).decades == pytest.approx(sums.wide(i).decades, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -417,19 +432,18 @@ def test_the_loss_is_what_comes_after_the_layers():
     assert loss_part(order(score)) == set() == loss_part(order(Value(1.0) * 2.0))
 
 
-def test_credits_are_shares_times_decades():
+def test_credits_are_shares_times_what_an_edge_brings_to_the_norm():
     for graph in filter(None, map(few_paths, range(50))):
         sums = Paths(graph[0])
         for i, node in enumerate(sums.nodes):
-            if not i or not sums.mass(i).mantissa:
+            if not i or not sums.squares[i]:
                 continue
-            tangents = Tangents(sums, node)
-            factors = {e: abs(sums.partials[e]) for e in tangents.edges}
-            expected = [
-                (tangents.shares[e] * math.log10(d), e)
-                for e, d in factors.items()
-                if d not in (0, 1)
-            ]
-            credits = tangents.credits()
-            assert [e for _, e in credits] == [e for _, e in expected]
-            assert [c for c, _ in credits] == pytest.approx([c for c, _ in expected], rel=1e-14)
+            tangents, expected = Tangents(sums, node), {}
+            for e in tangents.edges:
+                edge = sums.edge(e)
+                if tangents.shares[e]:
+                    tail, head = (sums.norm(sums.index[x]) for x in (edge.input, edge.node))
+                    expected[e] = tangents.shares[e] * (tail.decades - head.decades)
+            credits = {e: 0.0 for e in expected} | {e: c for c, e in tangents.credits()}
+            assert credits == pytest.approx(expected, rel=1e-12, abs=2e-13)
+            assert sum(credits.values()) == pytest.approx(sums.norm(i).decades, abs=1e-11)

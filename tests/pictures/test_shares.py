@@ -13,7 +13,7 @@ from microgradx.pictures.style import AWAY, STOP, STRONGER, STRONGEST, WEAKER
 
 
 def two_ways():
-    """x goes 3/4 through a strengthening path, 1/4 through an opposing one; k leads elsewhere."""
+    """x goes 9/10 through a strengthening path, 1/10 through an opposing one; k leads elsewhere."""
     x, k = mx.Value(1.0, "x"), mx.Value(5.0, "k")
     strong, opposing = x * 3.0, x * -0.5
     output = strong + opposing * 2.0 + k * 7.0
@@ -30,19 +30,19 @@ def test_widths_are_shares_and_colours_are_credit():
     x, k, strong, opposing, output = two_ways()
     shares = Shares(why(x, output))
     into_strong, into_opposing = edge_into(strong, x), edge_into(opposing, x)
-    assert shares.share[into_strong] == pytest.approx(0.75)
-    assert shares.share[into_opposing] == pytest.approx(0.25)
+    assert shares.share[into_strong] == pytest.approx(0.9)
+    assert shares.share[into_opposing] == pytest.approx(0.1)
     assert shares.line([into_strong])["color"] == STRONGEST  # the strongest path
     assert shares.line([into_opposing])["color"] == WEAKER
     assert shares.line([into_opposing])["style"] == "dashed"
     assert shares.line([into_strong])["style"] == "solid"
     widths = [float(shares.line([e])["penwidth"]) for e in (into_strong, into_opposing)]
-    assert widths == pytest.approx([0.8 + 5.2 * 0.75, 0.8 + 5.2 * 0.25])
+    assert widths == pytest.approx([0.8 + 5.2 * 0.9, 0.8 + 5.2 * 0.1])
     doubled = next(node for node in order(output) if opposing in node.inputs)
     assert shares.line([edge_into(doubled, opposing)])["color"] == STRONGER
     elsewhere = next(node for node in order(output) if k in node.inputs)
     assert shares.line([edge_into(elsewhere, k)])["color"] == AWAY
-    assert shares.badge([into_strong]) == "75%"
+    assert shares.badge([into_strong]) == "90%"
 
 
 def test_shares_out_of_the_node_add_up_to_one():
