@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from microgradx._base import floats
 from microgradx._base.arguments import flat
-from microgradx._base.text import made_at, name_of
+from microgradx._base.text import count, made_at, name_of
 from microgradx.engine import Edge, Value, cut_off, data_of, taken
-from microgradx.explain.extended import show
+from microgradx.explain.extended import Extended, show
 from microgradx.explain.paths import Paths, partner
 from microgradx.explain.samples import role_of, samples_of
 
@@ -220,14 +220,38 @@ def groups(keyed: Iterable[tuple[object, T]]) -> list[list[T]]:
     return list(by_key.values())
 
 
-def grouped(keyed: Iterable[tuple[object, T]], words: Callable[[T], list[str]]) -> list[str]:
-    """The sentences on the first of each key, and how many more there are of it."""
+def grouped(
+    keyed: Iterable[tuple[object, T]],
+    words: Callable[[T], list[str]],
+    samples: Callable[[list[T]], str],
+) -> list[str]:
+    """The sentences on the first of each key, and in which samples there are more of it.
+
+    samples: the words for the samples of several items, "" where they are not of samples
+    """
     steps: dict[str, None] = {}
     for first, *others in groups(keyed)[:MANY]:
         *before, last = words(first)
-        more = f", and {len(others)} more like it" if others else ""
-        steps.update(dict.fromkeys([*before, last + more]))
+        where = samples([first, *others])
+        more = f", and {len(others)} more like it" if others and not where else ""
+        steps.update(dict.fromkeys([*before, last + (f", {where}" if where else more)]))
     return list(steps)
+
+
+def in_samples(nodes: Iterable[Value], paths: Paths) -> str:
+    """In which samples some nodes are: "in all 300 samples", "in samples 0, 1, 4 … (26 of 30)".
+
+    "" where there is but one, and where a node belongs to none.
+    """
+    found = {paths.samples[paths.index[node]] for node in nodes}
+    n = max(paths.samples) + 1
+    if n < 2 or min(found) < 0:
+        return ""
+    if len(found) == n:
+        return f"in all {n:,} samples" if n > 2 else "in both samples"
+    first = sorted(found)
+    named = ", ".join(map(str, first[:3])) + (" …" if len(first) > 3 else "")
+    return f"in sample{'s' if len(first) > 1 else ''} {named} ({len(first):,} of {n:,})"
 
 
 def ranked(causes: list[str]) -> list[str]:
@@ -236,7 +260,9 @@ def ranked(causes: list[str]) -> list[str]:
 
 
 def opposition(edges: list[Edge], paths: Paths) -> str:
-    """The contributions of the branches; those of one kind and sign in several samples together."""
+    """The contributions of the branches; those of samples by their numbers, the largest first."""
+    if between_samples(edges, paths):
+        return _opposing_samples(edges, paths)
     pairs = [(edge, edge.partial * paths.wide(paths.index[edge.node])) for edge in edges]
     keyed = [((labels(edge), brings.mantissa > 0), (edge, brings)) for edge, brings in pairs]
     parts = []
@@ -245,6 +271,22 @@ def opposition(edges: list[Edge], paths: Paths) -> str:
         parts.append(f"{name_of(edge.node)}{made_at(edge.node)} brings {show(brings)}{more}")
     more = f", and {len(parts) - 4} others" if len(parts) > 4 else ""
     return f"Opposing each other: {', '.join(parts[:4])}{more}"
+
+
+def _opposing_samples(edges: list[Edge], paths: Paths) -> str:
+    """What each sample brings, of either sign the two that bring most."""
+    brings: dict[int, Extended] = {}
+    for edge in edges:
+        i = paths.index[edge.node]
+        part = edge.partial * paths.wide(i)
+        brings[paths.samples[i]] = brings.get(paths.samples[i], Extended(0.0, 0)) + part
+    ordered = sorted(brings.items(), key=lambda item: -item[1].decades)
+    up = [item for item in ordered if item[1].mantissa > 0]
+    down = [item for item in ordered if item[1].mantissa < 0]
+    named = [f"sample {k} brings {show(x)}" for k, x in [*up[:2], *down[:2]]]
+    rest = len(up[2:]) + len(down[2:])
+    more = f", and {count(rest, 'other sample')} less" if rest else ""
+    return f"Opposing each other: {', '.join(named)}{more}"
 
 
 def between_samples(edges: list[Edge], paths: Paths) -> bool:

@@ -6,7 +6,7 @@ each choice, another activation or another initial scale, and the budgets stand 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from microgradx._base.text import clean, fixed
@@ -29,7 +29,7 @@ class Comparison:
         kinds = list(dict.fromkeys(kind for each in columns for kind in each.budget))
         flows = [each.flow for each in columns]
         rows = [
-            ["", *[clean(str(choice)) for choice in self.explanations]],
+            ["", *[clean(_name(choice)) for choice in self.explanations]],
             ["gradient", *[show(flow.wide) if flow else "none" for flow in flows]],
             ["verdict", *[each.verdict for each in columns]],
             ["decades", *[fixed(flow.decades, 2) if flow else "" for flow in flows]],
@@ -46,14 +46,20 @@ class Comparison:
 
     def __repr__(self) -> str:
         explained = self.explanations.items()
-        verdicts = [f"{clean(str(choice))}: {each.verdict}" for choice, each in explained]
+        verdicts = [f"{clean(_name(choice))}: {each.verdict}" for choice, each in explained]
         return f"<compare {', '.join(verdicts)}>"
+
+
+def _name(choice: Any) -> str:
+    """A choice in a word; a function by its name."""
+    return str(getattr(choice, "__name__", choice))
 
 
 def compare(build: Callable[[Any], tuple[Value, Value]], choices: Iterable[Any]) -> Comparison:
     """Build a graph for each of `choices` and explain the same gradient in each.
 
-    build: from a choice to (node, output); it makes all else equal, by a seed for instance.
+    build:   from a choice to (node, output); it makes all else equal, by a seed for instance
+    choices: anything; or by name, in a dict, which also names the columns
     Anything else returned is a TypeError, no choices at all a ValueError.
 
     >>> def chain(activation):
@@ -70,12 +76,13 @@ def compare(build: Callable[[Any], tuple[Value, Value]], choices: Iterable[Any])
       saturation         -0.44    -0.65
     """
     explanations: dict[Any, Explanation] = {}
-    for choice in choices:
+    named = choices if isinstance(choices, Mapping) else {x: x for x in choices}
+    for name, choice in named.items():
         built = build(choice)
         if not (isinstance(built, tuple) and len(built) == 2 and isinstance(built[0], Value)):
             raise TypeError(f"build returns (node, output), got {built!r:.60} for {choice!r}")
         node, output = built
-        explanations[choice] = Flow(output).why(node)
+        explanations[name] = Flow(output).why(node)
     if not explanations:
         raise ValueError("compare needs at least one choice")
     return Comparison(explanations)

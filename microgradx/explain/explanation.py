@@ -18,6 +18,7 @@ from microgradx._base.files import as_html, write_whole
 from microgradx._base.text import clean, kind_of, name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain.case import Case, Limits
+from microgradx.explain.causes import groups, labels
 from microgradx.explain.extended import Extended
 from microgradx.explain.paths import NodeFlow, Paths
 from microgradx.explain.report import sentences
@@ -101,16 +102,41 @@ class Explanation(Case):
     def _best(self) -> Repair | None:
         """The best repair of a factor that is too weak, or too strong, before the loss if any is.
 
-        None if it does not move the gradient by half a decade the right way.
+        The same edge in several samples is repaired in all of them. None if the gradient does not
+        move by half a decade the right way.
         """
         paths, down = self.paths, self._row.repairs == "down"
         repairs = self._repairs if self._row.repairs else []
         wrong = [each for each in repairs if (abs(paths.partials[each[0]]) > 1) == down]
-        before = (each for each in wrong if paths.nodes[paths.heads[each[0]]] not in paths.loss)
-        e, wide = next(before, wrong[0] if wrong else (-1, Extended(0.0, 0)))
-        moved = wide.decades - self.reached.decades if wide else 0.0
-        better = (-moved if down else moved) > 0.5 and isfinite(wide.mantissa)
-        return Repair(paths.edge(e), wide) if better else None
+        before = [each for each in wrong if paths.nodes[paths.heads[each[0]]] not in paths.loss]
+        together = self._together_in_samples(before or wrong)
+        if not together:
+            return None
+        best = min(together, key=self._rank)
+        moved = best.wide.decades - self.reached.decades if best.wide else 0.0
+        better = (-moved if down else moved) > 0.5 and isfinite(best.wide.mantissa)
+        return best if better else None
+
+    def _rank(self, repair: Repair) -> float:
+        """Less for the better of two repairs."""
+        decades = repair.wide.decades
+        return abs(decades - self.reference.decades) if self._row.repairs == "down" else -decades
+
+    def _together_in_samples(self, repairs: list[tuple[int, Extended]]) -> list[Repair]:
+        """Repairs; of the same edge in several samples, all of them: no path holds two of these."""
+        paths, g = self.paths, self.reached.wide
+        keyed = ((self._in_samples(e), (e, wide)) for e, wide in repairs)
+        found = []
+        for (e, wide), *others in groups(keyed):
+            moved = sum([x + -1.0 * g for _, x in others], Extended(0.0, 0))
+            found.append(Repair(paths.edge(e), wide + moved, 1 + len(others)))
+        return found
+
+    def _in_samples(self, e: int) -> object:
+        """The labels of an edge that is in one sample of several; else its number."""
+        paths = self.paths
+        key = labels(paths.edge(e)) if paths.samples[paths.heads[e]] >= 0 else None
+        return key if isinstance(key, tuple) else e
 
     # --- shown ----------------------------------------------------------------------------------
 

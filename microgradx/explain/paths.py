@@ -18,20 +18,22 @@ from math import inf, isfinite, log
 from typing import Any, NamedTuple
 
 from microgradx._base.text import names_parameter, place
-from microgradx.engine import Edge, Value, order, positions, taken
+from microgradx.engine import Edge, Value, data_of, order, positions, taken
 from microgradx.explain.extended import LARGE, SMALL, Extended, extended
-from microgradx.explain.samples import samples_of
+from microgradx.explain.samples import role_of, samples_of
+from microgradx.rules import TABLE
 
 # The kinds of factor, to be blamed or thanked.
 KINDS = (
     "weights", "inputs", "activations", "constants", "sigmoid ceiling", "saturation", "gates",
-    "singular op", "fan-out", "loss",
+    "singular op", "norm", "fan-out", "loss",
 )  # fmt: skip
 OTHER_FACTORS = {
     "saturating": "saturation", "gate": "gates", "singular": "singular op", "linear": "constants",
 }  # fmt: skip
-SHOWN = {"weights": "weight scale"}  # with the fan-out into them
+SHOWN = {"weights": "weight scale", "norm": "a norm's 1/σ"}  # with the fan-out into them
 FANS = {"constants": "fan-out"}  # where paths spread over what has no size of its own
+SCALES = (TABLE["mul"], TABLE["div"])
 LN10 = log(10.0)
 SQUARE, SQUARE_SUM = (1e-70, 1e70), (1e-140, 1e140)  # of d, and of sums of d²: floats do there
 ONE_PATH = 1e-13  # nats, or decades: less is rounding
@@ -379,7 +381,7 @@ class Paths:
         if rule is None:
             return []
         if node in self.loss or rule.kind != "product":
-            kind = "loss" if node in self.loss else OTHER_FACTORS[rule.kind]
+            kind = "loss" if node in self.loss else _other_kind(node)
             return [kind] * len(node.inputs)
         first, second, *rest = node.operands
         if not rule.lists:
@@ -408,6 +410,29 @@ class Paths:
         if self.parameters is None:
             return "weights" if names_parameter(factor.label) else "inputs"
         return "weights" if factor in self.parameters else "inputs"
+
+
+def _other_kind(node: Value) -> str:
+    """The kind of the factors of an op that is no product; a norm's 1/σ is one of its own.
+
+    A power is singular only with an exponent below 1: else it is the size of what it reads.
+    """
+    assert node.rule is not None
+    if node.rule is TABLE["pow"] and not data_of(node.operands[1]) < 1:
+        return "activations"
+    if node.rule is TABLE["div"] and _is_of_norm(node.operands[1]):
+        return "norm"
+    return OTHER_FACTORS[node.rule.kind]
+
+
+def _is_of_norm(divisor: Any) -> bool:
+    """Whether it is the root of a norm's variance, eps added or not."""
+    for _ in range(3):
+        if isinstance(divisor, Value) and role_of(divisor.label).path.split(".")[-1] == "var":
+            return True
+        below = divisor.inputs if isinstance(divisor, Value) else []
+        divisor = below[0] if len(below) == 1 else None
+    return False
 
 
 def partner(node: Value, position: int) -> Any:
@@ -439,16 +464,33 @@ def layers(nodes: list[Value]) -> list[str]:
 def loss_part(nodes: list[Value]) -> set[Value]:
     """The nodes between the output and the layers: those that no layer comes after.
 
-    None where no node is labelled as part of a layer.
+    Where no node is labelled as part of a layer, a power at the end is one, with what scales and
+    adds it up.
     """
     placed = {node for node, layer in zip(nodes, layers(nodes)) if layer}
-    if not placed or nodes[0] in placed:
+    if not placed:
+        return _powers_at_the_end(nodes[0])
+    if nodes[0] in placed:
         return set()
     behind: set[Value] = set()
     for node in nodes:
         if node in placed or node in behind:
             behind.update(node.inputs)
     return {x for x in nodes if x.rule is not None and x not in placed and x not in behind}
+
+
+def _powers_at_the_end(output: Value) -> set[Value]:
+    """The powers above 1 that an output is the sum of, scaled or not, with the ops above them."""
+    found, above, queue = set[Value](), set[Value](), [output]
+    for node in queue:  # which grows meanwhile
+        if not node.rule:
+            continue
+        if node.rule is TABLE["pow"] and data_of(node.operands[1]) > 1:
+            found.add(node)
+        elif node.rule.kind == "linear" or (len(node.inputs) == 1 and node.rule in SCALES):
+            above.add(node)
+            queue += [x for x in dict.fromkeys(node.inputs) if x not in above]
+    return found | above if found else set()
 
 
 def _common(a: int, b: int, choke_point: list[int], depth: list[int], skip: list[int]) -> int:

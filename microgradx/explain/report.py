@@ -21,9 +21,8 @@ def sentences(case: Case, verdict: Verdict, evidence: Evidence, best: Repair | N
     of = f"∂{clip(name_of(case.output), 32)}/∂{clip(name_of(case.node), 32)}"
     named = "".join(f"{', ' if i else ' – '}{cause}" for i, cause in enumerate(causes[:4]))
     size = "0" if case.flow is None else _size(case.flow, evidence)
-    lines = [f"{of} = {size}: {verdict.name}{named}", verdict.meaning, *because[:4]]
-    if len(because) > 4:
-        lines.append(f"… and {len(because) - 4} more such lines")
+    few = because if len(because) <= 5 else [*because[:4], f"… and {len(because) - 4} more like it"]
+    lines = [f"{of} = {size}: {verdict.name}{named}", verdict.meaning, *few]
     lines += _places(verdict, evidence)
     if best:
         lines.append(_proposal(best))
@@ -58,9 +57,14 @@ def _proposal(repair: Repair) -> str:
     gate = rule is not None and rule.kind == "gate"
     return (
         f"With ×1 instead of ×{edge.partial:.3g} from {name_of(edge.input)} to "
-        f"{name_of(edge.node)} it would be {show(repair.wide)}, all other factors held"
-        + (", to first order: compare() shows what is true" if gate else "")
+        f"{name_of(edge.node)}{_times(repair.times)} it would be {show(repair.wide)}, all other "
+        "factors held" + (", to first order: compare() shows what is true" if gate else "")
     )
+
+
+def _times(n: int) -> str:
+    """In how many samples the same edge is meant."""
+    return f", and so in {count(n, 'sample')}," if n > 1 else ""
 
 
 def _budget(flow: NodeFlow) -> list[str]:

@@ -26,10 +26,14 @@ NO_CREDIT = 1e-13  # decades: less is rounding
 
 
 class Repair(NamedTuple):
-    """The gradient that there would be if one local derivative were 1, all others as they are."""
+    """The gradient that there would be if one local derivative were 1, all others as they are.
+
+    times: how many edges were repaired, if the same one is in several samples
+    """
 
     edge: Edge
     wide: Extended
+    times: int = 1
 
     @property
     def gradient(self) -> float:

@@ -18,6 +18,7 @@ from microgradx.explain.causes import (
     between_samples,
     cause_of_zero,
     grouped,
+    in_samples,
     is_near_optimum,
     labels,
     meet_near_zero,
@@ -116,7 +117,15 @@ def _not_finite(case: Case) -> Evidence | None:
         nodes, g = [nodes[i] for i in sorted(seen)], [g[i] for i in sorted(seen)]
     places = origins(nodes, g, leads)
     keyed = [((labels(x.edges[0]) if x.edges else None, x.cause), x) for x in places]
-    because = grouped(keyed, lambda origin: [origin.sentence])
+    because = grouped(
+        keyed,
+        lambda origin: [origin.sentence],
+        lambda alike: (
+            in_samples([x.edges[0].node for x in alike if x.edges], paths)
+            if all(x.edges for x in alike)
+            else ""
+        ),
+    )
     if not isfinite(flow.g) and isfinite(flow.wide.mantissa):
         because.insert(0, f"As a float it is {flow.g}; the product itself is {show(flow.wide)}")
     return Evidence(
@@ -215,7 +224,11 @@ def _stopped(case: Case) -> Evidence | None:
     alone, every = ranked([why[edge] for edge in culprits]), ranked([why[e] for e in cut])
     causes = list(dict.fromkeys(alone + every))
     keyed = [((labels(edge), why[edge]), edge) for edge in blamed]
-    because += grouped(keyed, lambda edge: provenance(edge, paths))
+    because += grouped(
+        keyed,
+        lambda edge: provenance(edge, paths),
+        lambda alike: in_samples([edge.node for edge in alike], paths),
+    )
     if "flat loss" in causes:
         because.append("A flat loss is benign: what lies behind it has nothing left to learn there")
     return Evidence(causes, cut, culprits, because)

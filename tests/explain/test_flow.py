@@ -134,7 +134,9 @@ def test_x_minus_x_is_cancelled():
     y = x - x
     it = asked(x, y)
     assert (it.verdict, it.causes, it.exact) == ("cancelled", ["opposing paths"], 0)
-    assert {edge.node for edge in it.where} == {y, y.inputs[1]} and float(it.flow.norm) == pytest.approx(2**0.5)
+    assert {edge.node for edge in it.where} == {y, y.inputs[1]} and float(
+        it.flow.norm
+    ) == pytest.approx(2**0.5)
 
 
 def test_cancellation_deep_in_the_graph_is_found_there():
@@ -478,7 +480,9 @@ def test_a_first_contribution_that_underflows_is_kept():
     it = asked(x, x * 1e-250 * 1e-90)
     assert it.verdict == "underflowed" and it.flow.decades == pytest.approx(-340.0)
     it = asked(x, x * 1e-250 * 1e-90 + x * 1e-250 * 1e-90)
-    assert it.flow.opposes == pytest.approx(0.5**0.5) and it.flow.decades == pytest.approx(-340 + math.log10(2))
+    assert it.flow.opposes == pytest.approx(0.5**0.5) and it.flow.decades == pytest.approx(
+        -340 + math.log10(2)
+    )
 
 
 def test_more_paths_than_a_float_can_count():
