@@ -8,8 +8,8 @@ from math import fsum, inf, isfinite, log10
 from typing import NamedTuple
 
 from microgradx.engine import Value
-from microgradx.explain.extended import Extended, extended
-from microgradx.explain.paths import LN10, NodeFlow, Paths, layers
+from microgradx.explain.paths import NodeFlow, Paths
+from microgradx.explain.reference import Reference, reference_for
 from microgradx.explain.tangents import Tangents
 
 
@@ -54,36 +54,10 @@ class Case:
 
     @cached_property
     def reference(self) -> Reference:
-        """The yardstick for small and large: the decades of R of the output layer it leads to.
-
-        It is their median. Where the graph holds several samples these are put together by their
-        squares, as they are in a weight's R. For a node of that layer or of the loss, and where no
-        node is labelled as part of a layer, it is 0.
-        """
+        """The yardstick for small and large, in decades of R."""
         if self.limits.reference is not None:
             return Reference(self.limits.reference)
-        paths, index = self.paths, self.paths.index[self.node]
-        layer = output_layer(paths.nodes)
-        if self.node in paths.loss or index in layer:
-            return Reference(0.0)
-        if len({paths.nodes[i].label for i in layer}) < len(layer):  # there are several samples
-            layer = [i for i in layer if i < index and self.tangents.norm_to(i)] or layer
-        by_label: dict[str, list[int]] = {}
-        for i in layer:
-            if paths.squares[i]:
-                by_label.setdefault(paths.nodes[i].label, []).append(i)
-        if not by_label:
-            return Reference(0.0)
-        wholes = [self._together(same) for same in by_label.values()]
-        decades, losses = (sorted(column) for column in zip(*wholes))
-        return Reference(decades[len(decades) // 2], losses[len(losses) // 2], "the output layer's")
-
-    def _together(self, same: list[int]) -> tuple[float, float]:
-        """The decades of one neuron's R in all samples, and how many of them are the loss's."""
-        paths = self.paths
-        total = sum([extended(paths.squares[i]) for i in same], Extended(0.0, 0)).decades / 2
-        others = [fsum(x for kind, x in paths.budget[i].items() if kind != "loss") for i in same]
-        return total, total - fsum(others) / len(others) / LN10
+        return reference_for(self.paths, self.paths.index[self.node])
 
     @cached_property
     def beyond(self) -> float:
@@ -143,30 +117,6 @@ class Case:
         if not grad:
             return Remark("zeroed", ".grad is 0: it was zeroed after the last backward()")
         return Remark("not this gradient", f".grad is {grad:.3g}, which is not this gradient")
-
-
-# --- the yardstick for small and large -----------------------------------------------------------
-
-
-class Reference(NamedTuple):
-    """Decades to compare with, and how many of them are the loss's doing.
-
-    whose: whose gradients they are, for a sentence
-    """
-
-    decades: float
-    loss: float = 0.0
-    whose: str = ""
-
-    def __str__(self) -> str:
-        return self.whose or ("1" if not self.decades else f"10^{self.decades:g}")
-
-
-def output_layer(nodes: list[Value]) -> list[int]:
-    """Which of `nodes`, in the order of the sweep, are the layer closest to the output."""
-    by_node = layers(nodes)
-    last = next(filter(None, by_node), "")
-    return [i for i, layer in enumerate(by_node) if layer and layer == last]
 
 
 # --- the remark on .grad -------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from math import inf, isfinite, log
 from typing import Any, NamedTuple
 
 from microgradx._base.text import names_parameter, place
-from microgradx.engine import Edge, Value, data_of, order, positions, taken
+from microgradx.engine import Edge, Value, data_of, order, positions, taken, with_cut_off
 from microgradx.explain.extended import LARGE, SMALL, Extended, extended
 from microgradx.explain.samples import role_of, samples_of
 from microgradx.rules import TABLE
@@ -91,6 +91,7 @@ class Paths:
     wides, squares: g and R², which neither underflow nor overflow: floats, or `Extended` numbers
              where those would not do. wide(i) and norm(i), which is R, are `Extended` in any case
     samples: the sample that a node belongs to, -1 where it is several, or none
+    references: the yardsticks for small and large that have been asked for, by sample
     gates:   how many zero factors there are on the path with the fewest
     strongest_edge: the node's edge on its strongest path; in a dead end, on that with the fewest
              gates; -1 for the output
@@ -103,6 +104,7 @@ class Paths:
         self.index = {node: i for i, node in enumerate(self.nodes)}
         self.parameters = None if parameters is None else set(parameters)
         self.loss = loss_part(self.nodes)
+        self.references: dict[int, Any] = {}
         self._latest: tuple[int, Sequence[int]] = -1, ()
         # Arrays, as an int or a float of one's own in a list takes three times as much room.
         self.tails, self.heads, self.first = array("i"), array("i"), array("i", [0])
@@ -317,6 +319,18 @@ class Paths:
                 if ln:
                     budget[kind] += q * (ln - ceiling)
         return budgets
+
+    @cached_property
+    def with_cut_off(self) -> set[Value]:
+        """The nodes, and what lies behind a detach."""
+        return {*with_cut_off(self.nodes[0], self.nodes)}
+
+    @cached_property
+    def output_layer(self) -> dict[int, None]:
+        """The nodes of the layer closest to the output, in the order of the sweep."""
+        by_node = layers(self.nodes)
+        last = next(filter(None, by_node), "")
+        return dict.fromkeys(i for i, layer in enumerate(by_node) if layer and layer == last)
 
     @cached_property
     def samples(self) -> Sequence[int]:

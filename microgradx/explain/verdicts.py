@@ -60,6 +60,7 @@ class Verdict:
     name:    the verdict, in a word or two
     meaning: in a sentence
     holds:   the question: a case -> the evidence for this verdict, None if it does not hold
+    when:    the same as a quick yes or no; None: by the evidence alone
     begins:  the start of the sentence that names the edges in `where`; "" if none does
     repairs: "up" or "down", the way in which a repair must move the gradient; "" if none helps
     """
@@ -70,6 +71,7 @@ class Verdict:
         meaning: str,
         holds: Callable[[Case], Evidence | None],
         *,
+        when: Callable[[Case], bool] | None = None,
         begins: str = "",
         repairs: str = "",
     ) -> None:
@@ -82,7 +84,7 @@ class Verdict:
             raise TypeError(f"begins is a text, or empty, in {name!r}, got {begins!r}")
         if repairs not in ("", "up", "down"):
             raise ValueError(f"repairs is 'up', 'down' or '' in {name!r}, got {repairs!r}")
-        self.name, self.meaning, self.holds = name, meaning, holds
+        self.name, self.meaning, self.holds, self.when = name, meaning, holds, when
         self.begins, self.repairs = begins, repairs
 
 
@@ -98,17 +100,22 @@ def table(*rows: Verdict) -> dict[str, Verdict]:
 
 def judge(case: Case) -> tuple[Verdict, Evidence]:
     """The first verdict that holds, with its evidence."""
-    answers = ((row, row.holds(case)) for row in TABLE.values())
+    rows = (row for row in TABLE.values() if row.when is None or row.when(case))
+    answers = ((row, row.holds(case)) for row in rows)
     return next((row, evidence) for row, evidence in answers if evidence is not None)
+
+
+def verdict_of(case: Case) -> Verdict:
+    """The first verdict that holds; evidence is looked for only where a row has no other way."""
+    rows = TABLE.values()
+    return next(x for x in rows if (x.when(case) if x.when else x.holds(case) is not None))
 
 
 # --- the questions, in the order of the table ----------------------------------------------------
 
 
-def _not_finite(case: Case) -> Evidence | None:
-    if case.flow is None or case.finite:
-        return None
-    flow, paths = case.flow, case.paths
+def _not_finite(case: Case) -> Evidence:
+    flow, paths = case.reached, case.paths
     leads = {case.node}
     leads.update(x for x in reversed(paths.nodes) if not leads.isdisjoint(x.inputs))
     nodes, g = paths.nodes, [*paths.g]
@@ -135,9 +142,7 @@ def _not_finite(case: Case) -> Evidence | None:
     )
 
 
-def _disconnected(case: Case) -> Evidence | None:
-    if case.flow is not None or case.node in set(with_cut_off(case.output)):
-        return None
+def _disconnected(case: Case) -> Evidence:
     node, output, nodes = case.node, case.output, case.paths.nodes
     if output in set(with_cut_off(node)):
         return Evidence(
@@ -165,9 +170,7 @@ def _disconnected(case: Case) -> Evidence | None:
     return Evidence(because=because)
 
 
-def _detached(case: Case) -> Evidence | None:
-    if case.flow is not None:
-        return None
+def _detached(case: Case) -> Evidence:
     readers: dict[Value, list[Value]] = {}
     for x in with_cut_off(case.output):
         for source in dict.fromkeys((*x.inputs, *cut_off(x))):
@@ -205,10 +208,8 @@ def _way(x: Value) -> str:
     return f"the {' or '.join(x.rule.silent)} of a {x.op}"
 
 
-def _stopped(case: Case) -> Evidence | None:
+def _stopped(case: Case) -> Evidence:
     """R = 0: the cut is where the first zero of every path lies."""
-    if case.reached.norm.mantissa:
-        return None
     paths = case.paths
     cut = case.tangents.cut()
     culprits = [e for e in cut if paths.squares[paths.index[e.node]]]
@@ -234,19 +235,13 @@ def _stopped(case: Case) -> Evidence | None:
     return Evidence(causes, cut, culprits, because)
 
 
-def _underflowed(case: Case) -> Evidence | None:
-    flow = case.reached
-    if flow.g != 0 or not flow.wide.mantissa:
-        return None
-    because = [f"As a float it is 0; it is really {show(flow.wide)}"]
+def _underflowed(case: Case) -> Evidence:
+    because = [f"As a float it is 0; it is really {show(case.reached.wide)}"]
     return _blame(case, because, SMALL_BECAUSE, -1.0)
 
 
 def _cancelled(case: Case) -> Evidence | None:
-    flow, paths = case.reached, case.paths
-    if flow.wide.mantissa and flow.opposes < case.limits.cancels:
-        return None
-    tangents = case.tangents
+    flow, paths, tangents = case.reached, case.paths, case.tangents
     where, share = tangents.opposed()
     if not where:
         return None  # a single path, which nothing opposes
@@ -275,19 +270,15 @@ def _cancelled(case: Case) -> Evidence | None:
     return Evidence(causes, where, because=because, exact=exact)
 
 
-def _small(case: Case) -> Evidence | None:
-    if case.beyond >= -case.limits.small:
-        return None
+def _small(case: Case) -> Evidence:
     return _blame(case, [_compared(case)], SMALL_BECAUSE, -1.0)
 
 
-def _large(case: Case) -> Evidence | None:
-    if case.beyond <= case.limits.large:
-        return None
+def _large(case: Case) -> Evidence:
     return _blame(case, [_compared(case)], LARGE_BECAUSE, 1.0)
 
 
-def _healthy(case: Case) -> Evidence | None:
+def _healthy(case: Case) -> Evidence:
     limits, budget, because = case.limits, case.reached.budget, [_compared(case)]
     loss = budget.get("loss", 0.0)
     if case.node is case.output:
@@ -307,16 +298,26 @@ TABLE = table(
         "not finite",
         "Something on the way to it is inf or nan, and spoils all that it is part of",
         _not_finite,
+        when=lambda case: case.flow is not None and not case.finite,
         begins="It begins at",
     ),
-    Verdict("disconnected", "Changing it can't change the output", _disconnected),
     Verdict(
-        "detached", "Changing it changes the output, but no gradient is let through", _detached
+        "disconnected",
+        "Changing it can't change the output",
+        _disconnected,
+        when=lambda case: case.flow is None and case.node not in case.paths.with_cut_off,
+    ),
+    Verdict(
+        "detached",
+        "Changing it changes the output, but no gradient is let through",
+        _detached,
+        when=lambda case: case.flow is None,
     ),
     Verdict(
         "stopped",
         "Every path to the output holds a factor 0, so nothing gets through",
         _stopped,
+        when=lambda case: not case.reached.norm.mantissa,
         begins="It stops at",
         repairs="up",
     ),
@@ -324,18 +325,35 @@ TABLE = table(
         "underflowed",
         "No factor is 0, but their product is too small for a float",
         _underflowed,
+        when=lambda case: not case.reached.g and bool(case.reached.wide.mantissa),
         repairs="up",
     ),
     Verdict(
         "cancelled",
         "Gradient arrives along several paths, and their contributions cancel",
         _cancelled,
+        when=lambda case: case.reached.opposes >= case.limits.cancels,
     ),
     Verdict(
-        "small", "It gets through, but the product of its factors is small", _small, repairs="up"
+        "small",
+        "It gets through, but the product of its factors is small",
+        _small,
+        when=lambda case: case.beyond < -case.limits.small,
+        repairs="up",
     ),
-    Verdict("large", "Its factors, or its many paths, multiply up", _large, repairs="down"),
-    Verdict("healthy", "It is neither stopped nor spoilt, nor unusually small or large", _healthy),
+    Verdict(
+        "large",
+        "Its factors, or its many paths, multiply up",
+        _large,
+        when=lambda case: case.beyond > case.limits.large,
+        repairs="down",
+    ),
+    Verdict(
+        "healthy",
+        "It is neither stopped nor spoilt, nor unusually small or large",
+        _healthy,
+        when=lambda case: True,
+    ),
 )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import microgradx as mx
 from microgradx import Flow, Value, why
-from microgradx.explain.case import Case, Limits, output_layer
+from microgradx.explain.case import Case, Limits
 from microgradx.explain.paths import Paths
 
 
@@ -28,7 +28,8 @@ def trained_on(n, model=None):
 def test_it_is_the_median_of_the_output_layer():
     model = mx.nn.MLP(2, [2, 3], seed=0)
     loss = mx.nn.cross_entropy(model([1.0, 2.0]), 0)
-    layer = [Paths(loss).nodes[i] for i in output_layer(Paths(loss).nodes)]
+    paths = Paths(loss)
+    layer = [paths.nodes[i] for i in paths.output_layer]
     assert {x.label for x in layer} == {"layers.1[0]", "layers.1[1]", "layers.1[2]"}
     loss.backward()
     decades = sorted(math.log10(abs(x.grad)) for x in layer)
@@ -40,7 +41,7 @@ def test_it_is_the_median_of_the_output_layer():
 def test_a_weight_is_compared_with_the_squares_over_its_samples(n):
     model, loss = trained_on(n)
     paths = Paths(loss)
-    scores = [paths.nodes[i] for i in output_layer(paths.nodes)]
+    scores = [paths.nodes[i] for i in paths.output_layer]
     assert len(scores) == n
     summed = math.log10(math.hypot(*[score.grad for score in scores]))
     bias = model.layers[1].neurons[0].bias  # which leads to them all
