@@ -109,9 +109,9 @@ class Explanation(Case):
         repairs = self._repairs if self._row.repairs else []
         wrong = [each for each in repairs if (abs(paths.partials[each[0]]) > 1) == down]
         before = [each for each in wrong if paths.nodes[paths.heads[each[0]]] not in paths.loss]
-        together = self._together_in_samples(before or wrong)
-        if not together:
+        if not wrong:
             return None
+        together = self._together_in_samples(before or wrong)
         best = min(together, key=self._rank)
         moved = best.wide.decades - self.reached.decades if best.wide else 0.0
         better = (-moved if down else moved) > 0.5 and isfinite(best.wide.mantissa)

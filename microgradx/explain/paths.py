@@ -478,8 +478,8 @@ def layers(nodes: list[Value]) -> list[str]:
 def loss_part(nodes: list[Value]) -> set[Value]:
     """The nodes between the output and the layers: those that no layer comes after.
 
-    Where no node is labelled as part of a layer, a power at the end is one, with what scales and
-    adds it up.
+    Where no node is labelled as part of a layer, a power of a difference at the end is one, with
+    what scales and adds it up.
     """
     placed = {node for node, layer in zip(nodes, layers(nodes)) if layer}
     if not placed:
@@ -494,17 +494,27 @@ def loss_part(nodes: list[Value]) -> set[Value]:
 
 
 def _powers_at_the_end(output: Value) -> set[Value]:
-    """The powers above 1 that an output is the sum of, scaled or not, with the ops above them."""
-    found, above, queue = set[Value](), set[Value](), [output]
-    for node in queue:  # which grows meanwhile
-        if not node.rule:
+    """The powers of differences that an output is the sum of, scaled or not, and the ops above."""
+    powers, above = set[Value](), set[Value]()
+    queue = {output: None}
+    while queue:
+        node, _ = queue.popitem()
+        if not node.rule or node in above:
             continue
-        if node.rule is TABLE["pow"] and data_of(node.operands[1]) > 1:
-            found.add(node)
+        if _is_power_of_difference(node):
+            powers.add(node)
         elif node.rule.kind == "linear" or (len(node.inputs) == 1 and node.rule in SCALES):
             above.add(node)
-            queue += [x for x in dict.fromkeys(node.inputs) if x not in above]
-    return found | above if found else set()
+            queue.update(dict.fromkeys(node.inputs))
+    return powers | above if powers else set()
+
+
+def _is_power_of_difference(node: Value) -> bool:
+    """Whether it is (x ± y)ⁿ with n above 1, as an error is."""
+    if node.rule is not TABLE["pow"] or not data_of(node.operands[1]) > 1:
+        return False
+    base = node.operands[0]
+    return isinstance(base, Value) and base.rule is TABLE["add"]
 
 
 def _common(a: int, b: int, choke_point: list[int], depth: list[int], skip: list[int]) -> int:

@@ -315,15 +315,16 @@ def samples_of(nodes: list[Value]) -> dict[Value, int]:
     found = _samples_of_last_layers(nodes[0])
     if found:
         return found
-    queue = [nodes[0]]
-    for node in queue:  # which grows meanwhile
+    queue = {nodes[0]: None}
+    for _ in range(SEARCHED):
+        if not queue:
+            break
+        node, _ = queue.popitem()
         terms = _terms(node)
         if _are_alike(terms):
             return {term: k for k, term in enumerate(terms)}
-        if len(node.inputs) == 1 or (node.rule and node.rule.kind == "linear"):
-            queue += [x for x in node.inputs if x.rule]
-        if len(queue) > SEARCHED:
-            break
+        below = terms[:SEARCHED] or (node.inputs if len(node.inputs) == 1 else [])
+        queue.update(dict.fromkeys(x for x in below if x.rule))
     return {}
 
 

@@ -287,9 +287,6 @@ def _healthy(case: Case) -> Evidence:
         because.append(f"The loss is near its optimum: it alone brings {loss:+.1f} decades")
     if loss > limits.large:
         because.append(f"The loss is on a large scale: it alone brings {loss:+.1f} decades")
-    because.append(
-        "That says nothing of the size of a step, of the data, or of a loss at its minimum"
-    )
     return Evidence(because=because)
 
 
@@ -350,7 +347,7 @@ TABLE = table(
     ),
     Verdict(
         "healthy",
-        "It is neither stopped nor spoilt, nor unusually small or large",
+        "Neither stopped nor spoilt, small nor large; step size, data and minima are not judged",
         _healthy,
         when=lambda case: True,
     ),
