@@ -44,6 +44,8 @@ class Rule:
     bounds:   how the ends of an interval bound it: "increasing" or "decreasing", if its value is so
               in every operand; or, for an op of one operand, the points between which its value
               and its partial are both monotone. None: the row itself, run on intervals, is all
+    regular:  (*operands) -> whether a singular op has no singularity there, as a power of 1 or
+              more
     flat:     (*operands) -> whether a slope of 0 is truly 0 there, and has not underflowed; for a
               saturating or singular op. None: it never is, at finite operands
     shut_below: for a gate of one operand, the point below which nothing gets through
@@ -60,6 +62,7 @@ class Rule:
     kinks: Mapping[str, tuple[float, ...]] = {}
     bounds: Ends = None
     flat: Callable[..., bool] | None = None
+    regular: Callable[..., bool] | None = None
     shut_below: float | None = None
     operator: bool = False
     partials: tuple[str, ...] = ()
@@ -251,6 +254,7 @@ def div(xp, x, y):
     kind="singular",
     domain={"x": (0.0, inf)},
     flat=lambda x, y: x in (0, 1) or y == 0,
+    regular=lambda x, y: y >= 1,
     operator=True,
     partials=("y · xʸ⁻¹", "xʸ · ln x"),
 )

@@ -21,7 +21,6 @@ from microgradx._base.text import names_parameter, place
 from microgradx.engine import Edge, Value, data_of, order, positions, taken, with_cut_off
 from microgradx.explain.extended import LARGE, SMALL, Extended, extended
 from microgradx.explain.samples import role_of, samples_of
-from microgradx.rules import TABLE
 
 # The kinds of factor, to be blamed or thanked.
 KINDS = (
@@ -33,7 +32,6 @@ OTHER_FACTORS = {
 }  # fmt: skip
 SHOWN = {"weights": "weight scale", "norm": "a norm's 1/σ"}  # with the fan-out into them
 FANS = {"constants": "fan-out"}  # where paths spread over what has no size of its own
-SCALES = (TABLE["mul"], TABLE["div"])
 LN10 = log(10.0)
 SQUARE, SQUARE_SUM = (1e-70, 1e70), (1e-140, 1e140)  # of d, and of sums of d²: floats do there
 ONE_PATH = 1e-13  # nats, or decades: less is rounding
@@ -432,11 +430,16 @@ def _other_kind(node: Value) -> str:
     A power is singular only with an exponent below 1: else it is the size of what it reads.
     """
     assert node.rule is not None
-    if node.rule is TABLE["pow"] and not data_of(node.operands[1]) < 1:
+    if _is_regular(node):
         return "activations"
-    if node.rule is TABLE["div"] and _is_of_norm(node.operands[1]):
+    if len(node.operands) == 2 and _is_of_norm(node.operands[1]):
         return "norm"
     return OTHER_FACTORS[node.rule.kind]
+
+
+def _is_regular(node: Value) -> bool:
+    rule = node.rule
+    return bool(rule and rule.regular and rule.regular(*map(data_of, node.operands)))
 
 
 def _is_of_norm(divisor: Any) -> bool:
@@ -501,20 +504,20 @@ def _powers_at_the_end(output: Value) -> set[Value]:
         node, _ = queue.popitem()
         if not node.rule or node in above:
             continue
-        if _is_power_of_difference(node):
-            powers.add(node)
-        elif node.rule.kind == "linear" or (len(node.inputs) == 1 and node.rule in SCALES):
+        base = node.operands[0]
+        if _is_regular(node) and isinstance(base, Value) and len(base.operands) == 2:
+            powers |= {node} if base.rule and base.rule.kind == "linear" else set()
+        elif node.rule.kind == "linear" or _scales(node):
             above.add(node)
             queue.update(dict.fromkeys(node.inputs))
     return powers | above if powers else set()
 
 
-def _is_power_of_difference(node: Value) -> bool:
-    """Whether it is (x ± y)ⁿ with n above 1, as an error is."""
-    if node.rule is not TABLE["pow"] or not data_of(node.operands[1]) > 1:
-        return False
-    base = node.operands[0]
-    return isinstance(base, Value) and base.rule is TABLE["add"]
+def _scales(node: Value) -> bool:
+    """Whether it is x times a bare number, or divided by one."""
+    rule = node.rule
+    one = rule is not None and rule.operator and len(node.inputs) == 1
+    return one and rule is not None and rule.kind in ("product", "singular")
 
 
 def _common(a: int, b: int, choke_point: list[int], depth: list[int], skip: list[int]) -> int:

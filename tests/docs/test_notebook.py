@@ -42,14 +42,16 @@ def outputs(notebook):
 def words(notebook):
     """By cell, the kinds of its outputs and their words, without what differs from run to run."""
     varies = r"(seconds|Page of) \S+"
-    return [
-        [
-            (output.output_type, sorted(data), re.sub(varies, r"\1", data["text/plain"]))
-            for output in cell.outputs
-            for data in [output.get("data") or {"text/plain": output.text}]
+    cells = []
+    for cell in code_cells(notebook):
+        printed = "".join([x.text for x in cell.outputs if x.output_type == "stream"])
+        shown = [
+            (x.output_type, sorted(x.data), re.sub(varies, r"\1", x.data["text/plain"]))
+            for x in cell.outputs
+            if x.output_type != "stream"
         ]
-        for cell in code_cells(notebook)
-    ]
+        cells.append((printed, shown))
+    return cells
 
 
 def test_it_runs_and_its_committed_outputs_are_those_of_a_run(notebook):

@@ -853,14 +853,18 @@ FRAMES = {
 }
 
 
+def framed(look, text):
+    """A document with a page in its frame; without its charset a browser would have to guess."""
+    return f'<meta charset="utf-8"><iframe {look} srcdoc="{html.escape(text)}"></iframe>'
+
+
 @pytest.mark.parametrize("kind", FRAMES)
 @pytest.mark.parametrize("name", ["neuron", "dead"])
 def test_in_a_frame(open_page, tmp_path, kind, name):
     """An error in the frame would fail in `open_page`."""
     output = neuron() if name == "neuron" else pages.dead()
-    text = f'<iframe {FRAMES[kind]} srcdoc="{html.escape(page(output))}"></iframe>'
     path = tmp_path / "outer.html"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(framed(FRAMES[kind], page(output)), encoding="utf-8")
     it = open_page(viewport=DESK)
     it.goto(path.as_uri())
     frame = it.frames[1]
@@ -902,8 +906,8 @@ def raised(error):
 def test_in_a_frame_without_scripts(open_page, tmp_path, sandbox):
     """The picture, and a sentence with what to do; the browser says that it refuses scripts."""
     path = tmp_path / "outer.html"
-    frame = f'<iframe sandbox="{sandbox}" width="900" height="700"'
-    path.write_text(f'{frame} srcdoc="{html.escape(page(pages.dead()))}"></iframe>', "utf-8")
+    look = f'sandbox="{sandbox}" width="900" height="700"'
+    path.write_text(framed(look, page(pages.dead())), encoding="utf-8")
     it = open_page(viewport=DESK, alone=True)
     it.goto(path.as_uri())
     inside = it.frame_locator("iframe")
