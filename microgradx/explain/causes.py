@@ -297,7 +297,7 @@ def between_samples(edges: list[Edge], paths: Paths) -> bool:
 
 def why_samples_oppose(edges: list[Edge], paths: Paths) -> tuple[str, str]:
     """The cause of opposing samples, "" for none but themselves, and the sentence on it."""
-    if _is_before_norm(edges, paths):
+    if is_before_norm(edges, paths):
         sentence = "A norm removes the mean of what it reads, so that a shift before it is lost"
         return "before a norm", sentence
     outputs = {node.data for node in samples_of(paths.nodes)}
@@ -307,7 +307,7 @@ def why_samples_oppose(edges: list[Edge], paths: Paths) -> tuple[str, str]:
     return "", "The samples pull against each other, as they do where a loss is least"
 
 
-def _is_before_norm(edges: list[Edge], paths: Paths) -> bool:
+def is_before_norm(edges: list[Edge], paths: Paths) -> bool:
     """Whether the results of edges are what a norm takes the mean of."""
     reads = {edge.node for edge in edges}
     for node in paths.nodes:

@@ -332,14 +332,18 @@ class Paths:
 
     @cached_property
     def samples(self) -> Sequence[int]:
-        """The sample that each node belongs to; -1 where it is several, or none."""
+        """The sample that each node belongs to; -1 where it is several, or none.
+
+        It is that of its readers. Of these, the statistics of a norm, which are of all samples, do
+        not count.
+        """
         samples, fresh = array("i", [FRESH]) * len(self.nodes), samples_of(self.nodes)
         for node, k in fresh.items():
             samples[self.index[node]] = k
         settled = {self.index[node] for node in fresh}
         for i, j in zip(self.tails, self.heads):
             k = samples[j]
-            if i not in settled and k != FRESH and samples[i] != k:
+            if i not in settled and k >= 0 and samples[i] != k:
                 samples[i] = k if samples[i] == FRESH else -1
         return array("i", (max(k, -1) for k in samples))
 

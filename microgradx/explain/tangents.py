@@ -76,6 +76,10 @@ class Tangents:
                         reached[j] = True
         return edges
 
+    def first_edges(self) -> list[Edge]:
+        """Those out of the node itself."""
+        return [self.paths.edge(e) for e in self.edges if self.paths.tails[e] == self._start]
+
     def to(self, i: int) -> Extended:
         """∂a/∂u for the node a with index i."""
         return extended(self._to[i])

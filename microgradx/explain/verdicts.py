@@ -19,6 +19,7 @@ from microgradx.explain.causes import (
     cause_of_zero,
     grouped,
     in_samples,
+    is_before_norm,
     is_near_optimum,
     labels,
     meet_near_zero,
@@ -246,6 +247,9 @@ def _cancelled(case: Case) -> Evidence | None:
     if not where:
         return None  # a single path, which nothing opposes
     rounded = flow.decades <= case.rounding
+    shifts = tangents.first_edges()
+    if rounded and is_before_norm(shifts, paths):
+        where, share = shifts, 1.0
     between = between_samples(where, paths)
     because = [
         f"With signs by chance its paths would add up to {show(flow.norm)}; they oppose each "
