@@ -7,21 +7,22 @@ that into words for one node. Nothing here trusts `.grad`: it is worked out anew
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from math import isfinite
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from microgradx._base.arguments import number
+from microgradx._base.arguments import flat, number
 from microgradx._base.files import as_html, write_whole
 from microgradx._base.text import clean, kind_of, name_of
 from microgradx.engine import Edge, Value
 from microgradx.explain.case import Case, Limits
-from microgradx.explain.causes import groups, labels
+from microgradx.explain.causes import groups
 from microgradx.explain.extended import Extended
 from microgradx.explain.paths import NodeFlow, Paths
 from microgradx.explain.report import sentences
+from microgradx.explain.several import Several
 from microgradx.explain.tangents import Repair
 from microgradx.explain.verdicts import judge
 
@@ -111,8 +112,11 @@ class Explanation(Case):
         before = [each for each in wrong if paths.nodes[paths.heads[each[0]]] not in paths.loss]
         if not wrong:
             return None
-        together = self._together_in_samples(before or wrong)
-        best = min(together, key=self._rank)
+        if max(paths.samples) < 1:
+            e, wide = (before or wrong)[0]  # they are in order
+            best = Repair(paths.edge(e), wide)
+        else:
+            best = min(self._together_in_samples(before or wrong), key=self._rank)
         moved = best.wide.decades - self.reached.decades if best.wide else 0.0
         better = (-moved if down else moved) > 0.5 and isfinite(best.wide.mantissa)
         return best if better else None
@@ -135,8 +139,10 @@ class Explanation(Case):
     def _in_samples(self, e: int) -> object:
         """The labels of an edge that is in one sample of several; else its number."""
         paths = self.paths
-        key = labels(paths.edge(e)) if paths.samples[paths.heads[e]] >= 0 else None
-        return key if isinstance(key, tuple) else e
+        if paths.samples[paths.heads[e]] < 0:
+            return e
+        names = paths.nodes[paths.tails[e]].label, paths.nodes[paths.heads[e]].label
+        return names if all(names) else e
 
     # --- shown ----------------------------------------------------------------------------------
 
@@ -241,12 +247,39 @@ class Flow:
         return [self.paths.edge(e) for e in self.paths.strongest(node)]
 
 
-def why(node: Value, output: Value | Flow) -> Explanation:
+class HasParameters(Protocol):
+    """A module: what gives the Values that it trains."""
+
+    def parameters(self) -> list[Value]: ...
+
+
+@overload
+def why(
+    node: Value, output: Value | Flow, parameters: Iterable[Value] | None = None
+) -> Explanation: ...
+
+
+@overload
+def why(
+    node: HasParameters | Sequence[Value],
+    output: Value | Flow,
+    parameters: Iterable[Value] | None = None,
+) -> Several: ...
+
+
+def why(
+    node: Value | HasParameters | Sequence[Value],
+    output: Value | Flow,
+    parameters: Iterable[Value] | None = None,
+) -> Explanation | Several:
     """Why ∂output/∂node is what it is: `print(why(w, loss))`.
 
+    node:   a Value; or a layer, a model or a list of Values, for a table by layer, see `Several`
     output: the end of the graph, or its `Flow` when there is more than one question to ask
-    A node that is not in the graph is "disconnected" (or "detached"); what is no Value, a list of
-    Values among them, is a TypeError.
+    parameters: the leaves whose factors are weights, as `Flow` takes them
+
+    A node that is not in the graph is "disconnected" (or "detached"). What is no Value is a
+    TypeError, as are parameters beside a Flow, which has its own; none at all a ValueError.
 
     >>> x = Value(-2.0, "x")
     >>> y = x.relu() * 3.0
@@ -254,8 +287,32 @@ def why(node: Value, output: Value | Flow) -> Explanation:
     >>> why(x, y).verdict, why(x, y).causes
     ('stopped', ['relu off'])
     """
-    if not isinstance(node, Value):
-        hint = "; ask for one Value at a time" if isinstance(node, (list, tuple)) else ""
-        raise TypeError(f"why takes a Value, got {kind_of(node)}{hint}")
-    flow = output if isinstance(output, Flow) else Flow(output)
-    return Explanation(flow.paths, flow.limits, node)
+    nodes = _asked(node)
+    if isinstance(output, Flow) and parameters is not None:
+        raise TypeError(
+            "a Flow knows its parameters already: give them to Flow(output, parameters)"
+        )
+    flow = output if isinstance(output, Flow) else Flow(output, parameters)
+    if isinstance(node, Value):
+        return Explanation(flow.paths, flow.limits, node)
+    return Several(flow.paths, flow.limits, nodes)
+
+
+def _asked(node: Any) -> list[Value]:
+    """The Values that are asked about."""
+    if isinstance(node, Value):
+        return [node]
+    if callable(getattr(node, "parameters", None)):
+        nodes = node.parameters()
+    elif isinstance(node, (list, tuple)):
+        nodes = [*flat(node)]
+    else:
+        raise TypeError(
+            f"why takes a Value, a list of them, a layer or a model, got {kind_of(node)}"
+        )
+    wrong = [x for x in nodes if not isinstance(x, Value)]
+    if wrong:
+        raise TypeError(f"why takes Values, got {kind_of(wrong[0])} among them")
+    if not nodes:
+        raise ValueError(f"why has nothing to explain: there is no Value in {node!r:.60}")
+    return [*nodes]

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import compress, repeat
 from math import inf, isfinite, log
-from typing import Any, NamedTuple
+from typing import Any
 
 from microgradx._base.text import names_parameter, place
 from microgradx.engine import Edge, Value, data_of, order, positions, taken, with_cut_off
@@ -40,8 +40,8 @@ FRESH = -2  # the sample of a node that no reader has been seen of
 Budget = defaultdict[str, float]  # ln by kind of factor
 
 
-class NodeFlow(NamedTuple):
-    """The flow through one node, all of it about ∂output/∂node.
+class NodeFlow:
+    """The flow through one node, all of it about ∂output/∂node, worked out when it is asked for.
 
     g:        the gradient, summed in the order of the sweep
     wide:     the same, which neither underflows nor overflows
@@ -58,22 +58,60 @@ class NodeFlow(NamedTuple):
     error:    how far rounding at most has put g off, γA
     """
 
-    g: float
-    wide: Extended
-    norm: Extended
-    opposes: float
-    mass: Extended
-    entropy: float
-    budget: dict[str, float]
-    gates: int
-    strongest: Edge | None
-    choke_point: Value | None
-    error: float
+    def __init__(self, paths: Paths, i: int) -> None:
+        self._paths, self._i = paths, i
+        self.g: float = paths.g[i]
+        self.wide: Extended = paths.wide(i)
+        self.norm: Extended = paths.norm(i)
+        self.gates = paths.gates[i]
 
     @property
     def decades(self) -> float:
         """log₁₀|g|, also where g underflows as a float."""
         return self.wide.decades
+
+    @property
+    def _whole(self) -> bool:
+        """Whether g is neither 0 nor spoilt."""
+        wide = self.wide
+        return bool(wide) and isfinite(wide.mantissa) and isfinite(self.norm.mantissa)
+
+    @cached_property
+    def opposes(self) -> float:
+        return abs(self.norm / self.wide) if self._whole else inf
+
+    @property
+    def mass(self) -> Extended:
+        return self._paths.mass(self._i)
+
+    @property
+    def entropy(self) -> float:
+        return self._paths.entropy(self._i)
+
+    @cached_property
+    def budget(self) -> dict[str, float]:
+        if not self._whole:
+            return {}
+        kinds = self._paths.budget[self._i].items()
+        terms = {SHOWN.get(kind, kind): x / LN10 for kind, x in kinds}
+        left = self.wide.decades - self.norm.decades
+        if abs(left) > ONE_PATH:
+            terms["opposition" if left < 0 else "agreement"] = left
+        return terms
+
+    @property
+    def strongest(self) -> Edge | None:
+        e = self._paths.strongest_edge[self._i]
+        return None if e < 0 else self._paths.edge(e)
+
+    @property
+    def choke_point(self) -> Value | None:
+        i = self._paths.choke_point[self._i]
+        return None if i < 0 else self._paths.nodes[i]
+
+    @property
+    def error(self) -> float:
+        return self._paths.roundings[self._i] * 2.0**-53 * float(self.mass)
 
 
 class Paths:
@@ -158,31 +196,7 @@ class Paths:
 
     def flow(self, node: Value) -> NodeFlow:
         """All that flows through a node behind the output."""
-        i = self.index[node]
-        wide, norm, mass = self.wide(i), self.norm(i), self.mass(i)
-        choke_point, strongest_edge = self.choke_point[i], self.strongest_edge[i]
-        whole = bool(wide) and isfinite(wide.mantissa) and isfinite(norm.mantissa)
-        return NodeFlow(
-            g=self.g[i],
-            wide=wide,
-            norm=norm,
-            opposes=abs(norm / wide) if whole else inf,
-            mass=mass,
-            entropy=self.entropy(i),
-            budget=self._decades(i) if whole else {},
-            gates=self.gates[i],
-            strongest=None if strongest_edge < 0 else self.edge(strongest_edge),
-            choke_point=None if choke_point < 0 else self.nodes[choke_point],
-            error=self.roundings[i] * 2.0**-53 * float(mass),
-        )
-
-    def _decades(self, i: int) -> dict[str, float]:
-        """The decades of g by kind of factor, with what opposes it, or agrees."""
-        terms = {SHOWN.get(kind, kind): x / LN10 for kind, x in self.budget[i].items()}
-        left = self.wide(i).decades - self.norm(i).decades
-        if abs(left) > ONE_PATH:
-            terms["opposition" if left < 0 else "agreement"] = left
-        return terms
+        return NodeFlow(self, self.index[node])
 
     def entropy(self, i: int) -> float:
         """H in nats, of the paths from node i; 0 of one path, but for rounding."""
@@ -296,7 +310,7 @@ class Paths:
         several samples, the part that lies between these is the loss's.
         """
         budgets: list[Budget] = [defaultdict(float) for _ in self.nodes]
-        tails, shares, lns, between = self.tails, self.shares, self.logarithms, self.between
+        tails, shares, lns = self.tails, self.shares, self.logarithms
         for j, node in enumerate(self.nodes):
             if not self.squares[j]:
                 continue
@@ -308,10 +322,11 @@ class Paths:
                 for each, x in behind:
                     budget[each] += q * x
                 if q != 1.0:
-                    apart = between.get(e, 0.0)  # ln of the share of all paths into its sample
+                    spread, apart = log(q), self.apart(e)
                     if apart:
                         budget["loss"] -= 0.5 * q * apart
-                    budget[FANS.get(kind, kind)] -= 0.5 * q * (log(q) - apart)
+                    if apart != spread:
+                        budget[FANS.get(kind, kind)] -= 0.5 * q * (spread - apart)
                 if ln and ceiling:
                     budget["sigmoid ceiling"] += q * ceiling
                 if ln:
@@ -347,16 +362,27 @@ class Paths:
                 samples[i] = k if samples[i] == FRESH else -1
         return array("i", (max(k, -1) for k in samples))
 
+    def apart(self, e: int) -> float:
+        """Of an edge from a leaf into one of several samples, ln of the share that this one has.
+
+        0 for every other edge.
+        """
+        i, k = self.tails[e], self.samples[self.heads[e]]
+        share = self._by_sample.get((i, k)) if k >= 0 else None
+        return log(share) if share else 0.0
+
     @cached_property
-    def between(self) -> dict[int, float]:
-        """Of the edges from a leaf into several samples, ln of the share that their sample has."""
-        samples, shares = self.samples, self.shares
-        groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        for e, (i, j) in enumerate(zip(self.tails, self.heads)):
-            if samples[i] < 0 <= samples[j] and shares[e] and not self.nodes[i].rule:
-                groups[i, samples[j]].append(e)
-        lns = ((edges, log(sum([shares[e] for e in edges]))) for edges in groups.values())
-        return {e: ln for edges, ln in lns for e in edges}
+    def _by_sample(self) -> dict[tuple[int, int], float]:
+        """By leaf that several samples read, and sample, the share of the paths into that one."""
+        samples, found = self.samples, dict[tuple[int, int], float]()
+        several = [k < 0 and not node.rule for node, k in zip(self.nodes, samples)]
+        edges = compress(
+            zip(self.tails, self.heads, self.shares), map(several.__getitem__, self.tails)
+        )
+        for i, j, q in edges:
+            if q and samples[j] >= 0:
+                found[i, samples[j]] = found.get((i, samples[j]), 0.0) + q
+        return found
 
     @cached_property
     def choke_point(self) -> list[int]:

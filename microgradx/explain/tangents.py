@@ -153,9 +153,9 @@ class Tangents:
         left out, as it is the loss's.
         """
         paths = self.paths
-        logarithms, shares, between = paths.logarithms, paths.shares, paths.between
+        logarithms, shares = paths.logarithms, paths.shares
         credits = [
-            (share * (logarithms[e] - 0.5 * (log(shares[e]) - between.get(e, 0.0))) / LN10, e)
+            (share * (logarithms[e] - 0.5 * (log(shares[e]) - paths.apart(e))) / LN10, e)
             for e, share in self.shares.items()
             if shares[e]
         ]

@@ -359,9 +359,13 @@ def test_thresholds_can_be_set():
 def test_what_is_no_value_is_refused():
     x = Value(1.0, "x")
     y = x * 2.0
-    with pytest.raises(TypeError, match="got a list; ask for one Value at a time"):
-        why([x], y)
-    with pytest.raises(TypeError, match="got a float"):
+    with pytest.raises(TypeError, match="takes Values, got a float among them"):
+        why([x, 1.0], y)
+    with pytest.raises(ValueError, match="nothing to explain: there is no Value in \\[\\]"):
+        why([], y)
+    with pytest.raises(TypeError, match="a Flow knows its parameters already"):
+        why(x, Flow(y), parameters=[x])
+    with pytest.raises(TypeError, match="a layer or a model, got a float"):
         why(1.0, y)
     with pytest.raises(TypeError, match="end of a graph, got \\[Value"):
         why(x, [y])

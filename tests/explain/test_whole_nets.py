@@ -6,6 +6,7 @@ import statistics
 
 import pytest
 
+import microgradx as mx
 from microgradx import Flow, nn, why
 
 INITS = {"relu": "he", "tanh": "glorot", "sigmoid": "glorot", "gelu": "he"}
@@ -201,3 +202,56 @@ def test_twice_the_width_at_weights_of_half_the_square_changes_no_first_cause(ac
         firsts = [(it.verdict, *it.causes[:1]) for it in alive]
         first.add(max(firsts, key=firsts.count))
     assert len(first) == 1
+
+
+# --- of more than one number ----------------------------------------------------------------------
+
+
+def asked(n=4):
+    X, y = batch(n, 3)
+    model = nn.MLP(3, [4, 4, 1], seed=1)
+    model.layers[0].neurons[2].bias.data = -50.0
+    loss = nn.mse_loss([model(x) for x in X], y)
+    loss.backward()
+    return model, loss
+
+
+def test_a_model_is_asked_about_in_one_table():
+    model, loss = asked()
+    it, flow = why(model, loss), Flow(loss)
+    single = {p: flow.why(p) for p in model.parameters()}
+    assert it.nodes == model.parameters()
+    assert {p: name for name, nodes in it.verdicts.items() for p in nodes} == {
+        p: each.verdict for p, each in single.items()
+    }
+    assert [*it.layers] == ["layers.0", "layers.1", "layers.2"]
+    for layer, nodes in it.layers.items():
+        budgets = [single[p].budget for p in nodes if single[p].budget]
+        for kind, x in it.budget(layer).items():
+            mean = statistics.mean(each.get(kind, 0.0) for each in budgets)
+            assert x == pytest.approx(mean, abs=1e-12)
+        decades = statistics.mean(single[p].flow.decades for p in nodes if single[p].budget)
+        assert sum(it.budget(layer).values()) == pytest.approx(decades, abs=1e-12)
+    assert [each.verdict for each in it.worst] == ["stopped"] * 3
+    text = str(it)
+    assert text.startswith("41 gradients of ") and len(text.splitlines()) == 9
+    assert max(map(len, text.splitlines())) <= 100
+    assert it._repr_mimebundle_()["text/plain"] == text
+
+
+def test_a_layer_a_list_and_a_layer_of_another_model_are_asked_about():
+    model, loss = asked()
+    layer = model.layers[1]
+    assert why(layer, loss).nodes == layer.parameters() == why(layer.parameters(), loss).nodes
+    assert why([layer.parameters()], Flow(loss)).nodes == layer.parameters()
+    other = nn.MLP(3, [4, 1], seed=1)
+    it = why(other, loss)
+    assert [*it.verdicts] == ["disconnected"] and "21 disconnected" in str(it)
+    assert str(why([loss], loss)).splitlines()[-1].endswith("= 1: healthy.")
+
+
+def test_parameters_may_be_named_where_no_label_names_them():
+    x, k = mx.Value(0.5, "x"), mx.Value(1e-6, "slope")
+    y = (k * x).tanh()
+    assert why(x, y).causes == ["small inputs"]
+    assert why(x, y, parameters=[k]).causes == ["weight scale"]

@@ -1,0 +1,113 @@
+"""Why the gradients of a layer, of a model or of a list are what they are: one table by layer."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from math import fsum
+from typing import TYPE_CHECKING, Any
+
+from microgradx._base.text import clean, clip, count, fixed, name_of, place
+from microgradx.engine import Value
+from microgradx.explain.case import Case, Limits
+from microgradx.explain.paths import Paths
+from microgradx.explain.verdicts import TABLE, verdict_of
+
+if TYPE_CHECKING:
+    from microgradx.explain.explanation import Explanation
+
+WORST = 3  # gradients that are explained by name
+KINDS = 4  # of factor in the table, those that bring most
+
+
+class Several:
+    """Why several gradients are what they are; print it.
+
+    nodes, output: of ∂output/∂node, each
+    verdicts: by verdict, in the order of their table, the nodes of which it holds
+    layers:   by layer, its nodes; "" for those that no layer's label names
+    worst:    the `Explanation` of the three worst: by verdict, then by how small or large R is
+    """
+
+    def __init__(self, paths: Paths, limits: Limits, nodes: Sequence[Value]) -> None:
+        self.paths, self.limits, self.nodes = paths, limits, [*dict.fromkeys(nodes)]
+        self.output = paths.nodes[0]
+        self._cases = {node: Case(paths, limits, node) for node in self.nodes}
+        self._verdict = {node: verdict_of(case).name for node, case in self._cases.items()}
+        found = Counter(self._verdict.values())
+        self.verdicts = {
+            name: [x for x in self.nodes if self._verdict[x] == name]
+            for name in TABLE
+            if found[name]
+        }
+        self.layers: dict[str, list[Value]] = {}
+        for node in self.nodes:
+            self.layers.setdefault(place(node.label)[0], []).append(node)
+
+    def budget(self, layer: str) -> dict[str, float]:
+        """The mean decades by kind of factor, over the layer's gradients between 0 and inf.
+
+        They add up to the mean of log₁₀|g|; {} where there is none. A KeyError for another layer.
+        """
+        flows = [self._cases[node].flow for node in self.layers[layer]]
+        budgets = [flow.budget for flow in flows if flow and flow.budget]
+        kinds = dict.fromkeys(kind for each in budgets for kind in each)
+        return {k: fsum(each.get(k, 0.0) for each in budgets) / len(budgets) for k in kinds}
+
+    @cached_property
+    def worst(self) -> list[Explanation]:
+        """The explanations of the three worst, the worst first."""
+        from microgradx.explain.explanation import Explanation  # which this is a part of
+
+        order = [*TABLE]
+
+        def badness(node: Value) -> tuple[int, float]:
+            case = self._cases[node]
+            away = abs(case.beyond) if case.flow and case.reached.norm else 0.0
+            return order.index(self._verdict[node]), -away
+
+        first = sorted(self.nodes, key=badness)[:WORST]
+        return [Explanation(self.paths, self.limits, node) for node in first]
+
+    def __repr__(self) -> str:
+        return f"<why {count(len(self.nodes), 'gradient')}: {self._counted(self.nodes)}>"
+
+    def __str__(self) -> str:
+        of = clip(name_of(self.output), 32)
+        head = f"{count(len(self.nodes), 'gradient')} of {of}: {self._counted(self.nodes)}."
+        return "\n".join([head, *self._table(), "The worst:" if len(self.nodes) > 1 else "", *[
+            clean(it.sentences[0]) for it in self.worst
+        ]])  # fmt: skip
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """The face in a notebook: the words as they are printed."""
+        return {"text/html": f"<pre>{html.escape(str(self))}</pre>", "text/plain": str(self)}
+
+    def _counted(self, nodes: Sequence[Value]) -> str:
+        """How many there are of each verdict."""
+        found = Counter(self._verdict[node] for node in nodes)
+        return ", ".join(f"{found[name]:,} {name}" for name in TABLE if found[name])
+
+    def _table(self) -> list[str]:
+        """By layer the mean decades of its gradients, the kinds that bring most, and verdicts."""
+        budgets = {layer: self.budget(layer) for layer in self.layers}
+        sums: Counter[str] = Counter()
+        for budget in budgets.values():
+            sums.update({kind: abs(x) for kind, x in budget.items()})
+        kinds = [kind for kind, size in sums.most_common(KINDS) if size >= 0.005]
+        rows = [["", "gradients", "log₁₀|g|", *kinds, "verdicts"]]
+        for layer, nodes in self.layers.items():
+            budget = budgets[layer]
+            total = fixed(fsum(budget.values()), 2) if budget else ""
+            terms = [f"{budget[kind]:+.2f}" if kind in budget else "" for kind in kinds]
+            name = clean(clip(layer or "no layer", 32))
+            rows.append([name, f"{len(nodes):,}", total, *terms, self._counted(nodes)])
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        return [
+            "  ".join([
+                row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1]
+            ]).rstrip()
+            for row in rows
+        ]  # fmt: skip
