@@ -89,6 +89,11 @@ class Layer:
         self.glue: list[Value] = []
         self.reads_inputs = False
 
+    @property
+    def is_norm(self) -> bool:
+        """Whether it takes the mean of what it reads."""
+        return any(role_of(node.label).path.rpartition(".")[2] == "mean" for node in self.glue)
+
     def __repr__(self) -> str:
         return f"<{self.name} of {len(self.neurons)} neurons>"
 
@@ -115,6 +120,7 @@ class Net:
         self._zs: dict[Neuron, str] = {}  # the label of its pre-activations, where there are any
         self._parameters: dict[Neuron, dict[Value, None]] = {}
         self._inputs: dict[object, Input] = {}
+        self._taken: set[Value] = set()
         self._labels = {node.label for node in nodes}
         self._sample = _samples_of_last_layers(output)
         self._owner: dict[Value, Layer] = {}  # the nodes of the loss have none
@@ -138,6 +144,7 @@ class Net:
         last = {layer: i for i, x in enumerate(self.nodes) if (layer := self._owner.get(x))}
         self.layers = sorted(last, key=lambda layer: -last[layer])
         self.inputs = list(self._inputs.values())
+        self._name_inputs()
         for given in self.inputs:
             given.numbers = dict(sorted(given.numbers.items()))
         for layer in self.layers:
@@ -147,6 +154,12 @@ class Net:
         for neuron in self.neurons:
             neuron.turns = dict(sorted(neuron.turns.items()))
             neuron.parameters = sorted(self._parameters[neuron], key=_is_bias)
+
+    @property
+    def begins_with_ops(self) -> bool:
+        """Whether ops of no layer read nothing but leaves, as those of a reader's own layer do."""
+        glue = [node for layer in self.layers if not layer.is_norm for node in layer.glue]
+        return any(node.inputs and not any(x.rule for x in node.inputs) for node in glue)
 
     @property
     def neurons(self) -> Iterator[Neuron]:
@@ -248,13 +261,26 @@ class Net:
                     self._parameters[neuron].setdefault(x)
             elif role or isinstance(operands, tuple):
                 layer.reads_inputs = True
-                self._take(x, j, self._sample[node])
+                listed = isinstance(operands, tuple) or not role
+                self._take(x, j if listed else x.label or j, self._sample[node], f"x{j}")
 
-    def _take(self, x: Any, j: int, k: int) -> None:
-        """Note a number from outside that a layer reads in its place j."""
-        label = x.label if isinstance(x, Value) else ""
-        given = self._inputs.setdefault(label or j, Input(label or f"x{j}"))
+    def _take(self, x: Any, key: object, k: int, name: str) -> None:
+        """Note a number from outside: a layer's by its place, as samples may label it each anew."""
+        if isinstance(x, Value):
+            if x in self._taken:
+                return
+            self._taken.add(x)
+        given = self._inputs.setdefault(key, Input(name))
         given.numbers.setdefault(k, x)
+
+    def _name_inputs(self) -> None:
+        """By their label, where that is the same in all samples and of no other input."""
+        labels = [{getattr(x, "label", "") for x in i.numbers.values()} for i in self.inputs]
+        times = Counter(label for found in labels for label in found)
+        for given, found in zip(self.inputs, labels):
+            [label, *others] = found
+            if label and not others and times[label] == 1:
+                given.name = label
 
 
 class _Role(NamedTuple):
@@ -292,7 +318,7 @@ def net_of(output: Value, nodes: list[Value] | None = None) -> Net | None:
     """The net behind `output`; None where no label says that its nodes form layers with weights.
 
     Nor is it one to be read so where a neuron works several times in a sample, as in a recurrent
-    net, or where two models have the same labels.
+    net, where two models have the same labels, or where ops of no layer come before the first.
 
     nodes: in the order of the sweep, where that is known
     """
@@ -300,7 +326,7 @@ def net_of(output: Value, nodes: list[Value] | None = None) -> Net | None:
     if not any(node.rule and role_of(node.label).role == "y" for node in nodes):
         return None
     net = Net(output, nodes)
-    plain = not (net.repeats or net.mixed)
+    plain = not (net.repeats or net.mixed or net.begins_with_ops)
     return net if plain and any(neuron.parameters for neuron in net.neurons) else None
 
 

@@ -45,7 +45,11 @@ def answer(survey: Survey) -> Answer:
     partly = {neuron: n for neuron, n in survey.stops.items() if neuron not in whole}
     starved = _starved(survey)
     if whole:
-        return _stopped(whole, [*partly], starved)
+        stop, change = _stopped(whole, [*partly], starved), _change(survey.passages)
+        if change is None or change.begin is None:
+            return stop
+        line = f"{stop.line}; it gets {change.mark.split()[0]} at {change.begin.name}"
+        return stop._replace(line=line, begin=change.begin, mark=change.mark)
     line = f"No stop; {starved.lower()}" if not partly and starved == ALL_LEARN else starved
     lost = _lost(survey)
     found = lost or _change(survey.passages)

@@ -112,20 +112,20 @@ class Chain:
         partials = [link.partial for link in self.links]
         broken = [link for link in self.links if not math.isfinite(link.node.data * link.partial)]
         if broken:
-            return Answer(f"Not finite at {_name(broken[0].node)}", "")
+            return Answer(f"Not finite at {self._name(broken[0].node)}", "")
         if not self.links[-1].node.grad:
             return Answer(NO_GRADIENT, "")
         if 0 in partials:
             last = max(i for i, partial in enumerate(partials) if not partial)
             behind = f"{count(last, 'op')} behind it"
-            return Answer(f"The gradient stops at {_name(self.links[last].node)}", behind)
+            return Answer(f"The gradient stops at {self._name(self.links[last].node)}", behind)
         together = f"all {len(partials)} together ×{show(self.products[0])}"
         if not self.change:
             return Answer(f"The gradient gets through: {together}", "No stop")
         size, begin = self.change
         node, partial = self._extreme(min if size == "small" else max)
-        where = "there" if begin is node else f"at {_name(node)}"
-        title = f"The gradient gets {size} at {_name(begin)}, most {where}, ×{short(partial)}"
+        where = "there" if begin is node else f"at {self._name(node)}"
+        title = f"The gradient gets {size} at {self._name(begin)}, most {where}, ×{short(partial)}"
         return Answer(f"{title}; {together}", "No stop")
 
     @cached_property
@@ -138,6 +138,11 @@ class Chain:
         beyond = [d <= -LIMITS.small if is_small else d >= LIMITS.large for d in decades]
         run = [*takewhile(bool, beyond)]
         return "small" if is_small else "large", self.links[len(run) - 1].node
+
+    def _name(self, node: Value) -> str:
+        """An op by its label; by its place, from the input on, where it has none."""
+        i = next(i for i, link in enumerate(self.links, 1) if link.node is node)
+        return known_as(node) or f"op {i} of {len(self.links)}, {node.op}({short(node.data)})"
 
     def begins(self, node: Value) -> bool:
         """Whether a gradient that nobody asked about gets small or large at an op."""
@@ -231,7 +236,7 @@ class Chain:
         scale = f"|grad| from 1e{self.low} to 1e{self.low + self.decades}"
         least = self._extreme(min)
         facts = f"together ×{show(self.products[0])}"
-        facts += f"; least at {_name(least.node)}, ×{short(least.partial)}"
+        facts += f"; least at {self._name(least.node)}, ×{short(least.partial)}"
         rows = [
             row(cell(title, cellpadding=4)),
             row(cell(table([row(*bars)]))),
@@ -260,7 +265,3 @@ def _leaf(leaf: Value) -> str:
     texts = [short(leaf.data), f"grad {short(leaf.grad)}"]
     rows += [row(cell(words(text), cellpadding=2)) for text in texts]
     return table(rows, border=1, color=LINE, bgcolor=PAPER)
-
-
-def _name(node: Value) -> str:
-    return known_as(node) or f"{node.op}({short(node.data)})"

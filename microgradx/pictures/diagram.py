@@ -149,8 +149,13 @@ class Diagram:
         return [e for e in zeros if graph.nodes[graph.heads[e]] in self._arrives]
 
     def stopped(self) -> list[Value]:
-        """The nodes that stop the gradient, each once."""
-        heads = dict.fromkeys([self.graph.heads[e] for e in self.stopping])
+        """The nodes that stop the gradient, each once; ops that stop others before the rest.
+
+        A weight whose input is 0 is stopped too, but that is seldom what the reader asks about.
+        """
+        tails, nodes = self.graph.tails, self.graph.nodes
+        ordered = sorted(self.stopping, key=lambda e: nodes[tails[e]].rule is None)
+        heads = dict.fromkeys([self.graph.heads[e] for e in ordered])
         return [self.graph.nodes[j] for j in heads]
 
     @cached_property
@@ -212,7 +217,8 @@ class Diagram:
         """
         marks = [x for x in (self.origin, self.fading) if x]
         if self.stopping:
-            first = self.graph.edge(self.stopping[0])
+            tails, nodes = self.graph.tails, self.graph.nodes
+            first = self.graph.edge(min(self.stopping, key=lambda e: nodes[tails[e]].rule is None))
             marks += [first.node] if len(first.node.inputs) == 1 else [first.node, first.input]
         return {self.graph.index[node] for node in marks}
 

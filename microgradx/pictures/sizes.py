@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from microgradx.explain.layers import Survey, saturated
 from microgradx.explain.samples import Layer, Net
+from microgradx.pictures.answer import is_gate
 
 
 class Size(NamedTuple):
@@ -41,15 +42,18 @@ def size_for(net: Net) -> Size:
     widths = [len(layer.neurons) for layer in net.layers]
     for size in (EQUATION, NAMED, MARKED, WRAPPED, WIDE):
         fits = not size.pitch or max(widths) <= size.line
-        fits = fits and sum(_height(size, width) for width in widths) <= ROOM
+        fits = fits and sum(_height(size, layer) for layer in net.layers) <= ROOM
         if fits and (size is not EQUATION or net.samples == 1):
             return size
     return next((size for size in (THIN, NARROW) if max(widths) <= size.line), COUNTED)
 
 
-def _height(size: Size, neurons: int) -> int:
-    """How many points a row of so many neurons takes, with the gap below it."""
-    return size.pitch or 18 + (size.height + 2) * math.ceil(neurons / size.line)
+def _height(size: Size, layer: Layer) -> int:
+    """How many points a layer's row takes, with the gap below it: of its cells, or of its name."""
+    neurons = list(layer.neurons.values())
+    cells = size.pitch or 18 + (size.height + 2) * math.ceil(len(neurons) / size.line)
+    texts = 1 if size in (EQUATION, MARKED) else 3 if is_gate(neurons[0]) else 2
+    return max(cells, 18 + 20 * texts)
 
 
 def rows_of(survey: Survey, size: Size, kept: Collection[Layer]) -> list[list[Layer]]:

@@ -318,7 +318,7 @@ def test_a_chain_says_where_it_gets_small_and_where_it_stops():
     _, y = tanhs(20)
     title = words_of(draw(y).source)[0]
     together = "most there, ×0.0266; all 20 together ×0.000479"
-    assert title == f"The gradient gets small at tanh(0.987), {together}"
+    assert title == f"The gradient gets small at op 1 of 20, tanh(0.987), {together}"
     y = mx.Value(-1.0, "x")
     for _ in range(9):
         y = y * 1.0
@@ -585,3 +585,74 @@ def test_a_neuron_that_stops_on_most_samples_is_framed():
     source = draw(graph("digits, 200 samples")).source
     assert len(re.findall(rf'<td border="3"[^>]* color="{style.STOP}"', source)) == 1
     assert "orange border: stops it on most samples" in words_of(source)
+
+
+# --- what is no net, and what its inputs are ------------------------------------------------------
+
+
+def test_ops_before_the_first_layer_are_drawn_and_their_stop_is_named():
+    x, w = mx.Value(-1.0, "x"), mx.Value(2.0, "w")
+    h = (x * w).relu()
+    h.label = "gate"
+    loss = swept((nn.Layer(1, 1, None, seed=1)([h]) - 1.0) ** 2)
+    assert net_of(loss) is None
+    assert words_of(draw(loss).source)[0].startswith("The gradient stops at 2 nodes, first at gate")
+
+
+def test_a_norm_may_come_first():
+    class Normed(nn.Module):
+        def __init__(self):
+            self.norm, self.layer = nn.LayerNorm(2), nn.Layer(2, 2, seed=1)
+
+        def __call__(self, x):
+            return mx.sum(self.layer(self.norm(x)))
+
+    net = net_of(Normed()([mx.Value(1.0, "x"), mx.Value(2.0, "y")]))
+    assert [layer.name for layer in net.layers] == ["norm", "layer"]
+
+
+@pytest.mark.parametrize("label", ["x", "x{i}_{j}", "x{j}", ""])
+def test_inputs_are_those_of_their_places_whatever_they_are_called(label):
+    model, rows = nn.MLP(3, [4, 1], seed=1), [[2.0, 3.0, -1.0], [3.0, -1.0, 0.5]]
+    xs = [
+        [mx.Value(x, label.format(i=i, j=j)) for j, x in enumerate(row)]
+        for i, row in enumerate(rows)
+    ]
+    net = net_of(nn.mse_loss([model(row) for row in xs], [1.0, -1.0]))
+    assert [i.name for i in net.inputs] == ["x0", "x1", "x2"]
+    assert [[*i.numbers.values()] for i in net.inputs] == [list(column) for column in zip(*xs)]
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_nets_of_any_depth_fit_a_screen(activation):
+    for depth in (15, 16, 17, 18, 19, 25):
+        model = nn.MLP(3, [4] * (depth - 1) + [1], activation=activation, seed=1)
+        svg = draw(swept(squares(model, 5, inputs=3))).svg()
+        width, height = map(float, re.search(r'viewBox="\S+ \S+ (\S+) (\S+)"', svg).groups())
+        assert 10 * min(1600 / width, 900 / height) >= 9  # px, of its smallest text
+
+
+def test_a_net_that_stops_and_vanishes_says_both():
+    class Both(nn.Module):
+        def __init__(self):
+            self.a = nn.Layer(2, 4, seed=1)
+            self.b = nn.MLP(4, [4] * 8, "sigmoid", "sigmoid", init="glorot", seed=2)
+
+        def __call__(self, x):
+            return mx.sum(self.b(self.a(x)))
+
+    model = Both()
+    model.a.neurons[1].bias.data = -50.0
+    loss = swept(squares(model, 4))
+    found = answer(survey_of(loss))
+    assert found.title.startswith("The gradient stops at a[0] and a[1]")
+    assert found.line.endswith(f"it gets small at {found.begin.name}")
+    assert "thick border: small from here on" in words_of(draw(loss).source)
+
+
+def test_the_first_stop_of_a_graph_of_ops_is_an_op_that_stops_others():
+    a, w, v = mx.Value(-1.0, "a"), mx.Value(2.0, "w"), mx.Value(3.0, "v")
+    gate = (a * w).relu()
+    gate.label, y = "gate", None
+    y = gate * v  # whose v is behind a 0 too
+    assert "first at gate" in words_of(draw(swept(y)).source)[0]
