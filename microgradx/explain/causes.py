@@ -12,7 +12,7 @@ from microgradx._base.text import count, made_at, name_of
 from microgradx.engine import Edge, Value, cut_off, data_of, taken
 from microgradx.explain.extended import Extended, show
 from microgradx.explain.paths import Paths, partner
-from microgradx.explain.samples import role_of, samples_of
+from microgradx.explain.samples import samples_of, statistic_of
 
 SMALL_RESIDUAL = 0.1  # a factor of a loss that may be one
 MANY = 100  # places, or kinds of places, up to which each is explained
@@ -311,7 +311,7 @@ def is_before_norm(edges: list[Edge], paths: Paths) -> bool:
     """Whether the results of edges are what a norm takes the mean of."""
     reads = {edge.node for edge in edges}
     for node in paths.nodes:
-        if role_of(node.label).path.rpartition(".")[2] == "mean":
+        if statistic_of(node.label) == "mean":
             sums = [x for x in node.inputs if not reads.isdisjoint(x.inputs)]
             if sums or not reads.isdisjoint(node.inputs):
                 return True

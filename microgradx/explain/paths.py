@@ -20,7 +20,7 @@ from typing import Any
 from microgradx._base.text import names_parameter, place
 from microgradx.engine import Edge, Value, data_of, order, positions, taken, with_cut_off
 from microgradx.explain.extended import LARGE, SMALL, Extended, extended
-from microgradx.explain.samples import role_of, samples_of
+from microgradx.explain.samples import samples_of, statistic_of
 
 # The kinds of factor, to be blamed or thanked.
 KINDS = (
@@ -475,7 +475,7 @@ def _is_regular(node: Value) -> bool:
 def _is_of_norm(divisor: Any) -> bool:
     """Whether it is the root of a norm's variance, eps added or not."""
     for _ in range(3):
-        if isinstance(divisor, Value) and role_of(divisor.label).path.split(".")[-1] == "var":
+        if isinstance(divisor, Value) and statistic_of(divisor.label) == "var":
             return True
         below = divisor.inputs if isinstance(divisor, Value) else []
         divisor = below[0] if len(below) == 1 else None

@@ -17,7 +17,7 @@ from microgradx.rules import Rule
 
 LABEL = re.compile(r"(?P<path>.*?)\[(?P<index>\d+(,\d+)*)\](?P<z>\.z)?")
 # What a module owns beside its outputs: its tensors of parameters, and a norm's statistics.
-TENSOR = re.compile(r"(?:.*\.)?(?:(?P<parameter>weight|bias)|mean|var)")
+TENSOR = re.compile(r"(?:.*\.)?(?:(?P<parameter>weight|bias)|(?P<statistic>mean|var))")
 
 SEARCHED = 100  # nodes below the output, for a sum of samples
 
@@ -92,7 +92,7 @@ class Layer:
     @property
     def is_norm(self) -> bool:
         """Whether it takes the mean of what it reads."""
-        return any(role_of(node.label).path.rpartition(".")[2] == "mean" for node in self.glue)
+        return any(statistic_of(node.label) == "mean" for node in self.glue)
 
     def __repr__(self) -> str:
         return f"<{self.name} of {len(self.neurons)} neurons>"
@@ -299,6 +299,13 @@ def role_of(label: str) -> _Role:
     if tensor:
         return _Role(match["path"], match["index"], "parameter" if tensor["parameter"] else "")
     return _Role(match["path"], match["index"], "z" if match["z"] else "y")
+
+
+def statistic_of(label: str) -> str:
+    """Which statistic of a norm a label names: "mean" or "var"; "" for another label."""
+    indexed = LABEL.fullmatch(label)
+    tensor = TENSOR.fullmatch(indexed["path"] if indexed else label)
+    return "" if tensor is None or tensor["parameter"] else tensor["statistic"]
 
 
 def _repeated(labels: Iterable[str]) -> bool:
