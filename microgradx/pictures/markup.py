@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from microgradx.pictures.style import INK, ON_STOP, PAPER, STOP, escape
@@ -36,6 +37,7 @@ def untagged(kind: str, *about: Any) -> dict[str, str]:
     return {}
 
 
+@lru_cache(maxsize=10_000)  # a layout is tried several times with the same texts
 def width_of(text: str, size: float, strong: bool = False) -> float:
     """How wide a line of text is, in points."""
     return sum([LETTERS[strong].get(letter, 556) for letter in text]) * size / 1000
