@@ -20,7 +20,10 @@ function anchor({ text }, where) {
 }
 for (const cell of cells) if (!cell.words) for (const box of cell.homes) partsOf[box].push(cell.group);
 const slopeCells = new Map(cells.filter(({ kind }) => kind === "slope").map((cell) => [net.turns[cell.about[0]].join(), cell]));
+const stoppedRows = cells.filter(({ kind, look }) => kind === "slopes" && look === "halt");
 arrows.forEach((arrow, i) => {
+  const row = arrow.stop && stoppedRows.find(({ homes }) => homes.includes(arrow.tail));
+  if (row) barOf.set(i, row.group);
   const cell = arrow.edges?.length === 1 && slopeCells.get(`${arrow.edges[0][0]},${boxes[arrow.tail].node}`);
   if (!cell) return;
   cell.arrow = i;
@@ -60,6 +63,9 @@ if (net.lineBy) {
 put($("answer"), net.answer);
 $("answer").hidden = false;
 
+// Whether a row of several samples has met a stop in one of them.
+const stopsOneOf = (homes, reached) => arrows.some((arrow, i) => arrow.stop && reached.has(i) && homes.includes(arrow.tail));
+
 // The cells at a moment, when so much is known.
 function renderCells(grads, reached) {
   drawFrames();
@@ -68,7 +74,7 @@ function renderCells(grads, reached) {
     const { kind, group, text, homes } = cell, done = now >= cell.final, grad = grads[homes[0]];
     group.classList.toggle("unborn", cell.born > now);
     group.classList.toggle("waiting", !done);
-    const halts = cell.look === "halt" && kind.startsWith("slope"), met = cell.arrow === undefined ? done : reached.has(cell.arrow);
+    const halts = cell.look === "halt" && kind.startsWith("slope"), met = cell.arrow !== undefined ? reached.has(cell.arrow) : done || (kind === "slopes" && stopsOneOf(homes, reached));
     wear(group, halts ? (met ? "halt" : "shut") : done || kind.startsWith("slope") ? cell.look : "shut");
     if (text && (kind === "state" || kind === "tally")) write(text, done ? cell.said : foretold(cell.said), cell.room);
     if (halts) write(text, met ? "×0 STOP" : "×0", cell.room);

@@ -117,6 +117,21 @@ def test_a_bar_is_there_from_its_moment_on(net, name):
     assert counts[0] == 0 < max(counts) or name == BOXES[0]
 
 
+def test_a_row_of_samples_has_its_bar_from_the_first_that_it_stops(net):
+    it = net("the lecture's net, ReLU, 60 samples", reduced_motion="reduce")
+    for _ in range(3):
+        it.keyboard.press("s")
+        tail = it.evaluate("() => arrows[moments[now].arrow].tail")
+        inside = it.evaluate(
+            """(box) => cells.filter(({ kind, homes, group }) => kind === "slopes" &&
+            homes.includes(box) && group.classList.contains("halt")).map(({ group }) => {
+              const [bar, view] = [group, $("picture")].map((x) => x.getBoundingClientRect());
+              return bar.top >= view.top && bar.bottom <= view.bottom; })""",
+            tail,
+        )
+        assert inside == [True]
+
+
 MARKED = """() => document.querySelectorAll(
   "#picture .halt:is(.slope, .slopes, .ailment), #picture .cell.halt:not(.words)").length"""
 FOLDED = ["moons, 1 sample", "9 sigmoid layers of 8, 1"]
