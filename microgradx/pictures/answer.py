@@ -31,6 +31,7 @@ class Answer(NamedTuple):
 
 
 UNTITLED = Answer()
+STOPS_IN_LOSS = "The gradient stops in the loss: none of it reaches the net"
 NO_GRADIENT = "No gradient at the output: call backward() first, unless 0 is what arrives there"
 
 
@@ -78,7 +79,7 @@ def _lost(survey: Survey) -> Answer | None:
         if not any(turn.y in survey.alive for turn in turns):
             readers = [above for above in survey.net.layers if layer in above.reads]
             if not readers:
-                return Answer("The gradient stops in the loss: none of it reaches the net", "")
+                return Answer(STOPS_IN_LOSS)
             between = f"between {readers[-1].name} and {layer.name}"
             title = f"The gradient stops {between}: every factor there is 0"
             return Answer(title, "", (readers[-1], layer))

@@ -17,7 +17,7 @@ from microgradx._base.text import count, short
 from microgradx.engine import Value, data_of
 from microgradx.explain.layers import Survey, saturated
 from microgradx.explain.samples import Input, Layer, Neuron
-from microgradx.pictures.answer import UNTITLED, Answer, is_gate, linear_op
+from microgradx.pictures.answer import STOPS_IN_LOSS, UNTITLED, Answer, is_gate, linear_op
 from microgradx.pictures.arrows import Source, line_looks, neuron_with, share_looks, shares_through
 from microgradx.pictures.ending import ending
 from microgradx.pictures.markup import (
@@ -131,7 +131,7 @@ class Boxes:
             if layer is self.found.begin:
                 heads[self.found.mark] = {}
             yield from _column(f"T{i}", heads, boxes)
-        end = ending(self.net, self.scale, self.tag)
+        end = ending(self.net, self.scale, self.tag, self.found.title == STOPS_IN_LOSS)
         if end:
             yield f"loss [label=<{end}>]"
             for neuron in self.net.outputs:

@@ -10,7 +10,7 @@ from microgradx._base.text import count, short
 from microgradx.engine import Value, data_of
 from microgradx.explain.layers import Survey, mean_square_root, saturated, together
 from microgradx.explain.samples import Input, Layer, Neuron, Turn
-from microgradx.pictures.answer import UNTITLED, Answer, is_gate, linear_op
+from microgradx.pictures.answer import STOPS_IN_LOSS, UNTITLED, Answer, is_gate, linear_op
 from microgradx.pictures.arrows import line_looks, neuron_with, share_looks, shares_through
 from microgradx.pictures.markup import (
     LEFT,
@@ -20,6 +20,7 @@ from microgradx.pictures.markup import (
     cell,
     filled,
     row,
+    stop_cell,
     table,
     untagged,
     width_of,
@@ -457,8 +458,10 @@ class Cells:
     def _end(self) -> str:
         output = self.net.output
         text = words(f" {output.label or 'loss'} {short(output.data)} ", 12, strong=True)
-        content = cell(text, cellpadding=5, **self.tag("loss", output))
-        return table([row(content)], border=1, color=LINE, bgcolor=PAPER)
+        rows = [row(cell(text, cellpadding=5, **self.tag("loss", output)))]
+        if self.found.title == STOPS_IN_LOSS:
+            rows.append(row(stop_cell()))
+        return table(rows, border=1, color=LINE, bgcolor=PAPER)
 
     def _inputs(self) -> str:
         """The inputs with their numbers, or how many there are."""

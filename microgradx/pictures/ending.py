@@ -11,7 +11,18 @@ from microgradx._base.text import count, short
 from microgradx.engine import Value
 from microgradx.explain.layers import mean_square_root
 from microgradx.explain.samples import Net
-from microgradx.pictures.markup import LEFT, RIGHT, Tag, cell, filled, row, table, untagged, words
+from microgradx.pictures.markup import (
+    LEFT,
+    RIGHT,
+    Tag,
+    cell,
+    filled,
+    row,
+    stop_cell,
+    table,
+    untagged,
+    words,
+)
 from microgradx.pictures.style import GREY, LINE, PAPER, Scale
 
 ROWS = 12  # of the box; more are put together
@@ -71,8 +82,8 @@ def _compared(y: Value, name: str, readers: dict[Value, Value]) -> Compared:
     return end
 
 
-def ending(net: Net, scale: Scale, tag: Tag = untagged) -> str:
-    """The loss's box; nothing where the output is a neuron's own."""
+def ending(net: Net, scale: Scale, tag: Tag = untagged, stops: bool = False) -> str:
+    """The loss's box, marked where it stops the gradient; nothing for a neuron's own output."""
     if net.neuron_of(net.output):
         return ""
     ends = ends_of(net)
@@ -83,6 +94,8 @@ def ending(net: Net, scale: Scale, tag: Tag = untagged) -> str:
         ),
     ]
     rows = [row(cell(table([row(*title)]), colspan=5, height=24))]
+    if stops:
+        rows.append(row(stop_cell(colspan=5, height=22)))
     if len(ends) <= ROWS:
         rows += _rows(ends, scale, tag)
     else:

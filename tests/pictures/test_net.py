@@ -157,6 +157,15 @@ def test_a_title_before_any_backward_and_of_what_is_not_finite():
     assert answer(survey_of(loss)).title == "Not finite in the loss"
 
 
+@pytest.mark.parametrize("layers", [[3, 1], [3, 3, 3, 3, 1]])
+def test_a_loss_that_stops_the_gradient_has_the_mark(layers):
+    model = nn.MLP(1, layers, activation="tanh", seed=1)
+    loss = swept(((model([0.5]) - 5.0).relu() - 1.0) ** 2)
+    words = words_of(draw(loss).source)
+    assert words[0].startswith("The gradient stops in the loss") and "STOP" in words
+    assert "STOP" not in words_of(draw(swept((model([0.5]) - 5.0) ** 2)).source)
+
+
 def test_a_title_about_a_loss_that_lets_nothing_through():
     model = nn.MLP(2, [3, 1], seed=1)
     loss = swept((model([1.0, 2.0]) * 0.0 - 3.0).relu() + 1.0)
