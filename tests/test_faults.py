@@ -440,6 +440,54 @@ def test_f7_names_of_parts_are_cleaned_wherever_a_model_is_told_of(name):
         assert all(line.isprintable() for line in text.split("\n")), ascii(text)
 
 
+@pytest.mark.parametrize("name", ["a\nb: healthy", "\x1b[2J", "\u202e", "\u2028"], ids=ascii)
+def test_f7_names_that_a_caller_gives_are_cleaned(name, tmp_path):
+    net = nn.MLP(1, [1], seed=0)
+    metrics = {name: lambda predictions, targets: 1.0}
+    history = mx.fit(net, [[1.0], [2.0]], [1.0, -1.0], loss="mse", epochs=1, metrics=metrics)
+    w, b = Value(1.0), Value(2.0)
+    lifted = mx.lift(w * b, {name: b})
+    rows = mx.lift(w * b, {name: [b]})
+    damaged = tmp_path / f"{name}.npz"
+    damaged.write_bytes(b"none")
+    state = {**net.state_dict(), name: 1.0}
+    with_name = tmp_path / "other.npz"
+    np.savez(with_name, **{key: np.array(x) for key, x in state.items()})
+    normed = nn.BatchNorm(1)
+    normed._buffers = [name]
+    setattr(normed, name, 1)
+    asks = compile("fn = lambda x: float(x)", name, "exec")
+    exec(asks, names := {})
+    drawn = compile("fn = lambda x: x * w.data * len(made) if made.append(x) else x * len(made)",
+                    name, "exec")  # fmt: skip
+    exec(drawn, others := {"made": [], "w": w})
+    told = [str(history), repr(history[0]), str(history[0])]
+    for attempt in (
+        lambda: lifted("bad"),
+        lambda: lifted([1.0]),
+        lambda: lifted(float("nan")),
+        lambda: lifted(np.ma.masked),
+        lambda: lifted(),
+        lambda: rows([[1.0], [1.0, 2.0]]),
+        lambda: rows(["bad"]),
+        lambda: mx.lift(w * b, {name: [[b], [b, b]]}),
+        lambda: net.save(f"/nonexistent/{name}.npz"),
+        lambda: net.save(tmp_path / name / "x.npz"),
+        lambda: net.load(damaged),
+        lambda: net.load(with_name),
+        lambda: normed.load_state_dict({**normed.state_dict(), name: 0.5}),
+        lambda: mx.record(names["fn"], 1.0),
+        lambda: mx.record(others["fn"], 1.0),
+    ):
+        with pytest.raises((TypeError, ValueError, OSError)) as caught:
+            attempt()
+        told.append(str(caught.value))
+    for text in told:
+        assert all(line.isprintable() for line in text.split("\n")), ascii(text)
+        assert "\n" not in text or text is told[0], ascii(text)
+    assert len(told[0].split("\n")) == 3
+
+
 # --- F8: gates ---------------------------------------------------------------------------------
 
 

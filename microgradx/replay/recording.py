@@ -95,7 +95,7 @@ def lift(
             raise TypeError(f"the inputs of lift are Values that are leaves, got {x!r:.60}")
     for name, x in arrays.items():
         if shape(x) is None:
-            raise ValueError(f"the input {name} is {show_shape(x)}; give a full array")
+            raise ValueError(f"the input {clean(name)} is {show_shape(x)}; give a full array")
     if len(set(leaves)) < len(leaves):
         raise ValueError("a Value stands twice among the inputs; pass its number only once")
     tape = _tape([loss], parameters, leaves)
@@ -240,7 +240,7 @@ def _check_that_it_repeats(tape: Tape, again: Tape) -> None:
 def _line(tape: Tape, i: int) -> str:
     """The line that made a node, or the next one that is known: of one that reads it."""
     lines = [node.line for node in tape.values[i:] if node.line]
-    return f"{lines[0][0]}:{lines[0][1]}" if lines else "fn"
+    return f"{clean(lines[0][0])}:{lines[0][1]}" if lines else "fn"
 
 
 def _same_operands(tape: Tape, again: Tape, i: int) -> bool:
