@@ -8,7 +8,10 @@ import collections
 import dataclasses
 import itertools
 import math
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -565,6 +568,38 @@ def test_f10_an_interrupt_at_any_line_of_loading_leaves_all_or_nothing(how, tmp_
             break
         assert model.state_dict() == old and model.norm.running_mean is mean, n
     assert n > 60 and model.state_dict() == state
+
+
+# --- F12: small stacks --------------------------------------------------------------------------
+
+DROPPED = """
+import threading
+import microgradx as mx
+
+def work():
+    for deep in (3_000, 10_000, 100_000):
+        x = mx.Value(1.0)
+        for _ in range(deep):
+            x = x * 1.0
+        x.backward()
+        del x
+    print("dropped")
+
+threading.stack_size({stack})
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+def test_f12_a_thread_of_1_mib_drops_a_deep_graph():
+    """Python 3.13.0 crashes in 512 KiB, which the READMEs say, and this is their way out."""
+    root = Path(__file__).parents[1]
+    for page in (root / "README.md", root / "microgradx/replay/README.md"):
+        assert "`threading.stack_size(2**20)`" in page.read_text("utf-8")
+    code = DROPPED.format(stack=2**20)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout == "dropped\n", (ran.returncode, ran.stderr)
 
 
 # --- F13: data and arguments -------------------------------------------------------------------
