@@ -1,13 +1,15 @@
 """Faults that were found, each with the input that showed it and the right value, by its name.
 
-r05 to r09 are those that public reports against other engines led to, F1 to F16 those of a search
-for crashes and wrong words. What else they would have been told by stands in tests/README.md.
+r01 to r09 are those that public reports against other engines led to, F1 to F16 those of a search
+for crashes and wrong words. tests/README.md lists those that have their tests elsewhere.
 """
 
 import collections
+import configparser
 import dataclasses
 import itertools
 import math
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -675,3 +677,34 @@ def test_f14_the_condition_of_a_where_is_no_detach_of_the_readers():
     assert any("condition.sigmoid()" in sentence for sentence in why.because)
     both = " ".join(mx.why(c, mx.where(c, x, 1.0) * c.detach()).because)
     assert "the condition of a where or a detach()" in both and "use the Value itself" in both
+
+
+# --- F16: versions -----------------------------------------------------------------------------
+
+
+def test_f16_every_package_that_is_needed_has_a_lower_bound():
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[1] / "setup.cfg", encoding="utf-8")
+    needed = setup["options"]["install_requires"].split("\n")
+    assert len(needed) > 3
+    assert all(re.match(r"[\w-]+>=[\d.]+", line) for line in needed if line)
+
+
+# --- the list ----------------------------------------------------------------------------------
+
+
+def test_every_fault_has_its_test():
+    """Here by its name, or in the list of tests/README.md."""
+    tests = Path(__file__).parent
+    found = set(re.findall(r"^def test_((?:[rf]\d+_)+)", Path(__file__).read_text("utf-8"), re.M))
+    faults = {name for names in found for name in names.upper().split("_") if name}
+    for row in re.findall(
+        r"^\| ([rFC]\d+), .*$", (text := (tests / "README.md").read_text("utf-8")), re.M
+    ):
+        faults.add(row.upper())
+    listed = re.findall(r"^\| [rFC]\d+, [^|]*\| (.*) \|$", text, re.M)
+    for place in "; ".join(listed).split("; "):
+        file, *names = re.findall(r"`([^`]+)`", place)
+        code = (tests / file).read_text("utf-8")
+        assert names and all(f"\ndef {name}(" in code for name in names), place
+    assert faults == {*[f"R0{k}" for k in range(1, 10)], *[f"F{k}" for k in range(1, 17)], "C4"}
