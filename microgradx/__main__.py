@@ -89,7 +89,7 @@ def _ops(chosen: argparse.Namespace) -> None:
 def _draw(chosen: argparse.Namespace) -> None:
     picture = draw(value_of(*chosen.target))
     path = picture.render(chosen.out or Path(chosen.target[0]).with_suffix(".svg"))
-    print(f"{path}: {picture.summary}")
+    print(clean(f"{path}: {picture.summary}"))
     _open(chosen, path)
 
 
@@ -128,7 +128,7 @@ def _page(chosen: argparse.Namespace) -> None:
 def _open(chosen: argparse.Namespace, path: Path) -> None:
     """Show a file in the browser, if that was asked for."""
     if chosen.open and not webbrowser.open(path.resolve().as_uri()):
-        print(f"there is no browser to open {path} with", file=sys.stderr)
+        print(clean(f"there is no browser to open {path} with"), file=sys.stderr)
 
 
 def _step(chosen: argparse.Namespace) -> None:
@@ -203,7 +203,7 @@ def value_of(file: str, name: str) -> Value:
 def _named(values: dict[str, Value], file: str, name: str) -> Value:
     if name not in values:
         there = f"there are {', '.join(values)}" if values else "it leaves no Value at all"
-        raise NoValue(f"{file} leaves no Value named {clean(name)}; {there}")
+        raise NoValue(clean(f"{file} leaves no Value named {name}; {there}"))
     return values[name]
 
 
@@ -213,13 +213,14 @@ def values_of(file: str) -> dict[str, Value]:
     ScriptFailed if it raised, after its own traceback is printed; NoValue if there is no such file.
     """
     if not Path(file).is_file():
-        raise NoValue(f"there is no script {file}")
+        raise NoValue(clean(f"there is no script {file}"))
     path, argv = sys.path[0], sys.argv
     sys.path[0], sys.argv = str(Path(file).resolve().parent), [file]
     try:
         left = runpy.run_path(file, run_name="__main__")
     except SystemExit as error:
-        raise NoValue(f"{file} left by sys.exit({error.code}); let it run to its end") from None
+        told = clean(f"{file} left by sys.exit({error.code}); let it run to its end")
+        raise NoValue(told) from None
     except (Exception, KeyboardInterrupt) as error:
         trace = error.__traceback__
         while trace and trace.tb_frame.f_code.co_filename != file:

@@ -454,7 +454,7 @@ def order(*outputs: Value) -> list[Value]:
     Two passes and no recursion: count how often each node is read, then take it once the last of
     its readers has been passed. Both passes read a list that grows meanwhile.
     """
-    starts = list(dict.fromkeys(outputs))
+    starts = _starts(outputs)
     readers = dict.fromkeys(starts, 1)  # as if each were read once from outside
     found = [*starts]
     for node in found:
@@ -735,6 +735,18 @@ class Trace(Protocol):
 
     def node(self, rule: Rule, operands: tuple[Any, ...]) -> Value: ...
 
+    def refuse(self, node: Value, sign: str) -> None:
+        """Raise, as an answer would be that of one sample."""
+
+
+def _starts(outputs: Iterable[Value]) -> list[Value]:
+    """The outputs, each once; the graph of one that is being recorded has one sample's numbers."""
+    starts = list(dict.fromkeys(outputs))
+    for x in starts:
+        if isinstance(x, Traced):
+            x.trace.refuse(x, "the graph")
+    return starts
+
 
 def trace_of(operands: Iterable[Any]) -> Trace | None:
     """The trace of the first operand, or member of a list of them, that has one; else None."""
@@ -875,7 +887,7 @@ def _reached(nodes: list[Value]) -> list[Value]:
 
 def _order(*outputs: Value) -> list[Value]:
     """Twin of `order`, which counts on the nodes themselves, and once for all that share a list."""
-    starts = list(dict.fromkeys(outputs))
+    starts = _starts(outputs)
     lists: dict[int, int] = {}  # how many nodes read it, by the id of a tuple of operands
     found: list[Any] = [*starts]
     passed: list[Any] = []

@@ -1,14 +1,19 @@
 """Faults that were found, each with the input that showed it and the right value, by its name.
 
-r05 to r09 are those that public reports against other engines led to, F1 to F16 those of a search
-for crashes and wrong words. What else they would have been told by stands in tests/README.md.
+r01 to r09 are those that public reports against other engines led to, F1 to F16 those of a search
+for crashes and wrong words. tests/README.md lists those that have their tests elsewhere.
 """
 
 import collections
+import configparser
 import dataclasses
 import itertools
 import math
+import re
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -440,6 +445,54 @@ def test_f7_names_of_parts_are_cleaned_wherever_a_model_is_told_of(name):
         assert all(line.isprintable() for line in text.split("\n")), ascii(text)
 
 
+@pytest.mark.parametrize("name", ["a\nb: healthy", "\x1b[2J", "\u202e", "\u2028"], ids=ascii)
+def test_f7_names_that_a_caller_gives_are_cleaned(name, tmp_path):
+    net = nn.MLP(1, [1], seed=0)
+    metrics = {name: lambda predictions, targets: 1.0}
+    history = mx.fit(net, [[1.0], [2.0]], [1.0, -1.0], loss="mse", epochs=1, metrics=metrics)
+    w, b = Value(1.0), Value(2.0)
+    lifted = mx.lift(w * b, {name: b})
+    rows = mx.lift(w * b, {name: [b]})
+    damaged = tmp_path / f"{name}.npz"
+    damaged.write_bytes(b"none")
+    state = {**net.state_dict(), name: 1.0}
+    with_name = tmp_path / "other.npz"
+    np.savez(with_name, **{key: np.array(x) for key, x in state.items()})
+    normed = nn.BatchNorm(1)
+    normed._buffers = [name]
+    setattr(normed, name, 1)
+    asks = compile("fn = lambda x: float(x)", name, "exec")
+    exec(asks, names := {})
+    drawn = compile("fn = lambda x: x * w.data * len(made) if made.append(x) else x * len(made)",
+                    name, "exec")  # fmt: skip
+    exec(drawn, others := {"made": [], "w": w})
+    told = [str(history), repr(history[0]), str(history[0])]
+    for attempt in (
+        lambda: lifted("bad"),
+        lambda: lifted([1.0]),
+        lambda: lifted(float("nan")),
+        lambda: lifted(np.ma.masked),
+        lambda: lifted(),
+        lambda: rows([[1.0], [1.0, 2.0]]),
+        lambda: rows(["bad"]),
+        lambda: mx.lift(w * b, {name: [[b], [b, b]]}),
+        lambda: net.save(f"/nonexistent/{name}.npz"),
+        lambda: net.save(tmp_path / name / "x.npz"),
+        lambda: net.load(damaged),
+        lambda: net.load(with_name),
+        lambda: normed.load_state_dict({**normed.state_dict(), name: 0.5}),
+        lambda: mx.record(names["fn"], 1.0),
+        lambda: mx.record(others["fn"], 1.0),
+    ):
+        with pytest.raises((TypeError, ValueError, OSError)) as caught:
+            attempt()
+        told.append(str(caught.value))
+    for text in told:
+        assert all(line.isprintable() for line in text.split("\n")), ascii(text)
+        assert "\n" not in text or text is told[0], ascii(text)
+    assert len(told[0].split("\n")) == 3
+
+
 # --- F8: gates ---------------------------------------------------------------------------------
 
 
@@ -519,6 +572,38 @@ def test_f10_an_interrupt_at_any_line_of_loading_leaves_all_or_nothing(how, tmp_
     assert n > 60 and model.state_dict() == state
 
 
+# --- F12: small stacks --------------------------------------------------------------------------
+
+DROPPED = """
+import threading
+import microgradx as mx
+
+def work():
+    for deep in (3_000, 10_000, 100_000):
+        x = mx.Value(1.0)
+        for _ in range(deep):
+            x = x * 1.0
+        x.backward()
+        del x
+    print("dropped")
+
+threading.stack_size({stack})
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+def test_f12_a_thread_of_1_mib_drops_a_deep_graph():
+    """Python 3.13.0 crashes in 512 KiB, which the READMEs say, and this is their way out."""
+    root = Path(__file__).parents[1]
+    for page in (root / "README.md", root / "microgradx/replay/README.md"):
+        assert "`threading.stack_size(2**20)`" in page.read_text("utf-8")
+    code = DROPPED.format(stack=2**20)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout == "dropped\n", (ran.returncode, ran.stderr)
+
+
 # --- F13: data and arguments -------------------------------------------------------------------
 
 
@@ -592,3 +677,34 @@ def test_f14_the_condition_of_a_where_is_no_detach_of_the_readers():
     assert any("condition.sigmoid()" in sentence for sentence in why.because)
     both = " ".join(mx.why(c, mx.where(c, x, 1.0) * c.detach()).because)
     assert "the condition of a where or a detach()" in both and "use the Value itself" in both
+
+
+# --- F16: versions -----------------------------------------------------------------------------
+
+
+def test_f16_every_package_that_is_needed_has_a_lower_bound():
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[1] / "setup.cfg", encoding="utf-8")
+    needed = setup["options"]["install_requires"].split("\n")
+    assert len(needed) > 3
+    assert all(re.match(r"[\w-]+>=[\d.]+", line) for line in needed if line)
+
+
+# --- the list ----------------------------------------------------------------------------------
+
+
+def test_every_fault_has_its_test():
+    """Here by its name, or in the list of tests/README.md."""
+    tests = Path(__file__).parent
+    found = set(re.findall(r"^def test_((?:[rf]\d+_)+)", Path(__file__).read_text("utf-8"), re.M))
+    faults = {name for names in found for name in names.upper().split("_") if name}
+    for row in re.findall(
+        r"^\| ([rFC]\d+), .*$", (text := (tests / "README.md").read_text("utf-8")), re.M
+    ):
+        faults.add(row.upper())
+    listed = re.findall(r"^\| [rFC]\d+, [^|]*\| (.*) \|$", text, re.M)
+    for place in "; ".join(listed).split("; "):
+        file, *names = re.findall(r"`([^`]+)`", place)
+        code = (tests / file).read_text("utf-8")
+        assert names and all(f"\ndef {name}(" in code for name in names), place
+    assert faults == {*[f"R0{k}" for k in range(1, 10)], *[f"F{k}" for k in range(1, 17)], "C4"}

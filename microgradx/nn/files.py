@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from microgradx._base.files import write_whole
+from microgradx._base.text import clean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,8 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Any]) -> Path:
 
     path = _checked(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}; make it first")
+        where = clean(f"{path.parent} for {path.name}")
+        raise FileNotFoundError(f"there is no folder {where}; make it first")
     for name in tensors:
         if name in NO_NAMES or name.endswith(".npy") or {"\0", "\\"} & set(name):
             raise ValueError(f"no file can hold the name {name!r}; rename the parameter")
@@ -64,8 +66,8 @@ def read(path: str | os.PathLike[str], shapes: Mapping[str, Any]) -> dict[str, A
     except Exception as error:  # whatever a reader says of a file that is not its own
         reason = f"NumPy has no {error.args[0]}" if isinstance(error, KeyError) else error
         raise WeightsError(
-            f"{path} can't be loaded: {reason}. Load what save() of a model of this shape "
-            "wrote, or PyTorch's safetensors.torch.save_file() in float32 or float64"
+            clean(f"{path} can't be loaded: {reason}") + ". Load what save() of a model of this "
+            "shape wrote, or PyTorch's safetensors.torch.save_file() in float32 or float64"
         ) from error
     return arrays
 

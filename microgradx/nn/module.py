@@ -157,7 +157,7 @@ class Module:
         try:
             return self.load_state_dict(state, strict)
         except (KeyError, ValueError) as error:
-            raise weights.WeightsError(f"{path}: {error.args[0]}") from None
+            raise weights.WeightsError(clean(f"{path}: {error.args[0]}")) from None
 
     def __setattr__(self, name: str, part: Any) -> None:
         if _is_tensor(vars(self).get(name)) and (made := computed(part)) is not None:
@@ -328,7 +328,7 @@ def _alike(name: str, old: Any, x: Any) -> Any:
     if not isinstance(old, int):
         return found
     if not found.is_integer():
-        raise ValueError(f"{name} holds whole numbers, got {found!r}")
+        raise ValueError(f"{clean(name)} holds whole numbers, got {found!r}")
     return int(found)
 
 

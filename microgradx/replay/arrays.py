@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgradx._base.text import element
+from microgradx._base.text import clean, element
 from microgradx.replay.statements import variable
 from microgradx.replay.symbols import Symbol, Symbols
 from microgradx.replay.tape import Tape
@@ -114,7 +114,7 @@ class Arrays:
             name = variable(label, {array.variable for array in self.inputs})
             turned = f"{name}T" if tail and ids.ndim else name
             array = self._settled(turned, ids, None, bool(tail))
-            array.label, array.variable = label, name
+            array.label, array.variable = clean(label), name
             self.inputs.append(array)
 
     def _tensors(self) -> list[Ids]:

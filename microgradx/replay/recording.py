@@ -14,7 +14,7 @@ from microgradx._base.text import clean, element, kind_of
 from microgradx.engine import Value
 from microgradx.replay.program import Replay
 from microgradx.replay.tape import Tape, nodes_of
-from microgradx.replay.tracing import FrozenBranch, Trace
+from microgradx.replay.tracing import FrozenBranch, Recorded, Trace
 from microgradx.replay.views import Ids
 
 OTHER_OUTPUTS = "fn returns other nodes at other numbers; a replay has only one graph"
@@ -40,8 +40,10 @@ def record(
     are a ValueError. A layer that is exchanged later needs a new record.
 
     Nothing is changed meanwhile: other threads may use the same parameters. Hence one limit: what
-    `fn` asks a parameter alone, as in `if w.data > 0`, isn't seen, and stays as it was; nor is
-    `isinstance(x, float)`. `fit` compares with `fn` itself as it trains.
+    `fn` asks a parameter alone, as in `if w.data > 0`, isn't seen, and stays as it was; nor is what
+    it asks of a kind: `isinstance(x, float)` and `type(x) is Value` are both False of a recorded x.
+    `fit` compares with `fn` itself as it trains. `why`, `draw`, `lift` or another `record` of a
+    recorded number would answer for one sample: a `FrozenBranch` too.
 
     >>> w = Value(2.0, "w")
     >>> replay = record(lambda x, y: (w * x - y) ** 2, 1.0, 3.0)
@@ -95,7 +97,7 @@ def lift(
             raise TypeError(f"the inputs of lift are Values that are leaves, got {x!r:.60}")
     for name, x in arrays.items():
         if shape(x) is None:
-            raise ValueError(f"the input {name} is {show_shape(x)}; give a full array")
+            raise ValueError(f"the input {clean(name)} is {show_shape(x)}; give a full array")
     if len(set(leaves)) < len(leaves):
         raise ValueError("a Value stands twice among the inputs; pass its number only once")
     tape = _tape([loss], parameters, leaves)
@@ -170,6 +172,10 @@ def _tape(
     nodes: list[Value] | None = None,
 ) -> Tape:
     """The tape of `outputs`, if the parameters are leaves that it leads back to."""
+    nodes = nodes_of(outputs) if nodes is None else nodes
+    for node in nodes:
+        if isinstance(node, Recorded):  # of a recording that this one is within
+            node.trace.refuse(node, "a replay")
     if parameters is not None:
         _check_parameters(parameters, set(inputs))
     tape = Tape(outputs, parameters, inputs, nodes)
@@ -240,7 +246,7 @@ def _check_that_it_repeats(tape: Tape, again: Tape) -> None:
 def _line(tape: Tape, i: int) -> str:
     """The line that made a node, or the next one that is known: of one that reads it."""
     lines = [node.line for node in tape.values[i:] if node.line]
-    return f"{lines[0][0]}:{lines[0][1]}" if lines else "fn"
+    return f"{clean(lines[0][0])}:{lines[0][1]}" if lines else "fn"
 
 
 def _same_operands(tape: Tape, again: Tape, i: int) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from microgradx import rules
 from microgradx._base import floats
-from microgradx._base.text import clip
+from microgradx._base.text import clean, clip
 from microgradx.engine import PACKAGE, Traced, Value, callers_line, node_of, operand
 from microgradx.rules import Rule
 
@@ -59,12 +59,12 @@ class Trace:
                 made._line = line
             self._made.pop()
 
-    def refuse(self, node: Value, sign: str, remedy: str) -> None:
+    def refuse(self, node: Value, sign: str, remedy: str = "") -> None:
         """Raise for what was asked of a number; caught or not, the recording fails."""
         file, line = callers_line()
         refusal = (
-            f"{file}:{line} asks for {sign} of {node!r} while it is recorded; the answer would "
-            f"stand for all samples. {remedy}"
+            f"{clean(file)}:{line} asks for {sign} of {node!r} while it is recorded; the answer "
+            f"would stand for all samples. {remedy or AFTER}"
         )
         self.refusal = self.refusal or refusal
         raise FrozenBranch(refusal)

@@ -69,12 +69,15 @@ class Eager:
         own, own_gradient = self._answer(self._run(x, y))
         loss, gradient = recorded(x, y)
         with np.errstate(all="ignore"):
-            size = abs(own) + np.abs(own_gradient * self.replay.data).sum()
-            far = np.abs(own_gradient - gradient).max(initial=0.0)
-            if abs(loss - own) > ALLOWED * size:
+            terms = np.abs(np.append(own_gradient * self.replay.data, own))
+            allowed = _finite(terms * ALLOWED).sum()  # so the sum does not overflow
+            if _apart(loss, own, allowed):
                 return f"the loss is {own:.6g}, and {loss:.6g} as it was recorded"
-            if far > ALLOWED * (size + np.abs(own_gradient).max(initial=0.0)):
-                return f"the gradient is not the recorded one, by {far:.3g}"
+            allowed += ALLOWED * _finite(np.abs(own_gradient)).max(initial=0.0)
+            if (apart := _apart(gradient, own_gradient, allowed)).any():
+                k = int(apart.argmax())
+                own, was = own_gradient[k], gradient[k]
+                return f"the gradient is not the recorded one: {own:.6g}, where that is {was:.6g}"
         return ""
 
     def _by_arrays(self, x: Any, y: Any) -> Answer:
@@ -100,6 +103,16 @@ class Eager:
             return self.fn(sample, target)
         except (TypeError, AttributeError):
             return self.fn(sample, _as_values(target))
+
+
+def _finite(sizes: Any) -> Any:
+    return sizes[np.isfinite(sizes)]
+
+
+def _apart(one: Any, other: Any, allowed: float) -> Any:
+    """Whether numbers differ by more than so much; what is not finite is near its like alone."""
+    like = (one == other) | (np.isnan(one) & np.isnan(other))
+    return ~(like | (np.abs(np.subtract(one, other)) <= allowed))
 
 
 def _as_values(nest: Any) -> Any:

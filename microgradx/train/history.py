@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from microgradx._base.text import count, short
+from microgradx._base.text import clean, count, short
 from microgradx.train.curve import curve
 
 DIVERGED = 1e3  # times the loss of the first epoch, or 1 where that is smaller
@@ -33,7 +33,7 @@ class Epoch:
     interrupted: bool = False
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {text}" for name, text in self._columns().items())
+        return ", ".join(f"{_clean(name)} {text}" for name, text in self._columns().items())
 
     def __repr__(self) -> str:
         return f"<Epoch: {self}{', interrupted' * self.interrupted}>"
@@ -112,7 +112,11 @@ class History(list[Epoch]):
         rows = [{"epoch": f"{i}", **epoch._columns()} for i, epoch in enumerate(self, 1)]
         if len(rows) > 10:
             rows[5:-4] = [dict.fromkeys(rows[0], "...")]
-        return [list(rows[0]), *(list(row.values()) for row in rows)] if rows else []
+        return [list(map(_clean, rows[0])), *(list(row.values()) for row in rows)] if rows else []
+
+
+def _clean(name: object) -> str:
+    return clean(f"{name}")
 
 
 def _row(kind: str, cells: list[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from microgradx import ops
 from microgradx._base.arguments import flat, nested
-from microgradx._base.text import count, on_all, short
+from microgradx._base.text import clean, count, on_all, short
 from microgradx.explain.layers import off_or_saturated
 from microgradx.explain.samples import Layer, net_of
 from microgradx.train.history import History
@@ -77,7 +77,8 @@ class Signs:
             number = sum(found[kind] for found in counts.values())
             shut = [layer for layer in layers if counts[layer][kind] == len(layer.neurons)]
             if shut or (near and number > SHARE * neurons):
-                among = f", all of {shut[-1].name} among them" if shut and number < neurons else ""
+                some = shut and number < neurons
+                among = f", all of {clean(shut[-1].name)} among them" if some else ""
                 verb, be = "moved" if near else "fallen", "is" if number == 1 else "are"
                 return (
                     f"the loss has not {verb} for {len(losses) - 1} epochs: {number} of "

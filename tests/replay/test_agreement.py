@@ -163,6 +163,66 @@ def test_a_row_that_cancels_within_may_differ_by_what_its_functions_round(op, x)
     record(lambda x: (w * x).flat(), x)
 
 
+def far_below():
+    w, b = Value(0.1), Value(1e-200)
+    return lambda x: (x * w) * b * 1e-120
+
+
+def two_bells():
+    c, v, s = [Value(0.0), Value(0.5)], [Value(0.3), Value(0.4)], Value(3.0)
+    return lambda x: mx.ops.sum([(-((x - a) ** 2) * s).exp() * b for a, b in zip(c, v)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("graph, x", [(far_below, 0.5), (two_bells, 15.58)])
+def test_what_underflows_on_the_way_rounds_by_a_share_of_the_smallest_float(graph, x, dtype):
+    """There half a unit is no small share of a number, and what follows may multiply it."""
+    fn, large = graph(), Value(1e38)
+    record(fn, x, dtype=dtype)
+    record(lambda x: fn(x) * large, x, dtype=dtype)
+
+
+def test_a_net_of_bells_predicts_far_from_all_of_them():
+    class Bells(mx.nn.Module):
+        def __init__(self):
+            self.c, self.v = [Value(0.0), Value(0.5)], [Value(0.3), Value(0.4)]
+            self.s = Value(3.0)
+
+        def __call__(self, x):
+            terms = zip(self.c, self.v)
+            return mx.ops.sum([(-((x[0] - c) ** 2) * self.s).exp() * v for c, v in terms])
+
+    assert Bells().predict([[15.58], [0.0]])[1] == pytest.approx(0.3 + 0.4 * np.exp(-0.75))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_products_near_underflow_in_any_order_are_recorded(seed):
+    dice = random.Random(seed)
+    for _ in range(40):
+        w = [Value(dice.gauss(0, 1) * 10.0 ** dice.uniform(-160, 60)) for _ in range(4)]
+        c = [10.0 ** dice.uniform(-160, 60) for _ in w]
+
+        def fn(x, w=w, c=c):
+            y = x
+            for a, b in zip(w, c):
+                y = y * a * b + a
+            return y + x * w[0] * c[1]
+
+        record(fn, dice.gauss(0, 1))
+
+
+def test_an_overflow_that_another_order_avoids_is_no_fault(list_op):
+    @list_op
+    def total(xp, xs):
+        y = 0.0
+        for x in xs if on_floats(xp) else [*xs[1:], xs[0]]:
+            y = y + x
+        return y, [1.0] * len(xs)
+
+    w = [Value(x) for x in (1e308, 1e308, -1e308)]
+    record(lambda x: total_of(w, x) * 1e-300, [1.0] * 3)
+
+
 # --- faults ----------------------------------------------------------------------------------
 
 
@@ -193,3 +253,44 @@ def test_a_gradient_that_is_wrong_by_a_millionth_is_refused(op, x, dtype):
     for fn in (lambda x: (w * x).steep(), lambda x: (w * x).steep() - w * x * 2.0 + v):
         with pytest.raises(Disagreement, match="the replay's gradient"):
             record(fn, x, dtype=dtype)
+
+
+@pytest.mark.parametrize("shift", [1e-6, 1e-3])
+def test_a_gradient_that_is_wrong_by_a_millionth_above_underflow_is_refused(op, shift):
+    @op
+    def steep(xp, x):
+        slope = xp.cos(x) + 2.0
+        return xp.sin(x) + 2.0 * x, slope if on_floats(xp) else slope * (1.0 + shift)
+
+    w = Value(0.5)
+    for size in (1e-250, 1e-300, 1e-307):
+        with pytest.raises(Disagreement, match="the replay's gradient"):
+            record(lambda x, size=size: (w * x).steep() * size, 0.3)
+
+
+@pytest.mark.parametrize("infinite", [np.inf, -np.inf])
+def test_a_number_beside_an_infinity_is_refused(op, infinite):
+    @op
+    def value(xp, x):
+        return x * (infinite if not isinstance(xp, Symbols) else 1.0), xp.cos(x)
+
+    @op
+    def slope(xp, x):
+        return xp.sin(x), xp.cos(x) * (infinite if not isinstance(xp, Symbols) else 1.0)
+
+    @op
+    def steep(xp, x):
+        return xp.sin(x), xp.cos(x) * (1.0 if isinstance(xp, Symbols) else 1e200)
+
+    @op
+    def other(xp, x):
+        return x * (infinite if not isinstance(xp, Symbols) else -infinite), xp.cos(x)
+
+    w = Value(0.5)
+    with pytest.raises(Disagreement, match="the replay computes"):
+        record(lambda x: (w * x).value(), 0.3)
+    with pytest.raises(Disagreement, match="the replay computes"):
+        record(lambda x: (w * x).other(), 0.3)
+    for fn in (lambda x: (w * x * x).slope(), lambda x: (w * x * x).steep().steep()):
+        with pytest.raises(Disagreement, match="the replay's gradient"):
+            record(fn, 0.3)

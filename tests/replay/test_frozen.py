@@ -10,6 +10,7 @@ import pytest
 
 import microgradx as mx
 from microgradx.engine import Value
+from microgradx.explain.bounds import Bounds
 from microgradx.replay import FrozenBranch, record
 from tests.replay.nets import gradient, replayed
 
@@ -256,6 +257,58 @@ def test_a_branch_is_refused_though_it_is_caught(name):
     with pytest.raises(FrozenBranch, match=re.escape(line_of(BRANCHES[name]))):
         record(swallows, 1.0)
     works()
+
+
+DOORS = {  # each answers with a number of one sample
+    "why": lambda x: mx.why(w, w * x).flow.g,
+    "Flow": lambda x: mx.Flow(w * x).why(w).flow.g,
+    "why of a leaf": lambda x: mx.why(x, x).flow.g,
+    "compare": lambda x: len(str(mx.compare(lambda c: (w, w * x * c), [1.0, 2.0]))),
+    "check_gradients": lambda x: mx.check_gradients(lambda a: a * x, w),
+    "bounds": lambda x: Bounds(y := w * x, {w: (1.0, 2.0)})[y].hi,
+    "page": lambda x: len(mx.page(w * x).html),
+    "tree": lambda x: len(str(mx.nn.MLP(1, [1], seed=0).tree(w * x))),
+    "draw": lambda x: len(mx.draw(w * x).svg()),
+    "draw of a part": lambda x: len(mx.draw((w * x).detach() * w).svg()),
+    "lift": lambda x: mx.lift(w * x)(),
+    "lift of a part": lambda x: mx.lift((w * x).detach() * w)(),
+    "record": lambda x: record(lambda z: z * w * x, 1.0)([1.0]),
+    "record of outputs": lambda x: record(lambda z: [z * w, x * w], 1.0).forward([1.0])[0, 1],
+    "record behind a detach": lambda x: record(lambda z: z * w + x.detach(), 1.0)([1.0]),
+}
+
+
+@pytest.mark.parametrize("caught", [False, True])
+@pytest.mark.parametrize("door", DOORS)
+def test_numbers_that_leave_through_our_own_doors_are_refused_with_their_line(door, caught):
+    def fn(x):
+        try:
+            factor = 2.0 if DOORS[door](x) > 3 else 1.0
+        except Exception:
+            if not caught:
+                raise
+            factor = 1.0
+        return w * x * factor
+
+    asks = re.escape(__file__) + r":\d+ asks for (the graph|a replay) of"
+    with pytest.raises(FrozenBranch, match=asks):
+        record(fn, 1.0)
+    works()
+
+
+def test_a_recording_within_another_that_reads_none_of_its_numbers_is_free():
+    model = mx.nn.MLP(1, [1], seed=0)
+
+    def fn(x):
+        return w * x * float(model.predict([[1.0]])[0]) * record(lambda z: z * 2.0, 1.0)([3.0])
+
+    assert record(fn, 1.0)([2.0]) == pytest.approx(fn(Value(2.0)).data)
+
+
+def test_the_kind_of_a_recorded_number_is_no_value_as_is_documented():
+    kinds = []
+    record(lambda x: kinds.append((type(x) is Value, isinstance(x, float))) or x * w, 1.0)
+    assert kinds == [(False, False)] * 2 and "`type(x) is Value`" in record.__doc__
 
 
 @pytest.mark.parametrize("show", [repr, str, "{}".format, "%s".__mod__])

@@ -1,5 +1,6 @@
 """`fit` beside the function itself: what a recording can't see ends in an error that says where."""
 
+import math
 import random
 
 import numpy as np
@@ -44,6 +45,39 @@ def test_a_branch_on_a_parameter_alone_is_found_once_it_turns():
     with pytest.raises(FrozenBranch, match=r"epoch \d+, near sample \d, the loss is .* recorded"):
         fitted(line)
     assert line.w.data < 1.0  # that of the last complete step
+
+
+@pytest.mark.parametrize("infinite", [math.nan, math.inf, -math.inf])
+def test_a_branch_to_what_is_not_finite_is_found(infinite):
+    """A nan, and an infinity beside its own size, are larger than no tolerance."""
+    line = Line(lambda w, x: w * x if w.data > 0.99 else w * infinite, w=1.0)
+    sgd = mx.optim.SGD([line.w], lr=0.1)
+    with pytest.raises(FrozenBranch, match="the loss is (nan|inf), and .* as it was recorded"):
+        mx.fit(line, [[1.0], [2.0]], [-1.0, -2.0], loss="mse", epochs=200, optimizer=sgd)
+
+
+@pytest.mark.parametrize("infinite", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_is_found_though_the_loss_is_the_same(infinite):
+    w = Value(0.5)
+
+    def bent(x, target):  # the slope of the second at 0 is infinite, and times 0 it is nan
+        part = (w - 0.5).relu() if not isinstance(x, float) else endless(w)
+        return x * target + part
+
+    def endless(w):
+        root = (w - 0.5).sqrt()
+        return root if infinite == math.inf else root * 0.0
+
+    replay = mx.record(bent, 0.3, 1.0)
+    with pytest.raises(FrozenBranch, match="now, near sample 0, the gradient is not the recorded"):
+        Eager(bent, replay, np.array([0.3]), np.array([1.0])).look("now")
+
+
+def test_a_training_that_diverges_to_nan_is_no_branch():
+    line = Line(lambda w, x: (w * x) ** 2)
+    sgd = mx.optim.SGD([line.w], lr=1e6)
+    history = mx.fit(line, XOR[0], [9.0, 9.0, 9.0, 9.0], loss="mse", epochs=40, optimizer=sgd)
+    assert not math.isfinite(history[-1].loss) and history.diverged
 
 
 def test_a_gradient_that_is_another_is_found_though_the_loss_is_the_same():

@@ -66,6 +66,18 @@ def test_what_is_off_or_saturated_is_said(model, y, words, hint):
     assert words in remark and (HINT in remark) == hint
 
 
+def test_a_layer_that_is_off_is_said_by_a_name_without_escapes():
+    class Net(nn.Module):
+        def __init__(self):
+            self.parts = {"\x1b[2J": shut(nn.MLP(3, [4, 2, 1], seed=1), 1)}
+
+        def __call__(self, x):
+            return self.parts["\x1b[2J"](x)
+
+    [remark] = heard(signs_of(Net(), y=Y), [1.0] * 30).values()
+    assert "all of parts.\ufffd[2J.layers.1 among them" in remark
+
+
 def signs_of(model, x=X, y=Y):
     return Signs(model, np.array(x), np.array(y), lambda: None)
 
