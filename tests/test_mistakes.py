@@ -65,7 +65,7 @@ MISTAKES = [
     ('mx.fit(model, [[0, math.nan]], [1], loss="mse", epochs=1)', ValueError, "X[0, 1] is nan"),
     # questions
     ("mx.why(x)", TypeError, "missing 1 required positional argument: 'output'"),
-    ("mx.why([x], y)", TypeError, "got a list; ask for one Value at a time"),
+    ("mx.why([x, 1.0], y)", TypeError, "why takes Values, got a float among them"),
     ("mx.draw(model)", TypeError, "takes the Value at the end of a graph, got <MLP of 9 param"),
     ("mx.record(lambda v: v if v > 0 else w, 1.0)", FrozenBranch, "asks for > of Value(recorded"),
     ("mx.record(lambda v: v * math.exp(v), 1.0)", FrozenBranch, "Write a branch with where"),

@@ -295,7 +295,7 @@ def why(
     flow = output if isinstance(output, Flow) else Flow(output, parameters)
     if isinstance(node, Value):
         return Explanation(flow.paths, flow.limits, node)
-    return Several(flow.paths, flow.limits, nodes)
+    return Several(flow.paths, flow.limits, nodes, flow.why)
 
 
 def _asked(node: Any) -> list[Value]:

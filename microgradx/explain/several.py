@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from math import fsum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from microgradx._base.text import clean, clip, count, fixed, name_of, place
 from microgradx.engine import Value
 from microgradx.explain.case import Case, Limits
 from microgradx.explain.paths import Paths
 from microgradx.explain.verdicts import TABLE, verdict_of
-
-if TYPE_CHECKING:
-    from microgradx.explain.explanation import Explanation
 
 WORST = 3  # gradients that are explained by name
 KINDS = 4  # of factor in the table, those that bring most
@@ -29,10 +26,19 @@ class Several:
     verdicts: by verdict, in the order of their table, the nodes of which it holds
     layers:   by layer, its nodes; "" for those that no layer's label names
     worst:    the `Explanation` of the three worst: by verdict, then by how small or large R is
+
+    explain: from a node to its `Explanation`
     """
 
-    def __init__(self, paths: Paths, limits: Limits, nodes: Sequence[Value]) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        limits: Limits,
+        nodes: Sequence[Value],
+        explain: Callable[[Value], Any],
+    ) -> None:
         self.paths, self.limits, self.nodes = paths, limits, [*dict.fromkeys(nodes)]
+        self._explain = explain
         self.output = paths.nodes[0]
         self._cases = {node: Case(paths, limits, node) for node in self.nodes}
         self._verdict = {node: verdict_of(case).name for node, case in self._cases.items()}
@@ -57,10 +63,8 @@ class Several:
         return {k: fsum(each.get(k, 0.0) for each in budgets) / len(budgets) for k in kinds}
 
     @cached_property
-    def worst(self) -> list[Explanation]:
+    def worst(self) -> list[Any]:
         """The explanations of the three worst, the worst first."""
-        from microgradx.explain.explanation import Explanation  # which this is a part of
-
         order = [*TABLE]
 
         def badness(node: Value) -> tuple[int, float]:
@@ -68,8 +72,7 @@ class Several:
             away = abs(case.beyond) if case.flow and case.reached.norm else 0.0
             return order.index(self._verdict[node]), -away
 
-        first = sorted(self.nodes, key=badness)[:WORST]
-        return [Explanation(self.paths, self.limits, node) for node in first]
+        return [*map(self._explain, sorted(self.nodes, key=badness)[:WORST])]
 
     def __repr__(self) -> str:
         return f"<why {count(len(self.nodes), 'gradient')}: {self._counted(self.nodes)}>"
