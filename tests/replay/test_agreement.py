@@ -211,6 +211,13 @@ def test_products_near_underflow_in_any_order_are_recorded(seed):
         record(fn, dice.gauss(0, 1))
 
 
+def test_a_mean_of_gradients_whose_sum_overflows_is_no_fault():
+    w = Value(0.5)
+    replay = record(lambda x: w * x * x * 0.6e308, 1.0)  # the trial is of 0.6, 1.58, 0.6e308
+    assert replay([1.0, 1.0]) == pytest.approx(0.3e308)
+    assert replay.gradient.tolist() == pytest.approx([0.6e308])
+
+
 def test_an_overflow_that_another_order_avoids_is_no_fault(list_op):
     @list_op
     def total(xp, xs):
