@@ -26,8 +26,8 @@ DIGITS = 1e-9  # relative to the graph's number: a smaller difference is none
 SHARE = 1e-8
 # Below 2⁻¹⁰²² an operation rounds by up to 2⁻¹⁰⁷⁵, whatever the size of its result, and what
 # follows multiplies that. The replay's adjoints are n times smaller than a sample's: theirs counts
-# n times. With the own sweep's rounding, the mean's and that of what is allowed, a product may be
-# off by (n + 3) · 2⁻¹⁰⁷⁵, so (n + 1) · 2⁻¹⁰⁷⁴ holds it. Sums of it are kept 2⁶⁰⁰ times as large.
+# n times. With the own sweep's rounding, the n shares' of its mean and that of what is allowed, a
+# product may be off by (2n + 2) · 2⁻¹⁰⁷⁵, the (n + 1) · 2⁻¹⁰⁷⁴ here. Sums are kept 2⁶⁰⁰ times up.
 SMALLEST, KEPT = 2.0**-474, 2.0**-600
 WIDTHS = 16.0  # of a row on intervals, which covers what libraries' functions differ by
 
@@ -91,11 +91,11 @@ def _allowed(gradient: Any, samples: Sequence[_Statements]) -> Any:
     """By id, whether the gradient is one that honest rounding may give."""
     n = len(samples)
     with np.errstate(all="ignore"):
-        expected, allowed = np.mean([own.gradient(n) for own in samples], axis=0)
+        expected, allowed = _mean([own.gradient(n) for own in samples])
         same, near = _close(gradient, expected), np.abs(gradient - expected) <= allowed
         beyond = ~np.isfinite(allowed)
         if beyond.any():  # another order may overflow, or not
-            expected, allowed = np.mean([own.gradient(n, KEPT) for own in samples], axis=0)
+            expected, allowed = _mean([own.gradient(n, KEPT) for own in samples])
             held = (np.abs(gradient * KEPT - expected) <= allowed) | ~np.isfinite(gradient)
             near = np.where(beyond, held & np.isfinite(allowed), near)
         return same | near
@@ -128,7 +128,13 @@ def _mean_gradient(tape: Tape, samples: Sequence[Sequence[Value]], sizes: bool =
         id(nodes): swept(nodes[output], nodes[computed], nodes[: tape.parameters], sizes)
         for nodes in samples
     }
-    return np.mean([found[id(nodes)] for nodes in samples], axis=0)
+    return _mean([found[id(nodes)] for nodes in samples])
+
+
+def _mean(samples: Sequence[Any]) -> Any:
+    """As a replay takes it: each has its share first, so that a sum does not overflow."""
+    with np.errstate(all="ignore"):
+        return (np.array(samples) / len(samples)).sum(axis=0)
 
 
 def swept(
