@@ -144,6 +144,15 @@ nav { display: flex; justify-content: space-between; gap: 1.5rem; margin-top: 1.
       font-size: .92rem; }
 nav :nth-child(3) { text-align: right; }
 nav > * { flex: 1; } nav :nth-child(2) { flex: 0; }
+@media screen and (min-width: 80rem) {  /* words beside pictures: one claim to a screen */
+  body:has(section:target) { max-width: 104rem; padding: .3rem 1.2rem; font-size: .98rem; }
+  section:target { columns: 2; column-gap: 2rem; margin: 0; padding: 0; }
+  section > h2, section > nav { column-span: all; margin: .3rem 0; }
+  section li, section > pre, figure { break-inside: avoid; }
+  .pictures { margin: 0 0 .8rem; gap: .6rem; }
+  img { max-height: 53vh; }
+  figure:not(:only-child) img { max-height: 34vh; }
+}
 @media (max-width: 40rem) { td { display: block; width: auto; border: 0; padding: 0; }
   td:first-child { border-top: 1px solid var(--pale); padding-top: .6rem; } }
 """
