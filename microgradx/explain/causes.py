@@ -274,7 +274,7 @@ def opposition(edges: list[Edge], paths: Paths) -> str:
 
 
 def _opposing_samples(edges: list[Edge], paths: Paths) -> str:
-    """What each sample brings, of either sign the two that bring most."""
+    """Samples with what they bring, of either sign the two that bring most."""
     brings: dict[int, Extended] = {}
     for edge in edges:
         i = paths.index[edge.node]

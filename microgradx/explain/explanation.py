@@ -127,13 +127,19 @@ class Explanation(Case):
         return abs(decades - self.reference.decades) if self._row.repairs == "down" else -decades
 
     def _together_in_samples(self, repairs: list[tuple[int, Extended]]) -> list[Repair]:
-        """Repairs; of the same edge in several samples, all of them: no path holds two of these."""
+        """Repairs; of the same edge once in each of several samples, all of them.
+
+        No path holds two of these. It may where the edge is twice in a sample, as in a recurrent
+        net, where each is repaired by itself.
+        """
         paths, g = self.paths, self.reached.wide
         keyed = ((self._in_samples(e), (e, wide)) for e, wide in repairs)
         found = []
-        for (e, wide), *others in groups(keyed):
-            moved = sum([x + -1.0 * g for _, x in others], Extended(0.0, 0))
-            found.append(Repair(paths.edge(e), wide + moved, 1 + len(others)))
+        for alike in groups(keyed):
+            samples = {paths.samples[paths.heads[e]] for e, _ in alike}
+            for (e, wide), *others in [alike] if len(samples) == len(alike) else zip(alike):
+                moved = sum([x + -1.0 * g for _, x in others], Extended(0.0, 0))
+                found.append(Repair(paths.edge(e), wide + moved, 1 + len(others)))
         return found
 
     def _in_samples(self, e: int) -> object:

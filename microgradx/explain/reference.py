@@ -24,7 +24,7 @@ class Reference(NamedTuple):
 
 
 def reference_for(paths: Paths, i: int) -> Reference:
-    """What to compare node i with: the median of R at the output layer, in its sample, or in all.
+    """The yardstick of node i: the median of R at the output layer, in its sample, or in all.
 
     Samples are put together by their squares, as they are in a weight's R. For a node of that layer
     or of the loss, and where no node is labelled as part of a layer, it is 0.

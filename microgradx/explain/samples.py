@@ -362,7 +362,7 @@ def samples_of(nodes: list[Value]) -> dict[Value, int]:
 
 
 def _terms(node: Value) -> list[Value]:
-    """What a sum adds up: the operands of a list, or of a chain of additions, if it is one."""
+    """The terms of a sum, of a list or by a chain of additions; none where it is no sum."""
     if node.rule and node.rule.lists:
         return [x for x in node.inputs if x.rule] if node.rule.kind == "linear" else []
     terms: list[Value] = []

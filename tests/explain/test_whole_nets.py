@@ -173,6 +173,24 @@ def test_a_neuron_that_is_off_on_every_sample_is_told_of_all_and_repaired_in_all
     assert it._best().gradient == pytest.approx(opened, rel=1e-12)
 
 
+def test_an_edge_that_is_twice_in_a_sample_is_repaired_by_itself():
+    """In a recurrent net a path holds several edges of the same name."""
+    cell = nn.Layer(2, 1, activation="tanh", seed=1)
+
+    def run(xs):
+        h = 0.0
+        for x in xs:
+            h = cell([x, h])
+        return h
+
+    loss = nn.mse_loss([run([0.5, 1.0, 0.2]), run([0.1, -1.0, 0.4])], [1.0, -1.0])
+    it = why(cell.neurons[0].weight[0], Flow(loss, reference=9.0))
+    best = it._best()
+    assert best.times == 1 and "samples, it would be" not in str(it)
+    single = {repair.edge: repair.gradient for repair in it.repairs}
+    assert best.gradient == pytest.approx(single[best.edge], rel=1e-12)
+
+
 # --- what must change nothing ---------------------------------------------------------------------
 
 
