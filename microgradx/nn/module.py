@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from microgradx._base.arguments import flat, nested, number, shape, show_shape
 from microgradx._base.text import clean, count, kind_of, name_of
-from microgradx.engine import Value, list_of_operands
+from microgradx.engine import Value, list_of_operands, zero_grads
 from microgradx.nn import files as weights
 from microgradx.nn.lost import computed, lost
 
@@ -61,8 +61,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set the grad of every parameter to 0."""
-        for parameter in self.parameters():
-            parameter.grad = 0.0
+        zero_grads(self.parameters())
 
     def train(self: M, mode: bool = True) -> M:
         """Set `training` to `mode`, here and in every part; returns self. TypeError for no bool."""
