@@ -10,9 +10,10 @@ distribution, which has an entropy and over which each kind of factor has a mean
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import compress, repeat
+from itertools import compress, islice, repeat
 from math import inf, isfinite, log
 from typing import Any
 
@@ -317,28 +318,27 @@ class Paths:
         of several samples, the part that lies between these is the loss's.
         """
         n = len(self.nodes)
-        budgets: dict[str, list[float]] = {kind: [0.0] * n for kind in KINDS}
-        loss, ceilings = budgets["loss"], budgets["sigmoid ceiling"]
-        edges: Any = self.tails, self.shares, self.logarithms, self.spreads, self.aparts
+        budgets: dict[str, list[float]] = defaultdict(lambda: [0.0] * n)
+        edges = zip(self.tails, self.shares, self.logarithms, self.spreads, self.aparts)
         for j, node in enumerate(self.nodes):
-            own = slice(self.first[j], self.first[j + 1])
-            tails, shares, lns, spreads, aparts = [of[own] for of in edges]
+            own = [*islice(edges, self.first[j + 1] - self.first[j])]
+            if not own:
+                continue
             for terms in budgets.values():
                 if behind := terms[j]:
-                    for i, q in zip(tails, shares):
+                    for i, q, _, _, _ in own:
                         terms[i] += q * behind
             ceiling = self._ceiling(node)
-            for kind, i, q, ln, spread, apart in zip(
-                self.kinds(node), tails, shares, lns, spreads, aparts
-            ):
+            for kind, (i, q, ln, spread, apart) in zip(self.kinds(node), own):
                 if apart:
-                    loss[i] -= 0.5 * q * apart
+                    budgets["loss"][i] -= 0.5 * q * apart
                 if spread != apart:
                     budgets[FANS.get(kind, kind)][i] -= 0.5 * q * (spread - apart)
                 if ln:
-                    ceilings[i] += q * ceiling
                     budgets[kind][i] += q * (ln - ceiling)
-        return {kind: array("d", terms) for kind, terms in budgets.items() if any(terms)}
+                    if ceiling:
+                        budgets["sigmoid ceiling"][i] += q * ceiling
+        return {kind: array("d", budgets[kind]) for kind in KINDS if any(budgets[kind])}
 
     @cached_property
     def with_cut_off(self) -> set[Value]:
@@ -443,6 +443,10 @@ class Paths:
         if node in self.loss or rule.kind != "product":
             kind = "loss" if node in self.loss else _other_kind(node)
             return [kind] * len(node.inputs)
+        if not rule.lists and len(node.inputs) == 1:
+            [x], other = node.inputs, partner(node, positions(node)[0])
+            kind = self._whats.get(other, "constants")
+            return ["inputs" if kind == "constants" and self._whats[x] == "weights" else kind]
         first, second, *rest = node.operands
         if not rule.lists:
             first, second = (first,), (second,)
@@ -487,11 +491,12 @@ def _other_kind(node: Value) -> str:
     A power is singular only with an exponent below 1: else it is the size of what it reads.
     """
     assert node.rule is not None
-    if _is_regular(node):
+    kind = node.rule.kind
+    if kind == "singular" and _is_regular(node):
         return "activations"
-    if len(node.operands) == 2 and _is_of_norm(node.operands[1]):
+    if kind == "singular" and len(node.operands) == 2 and _is_of_norm(node.operands[1]):
         return "norm"
-    return OTHER_FACTORS[node.rule.kind]
+    return OTHER_FACTORS[kind]
 
 
 def _is_regular(node: Value) -> bool:

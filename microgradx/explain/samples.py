@@ -345,9 +345,8 @@ def samples_of(nodes: list[Value]) -> dict[Value, int]:
 
     nodes: in the order of the sweep
     """
-    found = _samples_of_last_layers(nodes[0])
-    if found:
-        return found
+    if any(role_of(label).role == "y" for label in {x.label for x in nodes if x.rule}):
+        return _samples_of_last_layers(nodes[0])
     queue = {nodes[0]: None}
     for _ in range(SEARCHED):
         if not queue:

@@ -78,14 +78,14 @@ class Places:
     # --- the cells ------------------------------------------------------------------------------
 
     def _tag(self, kind: str, *about: Any) -> dict[str, str]:
-        """A name for a cell; Graphviz writes it into its SVG where there is a title too."""
+        """A name for a cell; Graphviz writes it into its SVG where there is a link too."""
         name = f"c{len(self._cells)}"
         for x in about:
             if isinstance(x, Neuron) and kind == "cell":
                 self._cell_of[x] = name
         nodes = [node for x in about for node in self._nodes_of(kind, x)]
         self._cells.append((kind, nodes, [self._number(x) for x in about]))
-        return {"id": name, "title": name}
+        return {"id": name, "href": "#"}
 
     def _nodes_of(self, kind: str, about: Any) -> Iterable[Value]:
         """The nodes whose numbers a cell shows, and whose gradients colour it."""
