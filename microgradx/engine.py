@@ -534,7 +534,8 @@ def node_of_many(
             xs, ds = (operand, partial) if isinstance(operand, tuple) else ((operand,), (partial,))
             if not _are_values(xs):
                 known = [(x, d) for x, d in zip(xs, ds) if isinstance(x, Value)]
-                xs, ds = tuple([x for x, _ in known]), tuple([d for _, d in known])
+                if len(known) < len(xs):  # else nodes that read one list share it
+                    xs, ds = tuple([x for x, _ in known]), tuple([d for _, d in known])
             pairs.append((xs, ds))
     made = node(rule, data, None, None)
     if not isinstance(operands[-1], tuple):
@@ -978,6 +979,8 @@ def _unary(rule: Rule) -> Callable[[Value], Value]:
     function = rule.function
 
     def method(self: Value) -> Value:
+        if type(self) is not Value:  # asked as Value.relu(x)
+            return apply(rule, self)
         data, dx = function(floats, self._data)
         return node(rule, data, self, dx)
 

@@ -218,7 +218,7 @@ def _is_tensor(x: Any) -> bool:
     """Whether x is a parameter, or a rectangular nest of parameters."""
     if not isinstance(x, (Value, list, tuple)) or shape(x) is None:
         return False
-    return all(isinstance(p, Value) and p.rule is None for p in flat(x))
+    return all(isinstance(p, Value) and p.rule is None and not p.recorded for p in flat(x))
 
 
 def _elements(tensor: Any, path: str) -> Iterator[tuple[str, Value]]:
