@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import product
+from itertools import product, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from microgradx._base.arguments import flat, nested, number, shape, show_shape
+from microgradx._base.attributes import put
 from microgradx._base.text import clean, count, kind_of, name_of
 from microgradx.engine import Value, list_of_operands
 from microgradx.nn import files as weights
@@ -61,16 +62,14 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set the grad of every parameter to 0."""
-        for parameter in self.parameters():
-            parameter.grad = 0.0
+        put("_grad", self.parameters(), repeat(0.0))
 
     def train(self: M, mode: bool = True) -> M:
         """Set `training` to `mode`, here and in every part; returns self. TypeError for no bool."""
         if not isinstance(mode, bool):
             raise TypeError(f"train takes True or False, got {mode!r:.60}")
-        for _, part in _walk(self, ""):
-            if isinstance(part, Module):
-                part.training = mode
+        parts = [part for _, part in _walk(self, "") if isinstance(part, Module)]
+        put("training", parts, repeat(mode))
         return self
 
     def eval(self: M) -> M:
