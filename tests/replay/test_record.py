@@ -545,6 +545,7 @@ ASKED = {
     "order": lambda x: 8.0 if [x] == mx.engine.order(x)[:1] and 7.0 < x < 9.0 else 0.0,
     "grad": lambda x: x.data if x.backward() is None and x.grad == 1.0 else 0.0,
     "copy": lambda x: copy.deepcopy(x).data,
+    "another grad": lambda x: setattr(x, "grad", 7.0) or x.grad + 1.0,
 }
 
 
