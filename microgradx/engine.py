@@ -59,7 +59,8 @@ class Value:
     partials: ∂self/∂input for each of `inputs`, as it was when this node was made
 
     `Value(x)` makes a leaf of any real number: int, float, Fraction, NumPy scalar or 0-d array.
-    Anything else is a TypeError, an int too large for a float an OverflowError.
+    Anything else is a TypeError, an int too large for a float an OverflowError. `x == y` asks
+    whether the two are one Value, `equal(x, y)` compares their numbers.
 
     >>> x, y = Value(3.0), Value(-2.0)
     >>> z = x * y + x
@@ -534,7 +535,8 @@ def node_of_many(
             xs, ds = (operand, partial) if isinstance(operand, tuple) else ((operand,), (partial,))
             if not _are_values(xs):
                 known = [(x, d) for x, d in zip(xs, ds) if isinstance(x, Value)]
-                xs, ds = tuple([x for x, _ in known]), tuple([d for _, d in known])
+                if len(known) < len(xs):  # else nodes that read one list share it
+                    xs, ds = tuple([x for x, _ in known]), tuple([d for _, d in known])
             pairs.append((xs, ds))
     made = node(rule, data, None, None)
     if not isinstance(operands[-1], tuple):
@@ -998,12 +1000,12 @@ def _rmul(self: Value, other: Any) -> Value:
 
 
 def _unary(rule: Rule) -> Callable[[Value], Value]:
-    """The method of an op of one operand: apply(rule, self), for a self that is a Value."""
+    """The method of an op of one operand: apply(rule, self), quick if self is a plain Value."""
     function = rule.function
 
     def method(self: Value) -> Value:
         data, dx = function(floats, self._data)
-        return node(rule, data, self, dx)
+        return node(rule, data, self, dx) if type(self) is Value else apply(rule, self)
 
     method.__code__ = method.__code__.replace(co_name=rule.name)  # the name of its frames
     method.__name__ = rule.name

@@ -16,6 +16,7 @@ from microgradx.explain.samples import Input, Layer, Net, Neuron, Turn, net_of
 from microgradx.pictures.answer import answer, is_gate
 from microgradx.pictures.cells import Cells
 from microgradx.pictures.diagram import Arrow, Box
+from microgradx.pictures.markup import untagged
 from microgradx.pictures.net import dot, form_of
 from microgradx.pictures.rows import BOUNDS
 from microgradx.pictures.style import ORANGES, STOP
@@ -57,6 +58,7 @@ class Places:
         self._answer = found.title
         self._form = form_of(survey, tag=self._tag, found=found)
         self.source = dot(self._form, self._form.body())
+        self._form.tag = untagged  # no cycle is left
         self.scale = self._form.scale
 
     def _find_owners(self) -> dict[Value, Neuron | Input | Layer]:
