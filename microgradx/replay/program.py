@@ -212,6 +212,8 @@ class Replay:
 
         It leads to the parameters themselves, which get today's numbers and no gradient: call
         `backward()` on it, and draw or explain it. A nest of outputs gives the first of them.
+        What was recorded has its inputs labelled, `x[2,1]` by the argument and the place in it;
+        those of an argument that is called like a weight, `w` or `bias`, have no label.
         """
         bound = self._latest or self._no_batch()
         sample = operator.index(sample)

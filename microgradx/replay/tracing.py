@@ -34,9 +34,9 @@ class Trace:
         self.numbers: list[float] = []
         self._made: list[tuple[Recorded, Any]] = []  # and the line of each
 
-    def input(self, x: float) -> Value:
+    def input(self, x: float, label: str) -> Value:
         """A number of the sample."""
-        return self._recorded(Value(self._other(self.before) if self.before else x))
+        return self._recorded(Value(self._other(self.before) if self.before else x, label))
 
     def node(self, rule: Rule, operands: tuple[Any, ...]) -> Value:
         """What an op makes of operands that are checked, a recorded number among them."""
