@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgradx._base.text import clean, count
+from microgradx._base.text import clean, count, few
 from microgradx.engine import Value, numbers_in
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.agreement import check_gradient, check_range, check_values
@@ -235,14 +235,15 @@ class Replay:
     def __str__(self) -> str:
         arrays = self._arrays
         products = [f"  ({r} × {k}) · ({k} × {c})" for r, k, c in arrays.products]
+        gathered, rest = few(arrays.fallbacks, 8)
         lines = [
             f"nodes recorded: {len(self._tape.values):,}; "
             f"array statements: {self._statements}; matrix products: {len(products)}",
             *products,
-            *[f"  gathered, for they lie unevenly: {text}" for text in arrays.fallbacks[:8]],
+            *[f"  gathered, for they lie unevenly: {text}" for text in gathered],
         ]
-        if len(arrays.fallbacks) > 8:
-            lines.append(f"  and {len(arrays.fallbacks) - 8} more gathered")
+        if rest:
+            lines.append(f"  and {rest:,} more gathered")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

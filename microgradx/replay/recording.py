@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, show_shape
-from microgradx._base.text import clean, element, kind_of, names_parameter
+from microgradx._base.text import clean, element, kind_of, listed, names_parameter
 from microgradx.engine import Value
 from microgradx.replay.program import Replay
 from microgradx.replay.tape import Tape, nodes_of
@@ -204,9 +204,9 @@ def _tape(
     used.update(*set(chain.from_iterable(tape.rows)))
     idle = [i for i in range(tape.parameters) if i not in used]
     if idle:
-        name = clean(tape.values[idle[0]].label) or repr(tape.values[idle[0]])
+        names = [clean(tape.values[i].label) or repr(tape.values[i]) for i in idle]
         raise ValueError(
-            f"not in the graph: {name}, and {len(idle) - 1} more parameters. Leave them out; for "
+            f"parameters that are not in the graph: {listed(names, 3)}. Leave them out; for "
             "`fit`, with an optimizer of the others"
         )
     return tape

@@ -303,7 +303,7 @@ def _optimizer(optimizer: Any, model: Any) -> Any:
     strange = [p for p in optimizer.parameters if p not in own]
     if strange:
         raise ValueError(
-            f"the optimiser moves {len(strange)} parameters that are not the model's, such as "
+            f"the optimiser moves {count(len(strange), 'parameter')} not of the model, such as "
             f"{strange[0]!r}; make it of model.parameters()"
         )
     return optimizer

@@ -701,7 +701,7 @@ MISTAKES = [
     ({"seed": "x"}, TypeError, "x"),
     ({"optimizer": "adam"}, TypeError, "has parameters, state and move, as optim.SGD has, got 'ad"),
     ({"optimizer": SGD}, TypeError, "an optimizer has parameters, state and move"),
-    ({"optimizer": SGD([Value(1.0)], 0.1)}, ValueError, "1 parameters that are not the model's"),
+    ({"optimizer": SGD([Value(1.0)], 0.1)}, ValueError, "1 parameter not of the model"),
     ({"model": lambda x: x}, TypeError, "fit takes an nn.Module, got a function"),
     ({"validation": X}, TypeError, "validation is a pair (X, y), got an ndarray"),
     ({"validation": (X, SIDE[:2])}, ValueError, "the validation X has 10 samples, but the valida"),
