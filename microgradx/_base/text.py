@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from os.path import basename
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from unicodedata import east_asian_width
 
 from microgradx._base.source import variable
 
 if TYPE_CHECKING:
     from microgradx.engine import Value
+
+T = TypeVar("T")
 
 Place = tuple[str, str]  # layer and neuron, each "" where a node has none
 
@@ -94,6 +97,23 @@ def term(x: float) -> str:
 def count(n: int, noun: str, plural: str = "") -> str:
     """A number of things: "1 edge", "2 edges"; `plural` where that is not the noun with an s."""
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def few(things: Sequence[T], most: int) -> tuple[Sequence[T], int]:
+    """The first of some things, and how many more there are: never 1, which is shown instead."""
+    shown = things if len(things) <= most + 1 else things[:most]
+    return shown, len(things) - len(shown)
+
+
+def listed(texts: Sequence[str], most: int) -> str:
+    """Texts side by side, and how many more there are: "a, b and 2 more"."""
+    shown, rest = few(texts, most)
+    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
+
+
+def repeated(text: str, n: int) -> str:
+    """A text that stands for several things alike: "w ×0→ y (twice)"."""
+    return text if n < 2 else f"{text} (twice)" if n == 2 else f"{text} ({n:,} times)"
 
 
 def on_all(n: int) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from math import isfinite, isnan
 from typing import Any, NamedTuple, TypeVar
 
 from microgradx._base import floats
 from microgradx._base.arguments import flat
-from microgradx._base.text import count, made_at, name_of
+from microgradx._base.text import count, few, listed, made_at, name_of, repeated
 from microgradx.engine import Edge, Value, cut_off, data_of, taken
 from microgradx.explain.extended import Extended, show
 from microgradx.explain.paths import Paths, partner
@@ -232,9 +233,14 @@ def grouped(
     steps: dict[str, None] = {}
     for first, *others in groups(keyed)[:MANY]:
         *before, last = words(first)
-        where = samples([first, *others])
-        more = f", and {len(others)} more like it" if others and not where else ""
-        steps.update(dict.fromkeys([*before, last + (f", {where}" if where else more)]))
+        if where := samples([first, *others]):
+            last += f", {where}"
+        elif len(others) == 1:
+            second = words(others[0])[-1]
+            last = repeated(last, 2) if second == last else f"{last}; {second}"
+        elif others:
+            last += f", and {len(others):,} more like it"
+        steps.update(dict.fromkeys([*before, last]))
     return list(steps)
 
 
@@ -250,7 +256,8 @@ def in_samples(nodes: Iterable[Value], paths: Paths) -> str:
     if len(found) == n:
         return f"in all {n:,} samples" if n > 2 else "in both samples"
     first = sorted(found)
-    named = ", ".join(map(str, first[:3])) + (" …" if len(first) > 3 else "")
+    shown, rest = few(first, 3)
+    named = ", ".join(map(str, shown)) + (" …" if rest else "")
     return f"in sample{'s' if len(first) > 1 else ''} {named} ({len(first):,} of {n:,})"
 
 
@@ -266,11 +273,12 @@ def opposition(edges: list[Edge], paths: Paths) -> str:
     pairs = [(edge, edge.partial * paths.wide(paths.index[edge.node])) for edge in edges]
     keyed = [((labels(edge), brings.mantissa > 0), (edge, brings)) for edge, brings in pairs]
     parts = []
-    for (edge, brings), *others in groups(keyed):
-        more = f" and {len(others)} more so" if others else ""
-        parts.append(f"{name_of(edge.node)}{made_at(edge.node)} brings {show(brings)}{more}")
-    more = f", and {len(parts) - 4} others" if len(parts) > 4 else ""
-    return f"Opposing each other: {', '.join(parts[:4])}{more}"
+    for alike in groups(keyed):
+        edge, sizes = alike[0][0], Counter(show(brings) for _, brings in alike)
+        shown, rest = few([repeated(size, n) for size, n in sizes.items()], 1)
+        each = " and ".join([*shown, *([f"{rest:,} more"] if rest else [])])
+        parts.append(f"{name_of(edge.node)}{made_at(edge.node)} brings {each}")
+    return f"Opposing each other: {listed(parts, 4)}"
 
 
 def _opposing_samples(edges: list[Edge], paths: Paths) -> str:
@@ -283,9 +291,10 @@ def _opposing_samples(edges: list[Edge], paths: Paths) -> str:
     ordered = sorted(brings.items(), key=lambda item: -item[1].decades)
     up = [item for item in ordered if item[1].mantissa > 0]
     down = [item for item in ordered if item[1].mantissa < 0]
-    named = [f"sample {k} brings {show(x)}" for k, x in [*up[:2], *down[:2]]]
-    rest = len(up[2:]) + len(down[2:])
-    more = f", and {count(rest, 'other sample')} less" if rest else ""
+    most = 2 if len(up[2:]) + len(down[2:]) > 1 else 3  # one more is named, not counted
+    named = [f"sample {k} brings {show(x)}" for k, x in [*up[:most], *down[:most]]]
+    rest = len(up[most:]) + len(down[most:])
+    more = f", and {count(rest, 'other sample')} as much or less" if rest else ""
     return f"Opposing each other: {', '.join(named)}{more}"
 
 

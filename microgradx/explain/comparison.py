@@ -6,10 +6,12 @@ each choice, another activation or another initial scale, and the budgets stand 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from microgradx._base.text import clean, fixed
+from microgradx._base.text import clean, clip, fixed, kind_of
 from microgradx.engine import Value
 from microgradx.explain.explanation import Explanation, Flow
 from microgradx.explain.extended import show
@@ -29,7 +31,7 @@ class Comparison:
         kinds = list(dict.fromkeys(kind for each in columns for kind in each.budget))
         flows = [each.flow for each in columns]
         rows = [
-            ["", *[clean(_name(choice)) for choice in self.explanations]],
+            ["", *self._names()],
             ["gradient", *[show(flow.wide) if flow else "none" for flow in flows]],
             ["verdict", *[each.verdict for each in columns]],
             ["decades", *[fixed(flow.decades, 2) if flow else "" for flow in flows]],
@@ -45,14 +47,39 @@ class Comparison:
         return "\n".join(line.rstrip() for line in lines)
 
     def __repr__(self) -> str:
-        explained = self.explanations.items()
-        verdicts = [f"{clean(_name(choice))}: {each.verdict}" for choice, each in explained]
+        explained = zip(self._names(), self.explanations.values())
+        verdicts = [f"{name}: {each.verdict}" for name, each in explained]
         return f"<compare {', '.join(verdicts)}>"
+
+    def _names(self) -> list[str]:
+        """A name for each choice; those that would have the same are numbered."""
+        names = [clip(clean(_name(choice)), 32) for choice in self.explanations]
+        times, seen = Counter(names), Counter[str]()
+        for k, name in enumerate(names):
+            seen[name] += 1
+            names[k] = f"{name} {seen[name]}" if times[name] > 1 else name
+        return names
 
 
 def _name(choice: Any) -> str:
-    """A choice in a word; a function by its name."""
-    return str(getattr(choice, "__name__", choice))
+    """A choice in a word; a function by its name, and an object of no words by its class."""
+    if isinstance(choice, partial):
+        given = [*map(_name, choice.args), *[f"{k}={_name(x)}" for k, x in choice.keywords.items()]]
+        return f"{_name(choice.func)}({', '.join(given)})"
+    plain = str(choice) == object.__repr__(choice)
+    name = getattr(choice, "__name__", type(choice).__name__ if plain else choice)
+    return "lambda" if name == "<lambda>" else str(name)
+
+
+def _by_name(choices: Any) -> dict[Any, Any]:
+    """Choices that are their own names."""
+    if isinstance(choices, (str, Value)) or not isinstance(choices, Iterable):
+        raise TypeError(f"choices are a list, or a dict by name, got {choices!r:.60}")
+    choices = [*choices]
+    for x in choices:
+        if not isinstance(x, Hashable):
+            raise TypeError(f"{kind_of(x)} can't be looked up: pass a dict of the choices by name")
+    return {x: x for x in choices}
 
 
 def compare(build: Callable[[Any], tuple[Value, Value]], choices: Iterable[Any]) -> Comparison:
@@ -76,11 +103,11 @@ def compare(build: Callable[[Any], tuple[Value, Value]], choices: Iterable[Any])
       saturation         -0.44    -0.65
     """
     explanations: dict[Any, Explanation] = {}
-    named = choices if isinstance(choices, Mapping) else {x: x for x in choices}
+    named = choices if isinstance(choices, Mapping) else _by_name(choices)
     for name, choice in named.items():
         built = build(choice)
         if not (isinstance(built, tuple) and len(built) == 2 and isinstance(built[0], Value)):
-            raise TypeError(f"build returns (node, output), got {built!r:.60} for {choice!r}")
+            raise TypeError(f"build returns (node, output), got {built!r:.60} for {choice!r:.60}")
         node, output = built
         explanations[name] = Flow(output).why(node)
     if not explanations:

@@ -7,16 +7,16 @@ that into words for one node. Nothing here trusts `.grad`: it is worked out anew
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
 from functools import cached_property
 from math import isfinite
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from microgradx._base.arguments import flat, number
+from microgradx._base.arguments import number
 from microgradx._base.files import as_html, write_whole
-from microgradx._base.text import clean, kind_of, name_of
+from microgradx._base.text import clean, name_of
 from microgradx.engine import Edge, Value
+from microgradx.explain.asked import Values, check_belong, end_of_graph, leaves_in, values_in
 from microgradx.explain.case import Case, Limits
 from microgradx.explain.causes import groups
 from microgradx.explain.extended import Extended
@@ -207,34 +207,33 @@ class Flow:
                 no node is labelled as part of a layer
     small, large: how many decades below and above it a gradient counts as small, as large
 
-    A TypeError if `output` is no Value; `flow[node]` of another graph's node is a KeyError.
+    A TypeError if `output` is no Value, a ValueError if the parameters are another model's;
+    `flow[node]` of another graph's node is a KeyError.
     """
 
     def __init__(
         self,
         output: Value,
-        parameters: Iterable[Value] | None = None,
+        parameters: Values | None = None,
         *,
         cancels: float = Limits().cancels,
         reference: float | None = None,
         small: float = Limits().small,
         large: float = Limits().large,
     ) -> None:
-        if not isinstance(output, Value):
-            raise TypeError(f"Flow takes the Value at the end of a graph, got {output!r:.60}")
-        if isinstance(parameters, Value):
-            raise TypeError("parameters takes a list of Values, such as model.parameters()")
+        self.output = end_of_graph("a Flow is of", output)
+        asked = None if parameters is None else leaves_in(parameters)
         for name, x in (("small", small), ("large", large), ("cancels", cancels)):
             if not x >= (1 if name == "cancels" else 0):
                 raise ValueError(f"{name} is a number, 0 or more (cancels: 1 or more), got {x!r}")
         if reference is not None and not isfinite(number(reference)):
             raise ValueError(f"reference is a number of decades, got {reference!r}")
-        self.output = output
-        self.paths = Paths(output, parameters)
+        self.paths = Paths(output, asked)
+        check_belong(asked or [], self.paths.index)
         self.limits = Limits(reference, small, large, cancels)
 
     def __contains__(self, node: Value) -> bool:
-        return node in self.paths.index
+        return isinstance(node, Value) and node in self.paths.index
 
     def __len__(self) -> int:
         return len(self.paths.nodes)
@@ -250,42 +249,31 @@ class Flow:
 
     def path(self, node: Value) -> list[Edge]:
         """The strongest path from `node` to the output, edge by edge."""
+        self[node]  # of another graph's it is a KeyError
         return [self.paths.edge(e) for e in self.paths.strongest(node)]
 
 
-class HasParameters(Protocol):
-    """A module: what gives the Values that it trains."""
-
-    def parameters(self) -> list[Value]: ...
+@overload
+def why(node: Value, output: Value | Flow, parameters: Values | None = None) -> Explanation: ...
 
 
 @overload
-def why(
-    node: Value, output: Value | Flow, parameters: Iterable[Value] | None = None
-) -> Explanation: ...
-
-
-@overload
-def why(
-    node: HasParameters | Sequence[Value],
-    output: Value | Flow,
-    parameters: Iterable[Value] | None = None,
-) -> Several: ...
+def why(node: Values, output: Value | Flow, parameters: Values | None = None) -> Several: ...
 
 
 def why(
-    node: Value | HasParameters | Sequence[Value],
-    output: Value | Flow,
-    parameters: Iterable[Value] | None = None,
+    node: Value | Values, output: Value | Flow, parameters: Values | None = None
 ) -> Explanation | Several:
     """Why ∂output/∂node is what it is: `print(why(w, loss))`.
 
-    node:   a Value; or a layer, a model or a list of Values, for a table by layer, see `Several`
+    node:   a Value; or a layer, a model, a list or a dict of Values, for a table by layer, see
+            `Several`
     output: the end of the graph, or its `Flow` when there is more than one question to ask
     parameters: the leaves whose factors are weights, as `Flow` takes them
 
     A node that is not in the graph is "disconnected" (or "detached"). What is no Value is a
-    TypeError, as are parameters beside a Flow, which has its own; none at all a ValueError.
+    TypeError, as are parameters beside a Flow, which has its own; nothing to explain, or parameters
+    of another model, is a ValueError.
 
     >>> x = Value(-2.0, "x")
     >>> y = x.relu() * 3.0
@@ -293,32 +281,17 @@ def why(
     >>> why(x, y).verdict, why(x, y).causes
     ('stopped', ['relu off'])
     """
-    nodes = _asked(node)
+    nodes = values_in("why", node)
+    if not nodes:
+        raise ValueError(f"why has nothing to explain: there is no Value in {node!r:.60}")
     if isinstance(output, Flow) and parameters is not None:
         raise TypeError(
             "a Flow knows its parameters already: give them to Flow(output, parameters)"
         )
-    flow = output if isinstance(output, Flow) else Flow(output, parameters)
+    if isinstance(output, Flow):
+        flow = output
+    else:
+        flow = Flow(end_of_graph("why explains gradients of", output, node), parameters)
     if isinstance(node, Value):
         return Explanation(flow.paths, flow.limits, node)
     return Several(flow.paths, flow.limits, nodes, flow.why)
-
-
-def _asked(node: Any) -> list[Value]:
-    """The Values that are asked about."""
-    if isinstance(node, Value):
-        return [node]
-    if callable(getattr(node, "parameters", None)):
-        nodes = node.parameters()
-    elif isinstance(node, (list, tuple)):
-        nodes = [*flat(node)]
-    else:
-        raise TypeError(
-            f"why takes a Value, a list of them, a layer or a model, got {kind_of(node)}"
-        )
-    wrong = [x for x in nodes if not isinstance(x, Value)]
-    if wrong:
-        raise TypeError(f"why takes Values, got {kind_of(wrong[0])} among them")
-    if not nodes:
-        raise ValueError(f"why has nothing to explain: there is no Value in {node!r:.60}")
-    return [*nodes]

@@ -507,10 +507,11 @@ def _is_regular(node: Value) -> bool:
 def _is_of_norm(divisor: Any) -> bool:
     """Whether it is the root of a norm's variance, eps added or not."""
     for _ in range(3):
-        if isinstance(divisor, Value) and statistic_of(divisor.label) == "var":
+        if not isinstance(divisor, Value) or divisor.rule is None:
+            return False  # a leaf called `var` is no statistic
+        if statistic_of(divisor.label) == "var":
             return True
-        below = divisor.inputs if isinstance(divisor, Value) else []
-        divisor = below[0] if len(below) == 1 else None
+        divisor = divisor.inputs[0] if len(divisor.inputs) == 1 else None
     return False
 
 

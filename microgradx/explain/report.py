@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import islice
 from math import isfinite
 
-from microgradx._base.text import clip, count, fixed, made_at, name_of
+from microgradx._base.text import clip, count, few, fixed, listed, made_at, name_of, repeated
 from microgradx.engine import Edge, Value
 from microgradx.explain.case import Case
 from microgradx.explain.extended import Extended, show
@@ -21,8 +21,9 @@ def sentences(case: Case, verdict: Verdict, evidence: Evidence, best: Repair | N
     of = f"∂{clip(name_of(case.output), 32)}/∂{clip(name_of(case.node), 32)}"
     named = "".join(f"{', ' if i else ' – '}{cause}" for i, cause in enumerate(causes[:4]))
     size = "0" if case.flow is None else _size(case.flow, evidence)
-    few = because if len(because) <= 5 else [*because[:4], f"… and {len(because) - 4} more like it"]
-    lines = [f"{of} = {size}: {verdict.name}{named}", verdict.meaning, *few]
+    shown, rest = few(because, 4)
+    shown = [*shown, f"… and {rest:,} more like it"] if rest else shown
+    lines = [f"{of} = {size}: {verdict.name}{named}", verdict.meaning, *shown]
     lines += _places(verdict, evidence)
     if best:
         lines.append(_proposal(best))
@@ -101,9 +102,9 @@ def _paths(paths: Paths, node: Value, flow: NodeFlow) -> list[str]:
 
 def _bottlenecks(paths: Paths, node: Value) -> str:
     """The nearest nodes that every path goes through, where there are several paths."""
-    names = [clip(name_of(x), 32) for x in islice(paths.choke_points(node), 4)]
-    more = " and more" if len(names) > 3 else ""
-    return f"; all go through {', '.join(names[:3])}{more}" if names else ""
+    names = [clip(name_of(x), 32) for x in islice(paths.choke_points(node), 5)]
+    shown, rest = few(names, 3)
+    return f"; all go through {', '.join(shown)}{' and more' if rest else ''}" if names else ""
 
 
 def _listed(edges: list[Edge]) -> str:
@@ -116,7 +117,4 @@ def _listed(edges: list[Edge]) -> str:
         f"{made_at(e.node)}"
         for e in edges
     )
-    alike = list(texts.items())[:3]
-    shown = [text + (f" and {n - 1} more so" if n > 1 else "") for text, n in alike]
-    more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
-    return ", ".join(shown) + more
+    return listed([repeated(text, n) for text, n in texts.items()], 3)

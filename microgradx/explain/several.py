@@ -10,7 +10,7 @@ from math import fsum
 from typing import Any
 
 from microgradx._base.text import clean, clip, count, fixed, name_of, place
-from microgradx.engine import Value
+from microgradx.engine import Value, with_cut_off
 from microgradx.explain.case import Case, Limits
 from microgradx.explain.paths import Paths
 from microgradx.explain.verdicts import TABLE, verdict_of
@@ -57,6 +57,8 @@ class Several:
 
         They add up to the mean of log₁₀|g|; {} where there is none. A KeyError for another layer.
         """
+        if layer not in self.layers:
+            raise KeyError(f"no layer {layer!r}; there are {', '.join(map(repr, self.layers))}")
         flows = [self._cases[node].flow for node in self.layers[layer]]
         budgets = [flow.budget for flow in flows if flow and flow.budget]
         kinds = dict.fromkeys(kind for each in budgets for kind in each)
@@ -80,9 +82,9 @@ class Several:
     def __str__(self) -> str:
         of = clip(name_of(self.output), 32)
         head = f"{count(len(self.nodes), 'gradient')} of {of}: {self._counted(self.nodes)}."
-        return "\n".join([head, *self._table(), "The worst:" if len(self.nodes) > 1 else "", *[
-            clean(it.sentences[0]) for it in self.worst
-        ]])  # fmt: skip
+        worst = [clean(it.sentences[0]) for it in self.worst]
+        before = "The worst:" if len(self.nodes) > 1 else ""
+        return "\n".join([head, *self._table(), *self._strangers(), before, *worst])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """The face in a notebook: the words as they are printed."""
@@ -92,6 +94,22 @@ class Several:
         """How many there are of each verdict."""
         found = Counter(self._verdict[node] for node in nodes)
         return ", ".join(f"{found[name]:,} {name}" for name in TABLE if found[name])
+
+    def _strangers(self) -> list[str]:
+        """A sentence on those that are not in the graph, if any are not."""
+        lost = self.verdicts.get("disconnected", [])
+        if not lost:
+            return []
+        labels = {x.label for x in self.paths.nodes if x.label}
+        verb, them = ("is", "it") if len(lost) == 1 else ("are", "them")
+        if any(x.label in labels for x in lost):
+            end = ", where others have these labels: pass the model that it was computed with"
+        elif self.output in with_cut_off(lost[0]):
+            end = ", but computed from it: pass the two in the other order"
+        else:
+            end = f": the output does not depend on {them}"
+        of = clean(clip(name_of(self.output), 32))
+        return [f"{len(lost):,} of {len(self.nodes):,} {verb} not in the graph of {of}{end}."]
 
     def _table(self) -> list[str]:
         """By layer the mean decades of its gradients, the kinds that bring most, and verdicts."""

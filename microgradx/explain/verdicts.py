@@ -10,7 +10,7 @@ from itertools import compress
 from math import isfinite, log10
 from typing import TYPE_CHECKING, NamedTuple
 
-from microgradx._base.text import count, fixed, made_at, name_of
+from microgradx._base.text import clean, clip, count, few, fixed, made_at, name_of
 from microgradx.engine import Edge, Value, cut_off, with_cut_off
 from microgradx.explain.case import Case
 from microgradx.explain.causes import (
@@ -153,8 +153,9 @@ def _disconnected(case: Case) -> Evidence:
             ]
         )
     leaves = [x for x in nodes if not x.rule]
-    names = [x.label for x in leaves if x.label][:3]
-    among = f", {', '.join(names)} among them" if names else ""
+    named, _ = few([clip(clean(x.label), 32) for x in leaves if x.label], 3)
+    among = f", {', '.join(named)} among them" if named else ""
+    among = f": {', '.join(named)}" if named and len(named) == len(leaves) else among
     number = count(len(leaves), "leaf", "leaves") if leaves else "no leaf"
     source = f"It was computed from {number}{among}"
     remedy = (

@@ -225,7 +225,7 @@ class Chain:
     def _bars(self) -> str:
         """The whole chain as one box: a bar for each op, or for several."""
         every = math.ceil(len(self.links) / BARS)
-        names = [link.node.label for link in self.links if link.node.label]
+        names = [*dict.fromkeys(link.node.label for link in self.links if link.node.label)]
         ops = " · ".join(dict.fromkeys(link.node.op for link in self.links))
         title = words(f"{len(self.links):,} {ops} in a row", 13, strong=True)
         title += words(f"  {names[0]} … {names[-1]}, folded" if len(names) > 1 else "  folded", 12)

@@ -179,7 +179,7 @@ def _layers(graph: Graph) -> Iterator[Fold]:
     """Neurons, then layers, each model's its own; then what has no label, by op and depth."""
     models = _models(graph)
     places = [place(node.label) for node in graph.nodes]
-    several = max(models) > 0
+    several = max(models) > 1
 
     def name(which: list[int]) -> str:
         layer = places[which[0]][0]
@@ -187,7 +187,8 @@ def _layers(graph: Graph) -> Iterator[Fold]:
             return graph.nodes[which[0]].op or "leaves"
         neuron = {places[i][1] for i in which}
         index = f"[{min(neuron)}]" if len(neuron) == 1 else ""
-        return layer + index + (f" of model {models[which[0]] + 1}" if several else "")
+        model = models[which[0]]
+        return layer + index + (f" of model {model}" if several and model else "")
 
     neurons: list[Hashable] = [(*at, models[i]) if at[0] else i for i, at in enumerate(places)]
     layers: list[Hashable] = [(at[0], models[i]) if at[0] else i for i, at in enumerate(places)]
@@ -201,11 +202,14 @@ def _layers(graph: Graph) -> Iterator[Fold]:
 
 
 def _models(graph: Graph) -> list[int]:
-    """Which model each node belongs to, from 0, where parameters of several have one label.
+    """Which model each node belongs to, from 1, where parameters of several have one label.
 
-    Nodes with places that read one another are of one model.
+    Nodes of layers that read one another are of one model. Inputs, `x[0]` in every sample, are of
+    none, 0: no op is labelled as part of a layer x.
     """
-    times = Counter(node.label for node in graph.nodes if node.label and not node.rule)
+    layers = {place(node.label)[0] for node in graph.nodes if node.rule} - {""}
+    placed = [place(node.label)[0] in layers for node in graph.nodes]
+    times = Counter(x.label for x, within in zip(graph.nodes, placed) if within and not x.rule)
     if max(times.values(), default=0) < 2:
         return [0] * len(graph.nodes)
     root = list(range(len(graph.nodes)))
@@ -215,7 +219,6 @@ def _models(graph: Graph) -> list[int]:
             root[i] = i = root[root[i]]
         return i
 
-    placed = [place(node.label)[0] != "" for node in graph.nodes]
     for j, i in zip(graph.heads, graph.tails):
         if placed[i] and placed[j]:
             root[find(i)] = find(j)
@@ -223,6 +226,6 @@ def _models(graph: Graph) -> list[int]:
     seen: Counter[str] = Counter()
     for i, node in enumerate(graph.nodes):
         if placed[i] and not node.rule:
-            number.setdefault(find(i), seen[node.label])
             seen[node.label] += 1
+            number.setdefault(find(i), seen[node.label])
     return [number.get(find(i), 0) for i in range(len(root))]

@@ -14,7 +14,17 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from microgradx._base.text import Place, clip, common_place, count, known_as, name_of, place, short
+from microgradx._base.text import (
+    Place,
+    clip,
+    common_place,
+    count,
+    known_as,
+    listed,
+    name_of,
+    place,
+    short,
+)
 from microgradx.engine import Edge, Value
 from microgradx.explain.explanation import Explanation
 from microgradx.explain.extended import show
@@ -208,8 +218,7 @@ class Sheet:
             facts.append("no gradients yet: call backward() first")
         if diagram.stopping:
             places = list(dict.fromkeys(map(_called, diagram.stopped())))
-            more = f" and {len(places) - 5} more" if len(places) > 5 else ""
-            facts.append(f"STOP at {', '.join(places[:5])}{more}")
+            facts.append(f"STOP at {listed(places, 5)}")
         off = set(diagram.nodes) - diagram.alive
         detached = len(off & diagram.behind_detach)
         starved = len(off) - detached

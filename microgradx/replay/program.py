@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgradx._base.text import clean, count
+from microgradx._base.text import clean, count, few
 from microgradx.engine import Value, numbers_in
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.agreement import check_gradient, check_range, check_values
@@ -216,6 +216,8 @@ class Replay:
 
         It leads to the parameters themselves, which get today's numbers and no gradient: call
         `backward()` on it, and draw or explain it. A nest of outputs gives the first of them.
+        What was recorded has its inputs labelled, `x[2,1]` by the argument and the place in it;
+        those of an argument that is called like a weight, `w` or `bias`, have no label.
         """
         bound = self._latest or self._no_batch()
         sample = operator.index(sample)
@@ -237,14 +239,15 @@ class Replay:
     def __str__(self) -> str:
         arrays = self._arrays
         products = [f"  ({r} × {k}) · ({k} × {c})" for r, k, c in arrays.products]
+        gathered, rest = few(arrays.fallbacks, 8)
         lines = [
             f"nodes recorded: {len(self._tape.values):,}; "
             f"array statements: {self._statements}; matrix products: {len(products)}",
             *products,
-            *[f"  gathered, for they lie unevenly: {text}" for text in arrays.fallbacks[:8]],
+            *[f"  gathered, for they lie unevenly: {text}" for text in gathered],
         ]
-        if len(arrays.fallbacks) > 8:
-            lines.append(f"  and {len(arrays.fallbacks) - 8} more gathered")
+        if rest:
+            lines.append(f"  and {rest:,} more gathered")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

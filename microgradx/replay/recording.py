@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, show_shape
-from microgradx._base.text import clean, element, kind_of
+from microgradx._base.text import clean, element, kind_of, listed, names_parameter
 from microgradx.engine import Value
 from microgradx.replay.program import Replay
 from microgradx.replay.tape import Tape, nodes_of
@@ -53,8 +53,8 @@ def record(
     """
     arguments = _arguments(fn, example)
     trace = Trace()
-    inputs, returned = _traced(trace, fn, list(arguments.values()))
-    others, again = _traced(Trace(before=trace), fn, list(arguments.values()))
+    inputs, returned = _traced(trace, fn, arguments)
+    others, again = _traced(Trace(before=trace), fn, arguments)
     outputs, returns, form = list(flat(returned)), list(flat(again)), shape(returned)
     if shape(again) != form:
         raise FrozenBranch(OTHER_OUTPUTS)
@@ -135,15 +135,23 @@ def _names(fn: Callable[..., Any], count: int) -> list[str]:
     names: list[str] = []
     for name, argument in bound.arguments.items():
         many = isinstance(argument, tuple)
-        names += [f"{name}{k}" for k in range(len(argument))] if many else [name]
+        for own in [f"{name}{k}" for k in range(len(argument))] if many else [name]:
+            names.append(own if own not in names else f"{own}_")  # of `def fn(x0, *x)`
     return names
 
 
-def _traced(trace: Trace, fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], Any]:
+def _traced(
+    trace: Trace, fn: Callable[..., Any], arguments: dict[str, Any]
+) -> tuple[list[Value], Any]:
     """The inputs that a sample becomes, and what `fn` makes of them."""
     try:
         try:
-            sample = _mapped(trace.input, arguments)
+            sample = [
+                _mapped(lambda x: trace.input(x, ""), x)
+                if names_parameter(name)  # its label would be taken for a weight's
+                else _labelled(trace.input, x, name)
+                for name, x in arguments.items()
+            ]
             inputs = list(flat(sample))  # first, as fn may change the lists
             returned = fn(*sample)
         finally:
@@ -162,6 +170,14 @@ def _traced(trace: Trace, fn: Callable[..., Any], arguments: list[Any]) -> tuple
     if shape(nest) is None:
         raise ValueError(f"fn returned {show_shape(nest)} of Values; return a full array of them")
     return inputs, nest
+
+
+def _labelled(input: Callable[[float, str], Value], x: Any, label: str, end: str = "") -> Any:
+    """A nest of inputs, labelled by their places as a parameter's elements are: `x[2,1]`."""
+    if not isinstance(x, list):
+        return input(x, label + end)
+    before = f"{label}," if end else f"{label}["
+    return [_labelled(input, part, f"{before}{k}", "]") for k, part in enumerate(x)]
 
 
 def _leaves_of_both(nodes: list[Value], twins: list[Value], inputs: set[Value]) -> list[Value]:
@@ -193,9 +209,9 @@ def _tape(
     used.update(*set(chain.from_iterable(tape.rows)))
     idle = [i for i in range(tape.parameters) if i not in used]
     if idle:
-        name = clean(tape.values[idle[0]].label) or repr(tape.values[idle[0]])
+        names = [clean(tape.values[i].label) or repr(tape.values[i]) for i in idle]
         raise ValueError(
-            f"not in the graph: {name}, and {len(idle) - 1} more parameters. Leave them out; for "
+            f"parameters that are not in the graph: {listed(names, 3)}. Leave them out; for "
             "`fit`, with an optimizer of the others"
         )
     return tape

@@ -37,9 +37,9 @@ class Trace:
         self.numbers: list[float] = []
         self._made: deque[tuple[Recorded, Any, Value | None]] = deque()
 
-    def input(self, x: float) -> Value:
+    def input(self, x: float, label: str) -> Value:
         """A number of the sample."""
-        made = Value(self._other(self.before) if self.before else x)
+        made = Value(self._other(self.before) if self.before else x, label)
         return self._recorded(made, node(rules.detach, number(x), x, None))
 
     def node(self, rule: Rule, operands: tuple[Any, ...]) -> Value:

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import NamedTuple
 
-from microgradx._base.text import clean
+from microgradx._base.text import clean, few
 from microgradx.engine import Edge, Value
 from microgradx.explain.explanation import Flow
 from microgradx.explain.extended import Extended
@@ -182,7 +182,8 @@ class Stepper:
         if not moments:
             names = list(dict.fromkeys(map(called, sorted(nodes, key=lambda node: not node.label))))
             close = get_close_matches(label, names, 5, 0.4)
-            there = ", ".join(close or names[:5]) + ("" if close or len(names) < 6 else ", …")
+            shown, rest = (close, 0) if close else few(names, 5)
+            there = ", ".join(shown) + (", …" if rest else "")
             what = f"no node is called {label}; {'the closest' if close else 'there'} are {there}"
             self.notice = what if label else f"jump where? There are {there}"
         return moments

@@ -32,7 +32,7 @@ def curve(loss: Sequence[float], validation: Sequence[float | None]) -> str:
         if any(map(math.isfinite, line))
     )
     words = f"The loss by epoch, 1 to {len(loss):,}: {short(high)} at the top"
-    words += f", {short(low)} at the bottom" * (low < high)
+    words += f", {short(low)} at the bottom" * (short(low) != short(high))
     words += ", on a logarithmic scale" * logarithmic
     words += "; dashed, the validation loss" * any(map(math.isfinite, places[1]))
     return (

@@ -89,7 +89,8 @@ class History(list[Epoch]):
 
     def __repr__(self) -> str:
         facts = [f"History of {count(len(self), 'epoch')}"]
-        facts += [f"loss {short(self[0].loss, 4)} to {short(self[-1].loss, 4)}"] if self else []
+        ends = dict.fromkeys(short(self[k].loss, 4) for k in (0, -1) if self)
+        facts += [f"loss {' to '.join(ends)}"] if self else []
         facts += [f"diverged at epoch {self.diverged}"] if self.diverged else []
         return f"<{', '.join(facts)}{', interrupted' * self.interrupted}>"
 

@@ -71,8 +71,9 @@ def fit(
     checkpoint: where `model.save` writes before the first and after every epoch, all or nothing
 
     Ctrl-C ends the training after a step that is complete, a second one at once; the history is
-    returned. After any other exception too the parameters are those of the last complete step. A
-    loss of nan or inf ends nothing: the history shows it. Bad arguments are a TypeError or
+    returned. After any other exception too the parameters are those of the last complete step.
+    However it ends, their grads are 0, as any zero_grad leaves them: a grad from before is gone.
+    A loss of nan or inf ends nothing: the history shows it. Bad arguments are a TypeError or
     ValueError before anything has changed. A terminal's stderr or a notebook's cell shows the
     progress, and says when the loss diverges, or stands still because neurons are off.
 
@@ -135,7 +136,7 @@ def fit(
                 trainer.settle()
                 eager.look(f"after epoch {len(history)}")
         finally:
-            trainer.put_back()
+            trainer.finish()
     history.interrupted = bool(pressed)
     return history
 
@@ -211,6 +212,14 @@ class _Trainer:
             for name, pieces in self.state.items():
                 self.optimizer.state[name] = np.concatenate(pieces)[self.of_optimizer].tolist()
         self.moved = False
+
+    def finish(self) -> None:
+        """Put back for good, and leave no gradient that a later `backward` would add to."""
+        try:
+            self.put_back()
+        finally:
+            for p in self.replay.parameters:
+                p.grad = 0.0
 
     def take_over(self) -> None:
         """Go on from the numbers that the parameters have now."""
@@ -298,7 +307,7 @@ def _optimizer(optimizer: Any, model: Any) -> Any:
     strange = [p for p in optimizer.parameters if p not in own]
     if strange:
         raise ValueError(
-            f"the optimiser moves {len(strange)} parameters that are not the model's, such as "
+            f"the optimiser moves {count(len(strange), 'parameter')} not of the model, such as "
             f"{strange[0]!r}; make it of model.parameters()"
         )
     return optimizer

@@ -5,10 +5,13 @@ import pytest
 from microgradx._base.text import (
     clip,
     common_place,
+    few,
     kind_of,
+    listed,
     names_parameter,
     on_all,
     place,
+    repeated,
     short,
     squeeze,
     term,
@@ -97,3 +100,18 @@ def test_a_type_is_said_with_its_article():
 ])  # fmt: skip
 def test_on_all(n, words):
     assert on_all(n) == words
+
+
+@pytest.mark.parametrize("n", range(8))
+def test_what_is_left_out_is_never_a_single_one(n):
+    things = [*"abcdefg"[:n]]
+    shown, rest = few(things, 3)
+    assert len(shown) + rest == n and [*shown] == things[: len(shown)]
+    assert rest != 1 and (rest == 0) == (n <= 4)
+    assert listed(things, 3) == ", ".join(shown) + (f" and {rest} more" if rest else "")
+
+
+def test_things_alike_are_counted():
+    assert [repeated("a", n) for n in (1, 2, 3, 3000)] == [
+        "a", "a (twice)", "a (3 times)", "a (3,000 times)",
+    ]  # fmt: skip

@@ -1,5 +1,8 @@
 """Comparisons are run for true: each budget is that of the graph built for its choice."""
 
+import re
+from functools import partial
+
 import pytest
 
 import microgradx as mx
@@ -42,7 +45,47 @@ def test_the_table_has_a_column_a_choice_and_adds_up():
     assert repr(found).startswith("<compare sigmoid: ")
 
 
+def leaky(x, slope):
+    return x.leaky_relu(slope)
+
+
+class Steep:
+    def __call__(self, x):
+        return (4.0 * x).tanh()
+
+
+class Named(Steep):
+    def __repr__(self):
+        return "Named(4)"
+
+
+def test_every_choice_has_a_name_and_no_two_the_same_one():
+    def build(activation):
+        x = mx.Value(-0.5, "x")
+        return x, activation(x) if callable(activation) else x * activation[0]
+
+    choices = [
+        mx.Value.tanh, leaky, partial(leaky, slope=0.1), partial(leaky, slope=0.2), Steep(),
+        Steep(), Named(), lambda x: x.relu(), lambda x: x.exp(), (1.0,), Steep().__call__,
+    ]  # fmt: skip
+    choices[1] = partial(choices[1], slope=0.3)
+    found = mx.compare(build, choices)
+    names = [
+        "tanh", "leaky(slope=0.3)", "leaky(slope=0.1)", "leaky(slope=0.2)", "Steep 1", "Steep 2",
+        "Named(4)", "lambda 1", "lambda 2", "(1.0,)", "__call__",
+    ]  # fmt: skip
+    heading = str(found).splitlines()[0]
+    assert re.split(r"\s{2,}", heading.strip()) == names
+    assert "0x" not in repr(found) and "lambda 2: healthy" in repr(found)
+    assert found[choices[0]].flow
+
+
 def test_bad_input():
+    for choices in ("tanh", 3, mx.Value(1.0)):
+        with pytest.raises(TypeError, match="choices are a list, or a dict by name"):
+            mx.compare(weight_and_loss, choices)
+    with pytest.raises(TypeError, match="a list can't be looked up: pass a dict of the choices"):
+        mx.compare(weight_and_loss, [[3, 3], [4]])
     with pytest.raises(TypeError, match="build returns .node, output."):
         mx.compare(lambda choice: 3, ["tanh"])
     with pytest.raises(ValueError, match="at least one choice"):

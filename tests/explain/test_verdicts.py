@@ -8,9 +8,11 @@ import re
 import pytest
 
 from microgradx import Flow, Value, record_lines, why
+from microgradx import sum as sum_of
 from microgradx._base.text import name_of
 from microgradx.explain import verdicts
 from microgradx.explain.verdicts import TABLE, Evidence, Verdict, table
+from microgradx.nn import MLP
 from microgradx.pictures import render
 
 
@@ -267,6 +269,88 @@ def test_there_is_no_remark_where_there_is_none_to_make():
 def noisy(case):
     """A verdict of a reader's own."""
     return Evidence(["dice"], where=list(case.output.edges), because=["It has rolled"])
+
+
+def labelled(node, label):
+    node.label = label
+    return node
+
+
+def off(k, name="r{}", factor=1.0):
+    """So many ReLUs that are off, as terms of a sum that no sample has."""
+    x = Value(-1.0, "x")
+    zs = [labelled(x * (1.0 + factor * i), "z") for i in range(k)]
+    terms = [labelled(z.relu(), name.format(i)) for i, z in enumerate(zs)]
+    return x, sum_of([term * 2.0 if i % 2 else term for i, term in enumerate(terms)])
+
+
+def opposing(k, name="p{}", factor=1.0):
+    """So many terms against one, which is not computed as they are."""
+    x = Value(1.0, "x")
+    terms = [labelled(x * (1.0 + factor * i), name.format(i)) for i in range(k)]
+    return x, sum_of([*terms, labelled(x ** -sum(term.data for term in terms), "q")])
+
+
+def opposing_samples(k):
+    model = MLP(1, [1], init=lambda *_: 1.0)
+    ups = [model([1.0]) * (i + 1.0) for i in range(k)]
+    return model.parameters()[0], sum_of([*ups, model([1.0]) * -sum(y.data for y in ups)])
+
+
+def off_in_samples(k):
+    model = MLP(1, [1, 1], init=lambda *_: 1.0)
+    return model.parameters()[0], sum_of([model([-1.0]) for _ in range(k)] + [model([1.0]) * 0.0])
+
+
+def narrow(k):
+    x = y = Value(0.5, "x")
+    for i in range(k):
+        y = labelled(y * 0.5 + y.tanh(), f"c{i}")
+    return x, y
+
+
+FEW = [
+    off, opposing, opposing_samples, off_in_samples, narrow, lambda k: off(k, "r"),
+    lambda k: off(k, "r", 0.0), lambda k: opposing(k, "p"), lambda k: opposing(k, "p", 0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("k", range(1, 9))
+@pytest.mark.parametrize("make", FEW)
+def test_one_more_is_said_and_not_counted(make, k):
+    text = " ".join(str(why(*make(k))).split())
+    assert not re.search(r"\b[01] (more|other)", text), text
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda: off(4), "z ×0→ r3, z ×0→ r1, z ×0→ r2, z ×0→ r0."),
+    (lambda: off(5), "z ×0→ r3, z ×0→ r1, z ×0→ r4 and 2 more."),
+    (lambda: off(2, "r"), "through: z = -2 < 0; r lets nothing through: z = -1 < 0."),
+    (lambda: off(2, "r"), "It stops at z ×0→ r (twice)."),
+    (lambda: off(2, "r", 0.0), "r lets nothing through: z = -1 < 0 (twice)."),
+    (lambda: off(3, "r"), "z = -2 < 0, and 2 more like it."),
+    (lambda: opposing(4), "q brings -10, p3 brings 4, p2 brings 3, p1 brings 2, p0 brings 1."),
+    (lambda: opposing(5), "q brings -15, p4 brings 5, p3 brings 4, p2 brings 3 and 2 more."),
+    (lambda: opposing(2, "p"), "q brings -3, p brings 2 and 1."),
+    (lambda: opposing(3, "p"), "q brings -6, p brings 3 and 2 more."),
+    (lambda: opposing(3, "p", 0.0), "q brings -3, p brings 1 (3 times)."),
+    (lambda: opposing_samples(3), "sample 3 brings -6"),
+    (lambda: opposing_samples(3), "sample 0 brings 1, sample 3"),
+    (lambda: opposing_samples(4), "and 2 other samples as much or less."),
+    (lambda: narrow(5), "all go through c0, c1, c2, c3."),
+    (lambda: narrow(6), "all go through c0, c1, c2 and more."),
+])  # fmt: skip
+def test_what_is_listed_is_listed_so(make, words):
+    text = " ".join(str(why(*make())).split())
+    assert words in text, text
+
+
+def test_a_leaf_is_among_others_or_it_is_the_only_one():
+    lone, x, y, plain = Value(1.0), Value(1.0, "x"), Value(1.0, "y"), Value(1.0)
+    assert "computed from 1 leaf: x." in str(why(lone, x * 2.0))
+    assert "computed from 2 leaves: " in str(why(lone, x * y))
+    assert "computed from 2 leaves, x among them." in str(why(lone, x * plain))
+    assert "computed from 1 leaf." in str(why(lone, plain * 2.0))
 
 
 def test_a_headline_names_four_causes(monkeypatch):

@@ -549,6 +549,27 @@ def test_two_models_with_the_same_labels_stay_apart():
             assert len({*parameters}) == len(parameters)
 
 
+def test_inputs_that_samples_share_a_label_of_are_of_no_model():
+    """Neither do two models become one by reading the same inputs."""
+
+    def graph(models):
+        xs = [[Value(i + k, f"x[{k}]") for k in range(3)] for i in (1.0, 2.0)]
+        targets = [Value(i, "target[0]") for i in (1.0, 2.0)]
+        return sum_of([m(x) * t for m in models for x, t in zip(xs, targets)])
+
+    one, other = mx.nn.MLP(3, [4, 1], seed=1), mx.nn.MLP(3, [4, 1], seed=2)
+    for by in ("neuron", "layer"):
+        for models in ([one], [one, other]):
+            boxes = next(folded_by(by, graph(models))).boxes
+            names = [box.name or box.nodes[0].label for box in boxes]
+            inputs = {name for name in names if name.startswith(("x", "target"))}
+            assert inputs <= {"x[0]", "x[1]", "x[2]", "x", "target[0]", "target"}
+            suffixes = {name[-11:] for name in names if name.startswith("layers.0[0]")}
+            assert by == "layer" or suffixes == (
+                {"layers.0[0]"} if len(models) == 1 else {" of model 1", " of model 2"}
+            )
+
+
 def test_a_graph_of_ops_is_put_together_when_it_has_no_room():
     picture = mx.draw(ladder(60))
     assert "folded by stage" in picture.summary

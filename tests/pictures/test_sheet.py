@@ -443,6 +443,7 @@ def test_summary_says_where():
     summary = draw(swept(sum_of(outputs[:2]))).summary
     assert summary == "5 nodes, 4 edges; STOP at r0 relu, r1 relu; 2 starved behind it"
     assert "r4 relu and 2 more" in draw(swept(sum_of(outputs))).summary
+    assert "r4 relu, r5 relu; 6 starved" in draw(swept(sum_of(outputs[:6]))).summary
     assert "STOP" not in draw(swept(Value(1.0) * 2.0)).summary
 
 

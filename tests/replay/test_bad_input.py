@@ -86,7 +86,12 @@ def test_any_kind_of_real_number_is_taken(batch):
 # --- parameters ------------------------------------------------------------------------------
 
 PARAMETERS = {
-    "not in the graph": ([w, Value(1.0, "idle")], ValueError, "not in the graph: idle, and 0 more"),
+    "not in the graph": ([w, Value(1.0, "idle")], ValueError, "not in the graph: idle. Leave"),
+    "some of many": (
+        [Value(1.0, f"v{i}") for i in range(5)],
+        ValueError,
+        "graph: v0, v1, v2 and 2 more. Leave",
+    ),
     "computed": ([w * 2.0], ValueError, "no leaf of its own but Value.*op=mul"),
     "numbers": ([2.0], TypeError, "a float, not a Value"),
     "text": ("w", TypeError, "Value"),

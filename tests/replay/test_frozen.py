@@ -330,7 +330,7 @@ def test_a_recorded_number_shows_its_label_and_no_number(show):
         return y * w
 
     replay = record(fn, 1.0)
-    assert texts == ["Value(recorded)", "Value(recorded, op=mul, label='y')"] * 2
+    assert texts == ["Value(recorded, label='x')", "Value(recorded, op=mul, label='y')"] * 2
     assert show(replay._tape.values[2]) == "Value(data=2, grad=0, op=mul, label='y')"
 
 

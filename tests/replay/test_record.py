@@ -522,7 +522,7 @@ def test_an_interrupt_at_any_line_of_a_recording_leaves_all_that_fn_keeps_right(
         trace = Trace()
         for each in (trace, Trace(before=trace)):
             with contextlib.suppress(OSError):
-                _traced(each, fn, [3.0])
+                _traced(each, fn, {"x": 3.0})
 
     seen = set()
     for n in after_every_interrupt(run):
@@ -555,7 +555,7 @@ def test_who_asks_a_number_whose_trace_was_cut_off_as_it_ended_gets_its_answer(a
 
     def traced():
         one = Trace(before=Trace())
-        x = one.input(3.0)
+        x = one.input(3.0, "")
         return one, x * w + 2.0
 
     seen = set()

@@ -5,6 +5,7 @@ import pytest
 
 import microgradx as mx
 from microgradx.engine import Value, order
+from microgradx.ops import sum as total
 from microgradx.replay import lift, record
 from tests.replay.nets import NETS, eager, replayed
 
@@ -99,6 +100,85 @@ def test_labels_are_kept():
     labels = [node.label for node in order(replay.scalar(1))]
     assert "hidden" in labels and "w" in labels
     assert "# hidden" in replay.source
+
+
+def inputs_of(replay, sample=0):
+    """The labels of a sample's inputs, and their numbers."""
+    nodes = order(replay.scalar(sample))
+    leaves = [x for x in nodes if x.rule is None and x not in replay.parameters]
+    return {x.label: x.data for x in sorted(leaves, key=lambda x: x.data)}
+
+
+def test_inputs_are_labelled_by_their_argument_and_place():
+    def fn(x, target, rows, *more):
+        return total([w * x[0], w * x[1], target, *rows[0], *rows[1], more[0], *more[1]])
+
+    replay = record(fn, [0.0] * 2, 0.0, [[0.0] * 2] * 2, 0.0, [0.0])
+    numbers = [[1.0, 2.0], 3.0, [[4.0, 5.0], [6.0, 7.0]], 8.0, [9.0]]
+    replay(*[np.array([0.0 * np.array(x), x]) for x in numbers])
+    labels = "x[0] x[1] target rows[0,0] rows[0,1] rows[1,0] rows[1,1] more0 more1[0]"
+    assert inputs_of(replay, 1) == dict(zip(labels.split(), range(1, 10)))
+    score = replay.scalar(1)
+    [it] = [x for x in order(score) if x.label == "rows[1,0]"]
+    assert str(mx.why(it, score)).startswith("∂sum(48)/∂rows[1,0] = 1: healthy")
+
+
+def test_an_input_that_is_called_like_a_weight_is_an_input_all_the_same():
+    """Factors are weights by their label."""
+    v = Value(3.0, "v")
+    budgets = []
+    for fn in (lambda x: x * 100.0 * v, lambda w: w * 100.0 * v, lambda bias: bias * 100.0 * v):
+        replay = record(fn, 1.0)
+        replay([50.0])
+        budgets.append(mx.why(v, replay.scalar()).budget)
+    assert budgets[0] == budgets[1] == budgets[2] and "weight scale" not in budgets[0]
+    replay = record(lambda w, weight: w * 2.0 + weight[0] + weight[1] + v, 1.0, [2.0, 3.0])
+    replay([1.0], [[2.0, 3.0]])
+    assert set(inputs_of(replay)) == {""}
+
+
+def test_an_input_that_is_called_like_a_statistic_is_no_norms():
+    v = Value(3.0, "v")
+    replay = record(lambda x, var: v * x / var, 1.0, 1e-3)
+    replay([1.0], [1e-3])
+    assert "a norm's 1/σ" not in mx.why(v, replay.scalar()).budget
+
+
+def test_two_arguments_never_have_one_name():
+    replay = record(lambda x0, *x: w * x0 + x[0], 1.0, 2.0)
+    assert replay([1.0], [5.0]) == 7.0
+    assert inputs_of(replay) == {"x0": 1.0, "x0_": 5.0}
+
+
+def test_the_inputs_of_what_fit_records_are_named():
+    class Model(mx.nn.Module):
+        def __init__(self):
+            self.inner = mx.nn.MLP(2, [1], seed=1)
+
+        def __call__(self, x):
+            seen.extend(map(repr, x))
+            return self.inner(x)
+
+    model, seen = Model(), []
+
+    def loss(prediction, target):
+        seen.append(repr(target))
+        return (prediction - target) ** 2
+
+    mx.fit(model, [[1.0, 2.0]] * 3, [1.0] * 3, loss=loss, epochs=1)
+    model.predict([[1.0, 2.0]])
+    for label in ("x[0]", "x[1]", "target"):
+        assert f"Value(recorded, label={label!r})" in seen
+
+
+def test_a_picture_names_the_inputs():
+    model = mx.nn.MLP(2, [3, 1], "tanh", seed=1)
+    replay = record(lambda x, target: (model(x) - target) ** 2, [1.0, 2.0], 1.0)
+    replay([[1.0, 2.0], [0.5, -1.0]], [1.0, 0.0])
+    for picture in (mx.draw(replay.scalar(0)), mx.draw(replay.scalar(0) + replay.scalar(1))):
+        assert "x[0]" in picture.source and "x[1]" in picture.source
+    source = mx.draw(replay.scalar(0), nodes=True).source
+    assert all(f"<b>{name}</b>" in source.lower() for name in ("[0]", "[1]", "target"))
 
 
 def test_of_outputs_it_is_the_first():

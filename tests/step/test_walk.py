@@ -237,6 +237,19 @@ def test_an_unknown_label_lists_the_closest(asked, close):
     assert close.split()[-1] in " ".join(seen(stepper)[-3:])
 
 
+@pytest.mark.parametrize("n, there", [
+    (6, "a0, a1, a2, a3, a4, a5"), (7, "a0, a1, a2, a3, a4, …"),
+])  # fmt: skip
+def test_of_many_names_there_are_the_first(n, there):
+    xs = [Value(1.0, f"a{i}") for i in range(1, n)]
+    output = sum(xs)
+    output.label = "a0"
+    stepper = Stepper(output)
+    stepper.ask("j")
+    there_are = stepper.notice.removeprefix("jump where? There are ")
+    assert there_are == there
+
+
 def test_why_is_what_why_says_without_a_backward():
     output = dead()
     for label in ("layers.0.weight[1,0]", "layers.1.bias[0]", "loss"):

@@ -16,6 +16,7 @@ import pytest
 from microgradx import nn
 from microgradx._base.arguments import flat
 from microgradx.engine import Value
+from microgradx.explain import why
 from microgradx.nn import MLP
 from microgradx.nn.losses import LOSSES
 from microgradx.ops import sum as total
@@ -70,14 +71,27 @@ def numbers(model):
     return [p.data for p in model.parameters()]
 
 
+def grads(model):
+    return [p.grad for p in model.parameters()]
+
+
+def trained(model, y, **arguments):
+    """What `fit` returns, and the gradient of its last batch, of which it leaves nothing."""
+    last = []
+    history = fit(model, X, y, on_epoch=lambda _: last.__setitem__(slice(None), grads(model)),
+                  **arguments)  # fmt: skip
+    assert set(grads(model)) == {0.0}
+    return history, last
+
+
 def same(actual, expected, abs=1e-10):
     assert actual == pytest.approx(expected, rel=0, abs=abs)
 
 
-def same_training(model, optimizer, twin, twin_optimizer):
-    """Whether parameters, gradients and what the optimiser keeps agree."""
+def same_training(model, optimizer, twin, twin_optimizer, gradient):
+    """Whether parameters, the gradient of the last step and what the optimiser keeps agree."""
     same(numbers(model), numbers(twin))
-    same([p.grad for p in model.parameters()], [p.grad for p in twin.parameters()])
+    same(gradient, grads(twin))
     assert vars(optimizer).get("_steps") == vars(twin_optimizer).get("_steps")
     assert list(optimizer.state) == list(twin_optimizer.state)
     for name, kept in optimizer.state.items():
@@ -95,13 +109,28 @@ def test_fit_is_the_training_by_hand(kind, options, loss, batch_size):
     model, twin = model_of(loss), model_of(loss)
     optimizer, by_hand = kind(model.parameters(), **options), kind(twin.parameters(), **options)
     y, an_epoch = TARGETS[loss], math.ceil(10 / batch_size)
-    history = fit(
-        model, X, y, loss=loss, optimizer=optimizer, epochs=3, batch_size=batch_size, seed=7
+    history, gradient = trained(
+        model, y, loss=loss, optimizer=optimizer, epochs=3, batch_size=batch_size, seed=7
     )
     steps = steps_by_hand(twin, by_hand, y, LOSSES[loss].function, batch_size)
     same(history.loss, [run(steps, an_epoch) for _ in range(3)])
-    same_training(model, optimizer, twin, by_hand)
+    same_training(model, optimizer, twin, by_hand, gradient)
     assert {type(p.data) for p in model.parameters()} == {float}
+
+
+@pytest.mark.parametrize("kind, options", OPTIMIZERS)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("batch_size", [4, 10, 1])
+def test_to_look_at_the_model_after_an_epoch_changes_no_number(kind, options, loss, batch_size):
+    ends = []
+    for look in (None, lambda _: None):
+        model = model_of(loss)
+        optimizer = kind(model.parameters(), **options)
+        history = fit(model, X, TARGETS[loss], loss=loss, optimizer=optimizer, epochs=3,
+                      batch_size=batch_size, seed=7, on_epoch=look)  # fmt: skip
+        ends.append((numbers(model), grads(model), vars(optimizer).get("_steps"), optimizer.state,
+                     history.loss, history.gradients))  # fmt: skip
+    assert ends[0] == ends[1]
 
 
 @pytest.mark.parametrize("kind, options", OPTIMIZERS)
@@ -111,12 +140,12 @@ def test_scalar_steps_and_fit_go_on_from_each_other(kind, options):
     by_hand = kind(twin.parameters()[::-1], **options)
     run(steps_by_hand(model, optimizer, y, nn.mse_loss), 2)
     run(steps_by_hand(twin, by_hand, y, nn.mse_loss), 2)
-    fit(model, X, y, loss="mse", optimizer=optimizer, epochs=2, batch_size=4, seed=1)
+    _, gradient = trained(model, y, loss="mse", optimizer=optimizer, epochs=2, batch_size=4, seed=1)
     run(steps_by_hand(twin, by_hand, y, nn.mse_loss, seed=1), 6)
-    same_training(model, optimizer, twin, by_hand)
+    same_training(model, optimizer, twin, by_hand, gradient)
     run(steps_by_hand(model, optimizer, y, nn.mse_loss), 2)
     run(steps_by_hand(twin, by_hand, y, nn.mse_loss), 2)
-    same_training(model, optimizer, twin, by_hand)
+    same_training(model, optimizer, twin, by_hand, grads(model))
 
 
 def test_a_loss_of_ones_own_may_look_at_the_parameters():
@@ -130,13 +159,14 @@ def test_a_loss_of_ones_own_may_look_at_the_parameters():
     model, twin = model_of(), model_of()
     by_hand = SGD(twin.parameters(), 0.1)
     optimizer = SGD(model.parameters(), 0.1)
-    history = fit(model, X, SIDE, loss=loss_of(model), optimizer=optimizer, epochs=2,
-                  batch_size=None)  # fmt: skip
+    history, gradient = trained(
+        model, SIDE, loss=loss_of(model), optimizer=optimizer, epochs=2, batch_size=None
+    )
     for _ in range(2):
         by_hand.zero_grad()
         (total([loss_of(twin)(twin(x), t) for x, t in zip(X, SIDE)]) / 10).backward()
         by_hand.step()
-    same_training(model, optimizer, twin, by_hand)
+    same_training(model, optimizer, twin, by_hand, gradient)
     assert history[0].metrics == {}
 
 
@@ -278,10 +308,10 @@ def test_metrics_of_ones_own_get_arrays():
 
 def test_gradients_are_decades_of_the_last_batch_by_tensor():
     model = model_of()
-    history = fit(model, X, TARGETS["mse"], loss="mse", epochs=2, batch_size=4)
+    history, gradient = trained(model, TARGETS["mse"], loss="mse", epochs=2, batch_size=4)
     tensors = {}
-    for name, p in model.named_parameters():
-        tensors.setdefault(name.split("[")[0], []).append(p.grad)
+    for (name, _), grad in zip(model.named_parameters(), gradient, strict=True):
+        tensors.setdefault(name.split("[")[0], []).append(grad)
     expected = {name: math.log10(math.hypot(*g) / math.sqrt(len(g))) for name, g in tensors.items()}
     assert history[1].gradients == pytest.approx(expected, abs=1e-12)
     assert list(history.gradients) == list(model.state_dict())
@@ -469,6 +499,81 @@ def test_on_epoch_may_change_parameters_and_lr(last):
     assert set(numbers(model)) == {0.5}
 
 
+# --- what is left behind ------------------------------------------------------------------------
+
+
+def stop_at_once(model):
+    return {"on_epoch": lambda _: True}
+
+
+def look(model):
+    return {"on_epoch": lambda _: None}
+
+
+def fail_after_an_epoch(model):
+    return {"on_epoch": lambda _: 1 / 0}
+
+
+def change_and_fail(model):
+    def on_epoch(epoch):
+        model.parameters()[0].data = 0.5
+        raise LookupError
+
+    return {"on_epoch": on_epoch}
+
+
+def change_from_elsewhere(model):
+    def move():
+        model.parameters()[0].data = 0.5
+
+    return {"optimizer": pressing(Adam, 5, move)(model.parameters())}
+
+
+def press_at(at, press):
+    return lambda model: {"optimizer": pressing(Adam, at, press)(model.parameters())}
+
+
+WAYS = {
+    "to the end": lambda model: {},
+    "to the end, looked at": look,
+    "stopped": stop_at_once,
+    "Ctrl-C in the first step": press_at(1, ctrl_c),
+    "Ctrl-C": press_at(5, ctrl_c),
+    "Ctrl-C twice": press_at(5, lambda: [ctrl_c(), ctrl_c()]),
+    "interrupted": press_at(5, interrupt),
+    "an error in the first step": press_at(1, lambda: 1 / 0),
+    "an error": press_at(5, lambda: 1 / 0),
+    "an error in on_epoch": fail_after_an_epoch,
+    "an error in on_epoch, that has changed a parameter": change_and_fail,
+    "a parameter changed by somebody": change_from_elsewhere,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_however_fit_ends_the_next_backward_is_a_gradient_of_its_own(way):
+    model = model_of()
+    for p in model.parameters():
+        p.grad = 3.0  # as a reader's own backward has left it
+    try:
+        fit(model, X, TARGETS["mse"], loss="mse", epochs=3, batch_size=4, **WAYS[way](model))
+    except (ArithmeticError, LookupError, ValueError):
+        assert "error" in way or "somebody" in way
+    assert set(grads(model)) == {0.0}
+    loss = nn.mse_loss(model(X[0]), TARGETS["mse"][0])
+    loss.backward()
+    assert why(model.parameters()[0], loss).remark is None
+
+
+def test_what_fit_does_not_move_keeps_its_grad():
+    model = model_of()
+    for p in model.parameters():
+        p.grad = 3.0
+    optimizer = Adam(model.layers[1].parameters())
+    fit(model, X, TARGETS["mse"], loss="mse", epochs=1, optimizer=optimizer)
+    assert {p.grad for p in model.layers[0].parameters()} == {3.0}
+    assert {p.grad for p in model.layers[1].parameters()} == {0.0}
+
+
 # --- checkpoints --------------------------------------------------------------------------------
 
 
@@ -596,7 +701,7 @@ MISTAKES = [
     ({"seed": "x"}, TypeError, "x"),
     ({"optimizer": "adam"}, TypeError, "has parameters, state and move, as optim.SGD has, got 'ad"),
     ({"optimizer": SGD}, TypeError, "an optimizer has parameters, state and move"),
-    ({"optimizer": SGD([Value(1.0)], 0.1)}, ValueError, "1 parameters that are not the model's"),
+    ({"optimizer": SGD([Value(1.0)], 0.1)}, ValueError, "1 parameter not of the model"),
     ({"model": lambda x: x}, TypeError, "fit takes an nn.Module, got a function"),
     ({"validation": X}, TypeError, "validation is a pair (X, y), got an ndarray"),
     ({"validation": (X, SIDE[:2])}, ValueError, "the validation X has 10 samples, but the valida"),

@@ -120,7 +120,10 @@ def test_a_name_of_a_metric_is_text():
 
 
 def test_words_for_a_terminal():
-    assert repr(history_of([2.0])) == "<History of 1 epoch, loss 2 to 2>"
+    assert repr(history_of([2.0])) == "<History of 1 epoch, loss 2>"
+    assert repr(history_of([2.0, 2.0 + 1e-9])) == "<History of 2 epochs, loss 2>"
+    html = history_of([2.0, 2.0 + 1e-9])._repr_html_()
+    assert "2 at the top.</p>" in html and "at the bottom" not in html
     assert repr(history_of([2.0, math.inf])) == (
         "<History of 2 epochs, loss 2 to inf, diverged at epoch 2>"
     )
