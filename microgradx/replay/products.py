@@ -275,16 +275,13 @@ class SumLifter:
         def way_to_weight(came: Any) -> Any:
             if bias is not None or not isinstance(came, Symbol):
                 return 1.0  # beside biases weights are parameters, from where no way goes on
-            came = as_sums(came)
-            if wide:  # of any column
-                came = table.dot(came, table.make("full", (1.0,), flat[1:]))
-            return arrays.flatten(came, (rows,))
+            came = as_sums(came)  # to any column
+            return table.dot(came, table.make("full", (1.0,), flat[1:])) if wide else came
 
         def way_to_input(came: Any) -> Any:
             if rows == 1 or not isinstance(came, Symbol):
                 return came
-            came = arrays.whole(came, dims + tail)
-            return table.reduce("add", came, 0)  # of any row
+            return table.reduce("add", arrays.whole(came, dims + tail), 0)  # to any row
 
         weights = weight_ids, to_weight, way_to_weight, True
         return Part(value, [weights, (input_ids, to_input, way_to_input, False)])

@@ -194,7 +194,8 @@ def test_a_weight_that_is_infinite_brings_nothing_to_the_samples_that_leave_it(
         inner = [u * p for u, p in zip(x, parameters[-3:])]
         zs = [mx.dot(w, inner, b) for w, b in zip(weights, biases)]
         conditions = [x[3]] * rows if together else x[3:]
-        return mx.mean([mx.where(c, z * 0.0, b) for c, z, b in zip(conditions, zs, biases)])
+        chosen = [mx.where(c, z * 0.0, b) for c, z, b in zip(conditions, zs, biases)]
+        return mx.mean(chosen) + mx.ops.sum(inner)
 
     samples = [[0.5, 0.25, 0.75, *cs] for cs in ([1, 1, 1], [-1, 1, 1], [1, -1, 1], [-1, -1, -1])]
     found = check(fn, samples, [*[1.0] * rows, spoilt, *[1.0] * (rows * 3 + 2)])
