@@ -3,6 +3,10 @@
 The arrays are visited from the last to the first. A reader's contribution has the shape of what it
 read; it is summed over the axes along which one node was read again and again, and added where the
 nodes lie. What lies unevenly is pulled: each node adds up the contributions that are its own.
+
+To what a `where` leaves nothing comes, which is not the same as a 0: 0 · inf is nan, nothing is 0.
+So next to each adjoint it is known how often something comes, from the same walk with every partial
+1. Mostly that is so all over; elsewhere it decides about each partial that may be infinite.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from microgradx.replay.arrays import Array, Arrays, Use
-from microgradx.replay.symbols import SHARE, Symbol
+from microgradx.replay.symbols import SHARE, Symbol, identity
 from microgradx.replay.views import Ids, Shape, is_whole, joined, view_text
 
 MANY = 100  # contributions that are not written out one by one
@@ -21,6 +25,8 @@ MANY = 100  # contributions that are not written out one by one
 class Adjoints:
     """∂loss/∂array for every array that leads from a parameter to the loss.
 
+    adjoints: by the name of an array; those of nodes to which nothing comes are 0
+    came:     by the name of an array, how often something comes; 1.0 if it does all over
     gradient: that of the parameters, None where the loss does not depend on them
     pools:    how many contributions are pulled: one for each sample, and others
     """
@@ -30,38 +36,35 @@ class Adjoints:
         self.table = arrays.table
         self.loss = loss
         self.adjoints: dict[str, Any] = {}
+        self.came: dict[str, Any] = {}
         self.pools = {"e": 0, "e1": 0}
         self._rows: dict[Symbol, Symbol] = {}
-        behind: set[str] = set()  # a `where`: nothing comes there from the samples that it leaves
         for number, array in reversed([*enumerate(arrays.all)]):
             if not array.wanted:
                 continue
             uses = [use for use in array.uses if use.reader.name in self.adjoints]
-            contributions = [
-                self._contribution(array, arrays.home[use.ids] == number, use) for use in uses
-            ]
+            found = [self._contribution(array, arrays.home[use.ids] == number, use) for use in uses]
             if number == arrays.home[loss]:
-                contributions.append(self._seed(array))
-            if contributions:
-                adjoint = self.adjoints[array.name] = self._together(array, contributions)
-                if any(use.reader.selects or use.reader.name in behind for use in uses):
-                    behind.add(array.name)
-                    self.table.unsure.add(adjoint)
+                found.append(self._seed(array))
+            if found:
+                index, contributions, came = zip(*found)
+                self.adjoints[array.name] = self._together(array, [*zip(index, contributions)])
+                self.came[array.name] = self._came(array, [*zip(index, came)])
         self.gradient = self.adjoints.pop("p", None)
 
-    def _seed(self, array: Array) -> tuple[Ids, Any]:
+    def _seed(self, array: Array) -> tuple[Ids, Any, Any]:
         """The contribution to the loss itself: its share of the mean."""
         seed: Any = self.table.leaf(SHARE, ()) if array.tail else 1.0
         place = array.ids.shape if array.ids.size == 1 else 1
-        return np.full(place, self.arrays.index[self.loss]), seed
+        return np.full(place, self.arrays.index[self.loss]), seed, 1.0
 
-    def _contribution(self, array: Array, mine: Any, use: Use) -> tuple[Ids, Any]:
-        """The places in the array that a reader gives something to, -1 for others, and that.
+    def _contribution(self, array: Array, mine: Any, use: Use) -> tuple[Ids, Any, Any]:
+        """The places in the array that a reader gives something to, -1 for others, that, and came.
 
-        It is summed over the axes that the array has not.
+        Both are summed over the axes that the array has not.
         """
-        arrays, tail = self.arrays, use.tail
-        contribution = use.pullback(self.adjoints[use.reader.name])
+        arrays, tail, came = self.arrays, use.tail, self.came[use.reader.name]
+        contribution = use.pullback(self.adjoints[use.reader.name], came)
         index = np.where(mine, arrays.index[use.ids], -1)
         sizes = index.shape + tail
         axes = [
@@ -70,12 +73,25 @@ class Adjoints:
         ]  # fmt: skip
         for axis in axes:
             index = index.take([0], axis=axis)
-        if not tail or array.tail:
-            return index, self._sum(contribution, sizes, axes)
-        contribution = self._sum(contribution, sizes, [*axes, len(sizes) - 1])
-        if isinstance(contribution, Symbol) and contribution.shape:
-            contribution = arrays.flatten(contribution, contribution.shape[:-1])
-        return index, contribution
+        by_sample = bool(tail) and not array.tail
+        axes += [len(sizes) - 1] * by_sample
+        found = []
+        for x, repeats in ((contribution, sizes), (use.way(came), (1,) * len(sizes))):
+            x = self._sum(x, repeats, axes)
+            if by_sample and isinstance(x, Symbol) and x.shape:
+                x = arrays.flatten(x, x.shape[:-1])
+            found.append(x)
+        return index, found[0], found[1]
+
+    def _came(self, array: Array, contributions: list[tuple[Ids, Any]]) -> Any:
+        """How often something comes to an array's nodes, from how often along each way."""
+        sure = np.zeros(array.ids.size + 1, dtype=bool)  # the last for what is another array's
+        for index, x in contributions:
+            sure[index] |= not isinstance(x, Symbol)
+        if sure[:-1].all():
+            return 1.0
+        once = {(identity(x), index.tobytes()): (index, x) for index, x in contributions}
+        return self._together(array, [*once.values()])
 
     def _sum(self, x: Any, sizes: Shape, axes: list[int]) -> Any:
         """x, which broadcasts to `sizes`, summed over `axes`; each stays, with one element."""

@@ -8,9 +8,9 @@ the replay itself has, up to a share of the sizes that are added in it. So it is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from math import inf, isfinite, isinf
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,23 @@ SHARE = 1e-8
 # product may be off by (2n + 2) · 2⁻¹⁰⁷⁵, the (n + 1) · 2⁻¹⁰⁷⁴ here. Sums are kept 2⁶⁰⁰ times up.
 SMALLEST, KEPT = 2.0**-474, 2.0**-600
 WIDTHS = 16.0  # of a row on intervals, which covers what libraries' functions differ by
+
+
+class Flow(NamedTuple):
+    """An adjoint, and how it may be off.
+
+    size:  of what is added up in it, infinities of the graph apart: inf if that may overflow
+    error: what functions of a library differ by
+    lost:  below the smallest floats
+    """
+
+    adjoint: float = 0.0
+    size: float = 0.0
+    error: float = 0.0
+    lost: float = 0.0
+
+
+NOTHING = Flow()
 
 
 class Disagreement(RuntimeError):
@@ -89,16 +106,30 @@ def check_gradient(
 
 def _allowed(gradient: Any, samples: Sequence[_Statements]) -> Any:
     """By id, whether the gradient is one that honest rounding may give."""
-    n = len(samples)
     with np.errstate(all="ignore"):
-        expected, allowed = _mean([own.gradient(n) for own in samples])
+        expected, allowed = _gradient(samples)
         same, near = _close(gradient, expected), np.abs(gradient - expected) <= allowed
         beyond = ~np.isfinite(allowed)
         if beyond.any():  # another order may overflow, or not
-            expected, allowed = _mean([own.gradient(n, KEPT) for own in samples])
+            expected, allowed = _gradient(samples, KEPT)
             held = (np.abs(gradient * KEPT - expected) <= allowed) | ~np.isfinite(gradient)
-            near = np.where(beyond, held & np.isfinite(allowed), near)
+            near = np.where(beyond, held, near)
         return same | near
+
+
+def _gradient(samples: Sequence[_Statements], seed: float = 1.0) -> Any:
+    """∂mean/∂parameter, and how far from it honest rounding may lead, by id; both times the seed.
+
+    The nodes that all samples share are swept once, as a replay does it: from the mean at each.
+    """
+    output, n = samples[0].tape.outputs[0], len(samples)
+    found = [own.sweep({output: Flow(seed, seed)}, n, shared=False) for own in samples]
+    reached = sorted({*chain(*found)})
+    means = _mean([[flows.get(i, NOTHING) for i in reached] for flows in found]).tolist()
+    flows = samples[0].sweep({i: Flow(*x) for i, x in zip(reached, means)}, n, shared=True)
+    rows = [flows.get(i, NOTHING) for i in range(samples[0].tape.parameters)]
+    adjoints, sizes, errors, lost = np.array(rows).T
+    return adjoints, SHARE * sizes + WIDTHS * errors + KEPT * lost
 
 
 def check_range(samples: Sequence[Sequence[Value]], arrays: Arrays, wide: Any, narrow: Any) -> None:
@@ -182,46 +213,44 @@ class _Statements:
         count = len(self.numbers)
         self._intervals: list[Any] = [*self.numbers]
         self._enclosed: dict[int, Any] = {}  # by id, where the rule's result may lie
-        self._sizes = [abs(x) for x in self.numbers]  # of what is added up in a node
+        self._sizes = [*map(_size, self.numbers)]  # of what is added up in a node, as Flow has it
         self._expected, self._allowed = [*self.numbers], [0.0] * count
         self._partials: list[list[tuple[int, float, float]]] = [[] for _ in range(count)]
         self._absorbed = arrays.home < 0
+        self._shared = ~(arrays.batched | self._absorbed)
         self._seen = {*range(tape.leaves)}
 
     def allows(self, i: int) -> bool:
         """Whether the replay's number is one that honest rounding may give."""
         self._look_into(i)
         number, expected, allowed = self.numbers[i], self._expected[i], self._allowed[i]
-        if number != number or expected != expected:
-            return number != number and (expected != expected or self._enclosed[i].nan)
-        if isinf(expected) and number != expected:  # adding in another order need not overflow
-            return number in self._enclosed[i] or self._enclosed[i].nan
-        return number == expected or abs(number - expected) <= allowed or allowed == inf
+        if number == expected or number != number and expected != expected:
+            return True
+        if isinf(expected) or number != number:  # adding in another order may overflow, or not
+            enclosed = self._enclosed[i]
+            return number in enclosed or enclosed.nan or allowed == inf and not isfinite(number)
+        return abs(number - expected) <= allowed or allowed == inf
 
-    def gradient(self, n: int, seed: float = 1.0) -> tuple[list[float], list[float]]:
-        """∂output/∂parameter, and how far from it honest rounding may lead, by id.
+    def sweep(self, found: dict[int, Flow], n: int, shared: bool) -> dict[int, Flow]:
+        """∂output/∂node from those of `found` down to parameters, and how it may be off, by id.
 
-        n:    the number of samples that the replay's is the mean of
-        seed: what both are multiplied by
+        n:      the number of samples that the replay's is the mean of
+        shared: whether to pass nodes that all samples share, or to stop there
         """
-        output, count = self.tape.outputs[0], self.tape.parameters
-        for i in range(self.tape.leaves, output + 1):
-            self._look_into(i)
-        adjoints, sizes, errors, lost = {output: seed}, {output: seed}, {output: 0.0}, {output: 0.0}
-        for i in range(output, self.tape.leaves - 1, -1):
-            if i not in adjoints:
+        for i in range(self.tape.outputs[0], self.tape.leaves - 1, -1):
+            if i not in found or self._shared[i] and not shared:
                 continue
-            adjoint, size, error, small = (of.pop(i) for of in (adjoints, sizes, errors, lost))
+            self._look_into(i)
+            adjoint, size, error, small = found.pop(i)
             for j, partial, width in self._partials[i]:
-                adjoints[j] = adjoints.get(j, 0.0) + partial * adjoint  # the chain rule
-                sizes[j] = sizes.get(j, 0.0) + abs(partial) * size
-                errors[j] = errors.get(j, 0.0) + abs(partial) * error + width * size
-                lost[j] = lost.get(j, 0.0) + abs(partial) * small + SMALLEST * (n + 1)
-        allowed = [
-            SHARE * sizes.get(i, 0.0) + WIDTHS * errors.get(i, 0.0) + KEPT * lost.get(i, 0.0)
-            for i in range(count)
-        ]
-        return [adjoints.get(i, 0.0) for i in range(count)], allowed
+                before, factor = found.get(j, NOTHING), abs(partial)
+                found[j] = Flow(
+                    before.adjoint + partial * adjoint,  # the chain rule
+                    before.size + _times(factor, size),
+                    before.error + _times(factor, error) + _times(width, size),
+                    before.lost + _times(factor, small) + SMALLEST * (n + 1),
+                )
+        return found
 
     def _look_into(self, i: int) -> None:
         """Look at a node, and before it at those in the midst of the sum that it is."""
@@ -245,14 +274,14 @@ class _Statements:
         selects = rule.selects  # then nothing goes where the partial is 0
         named = zip(rule.one_by_one(ids), partials, wide)
         read = [(j, d, w) for j, d, w in named if d or (d is not None and not selects)]
-        self._sizes[i] = abs(value) + sum([abs(d) * self._sizes[j] for j, d, _ in read if d])
+        self._sizes[i] = _size(value) + sum([_times(abs(d), self._sizes[j]) for j, d, _ in read])
         self._expected[i], self._enclosed[i] = value, interval
         self._allowed[i] = SHARE * self._sizes[i] + WIDTHS * _width(interval)
         self._partials[i] = [(j, d, _width(w)) for j, d, w in read if not tape.is_number(j)]
         if self._absorbed[i]:
             self.numbers[i], self._intervals[i] = value, interval
         else:
-            self._sizes[i] = abs(self.numbers[i])
+            self._sizes[i] = _size(self.numbers[i])
 
 
 def _numbers_of_sample(arrays: Arrays, results: Mapping[str, Any], k: int) -> list[float]:
@@ -263,6 +292,15 @@ def _numbers_of_sample(arrays: Arrays, results: Mapping[str, Any], k: int) -> li
         columns.append(numbers[:, min(k, numbers.shape[1] - 1)].tolist())
     places = zip(arrays.home.tolist(), arrays.index.tolist())
     return [columns[h][at] if h >= 0 else 0.0 for h, at in islice(places, len(arrays.tape.values))]
+
+
+def _size(x: float) -> float:
+    return abs(x) if isfinite(x) else 0.0
+
+
+def _times(factor: float, size: float) -> float:
+    """A size, times what multiplies it: an infinity is one of the graph, which adds no rounding."""
+    return factor * size if factor and isfinite(factor) else size if factor and size == inf else 0.0
 
 
 def _width(x: Any) -> float:

@@ -23,17 +23,60 @@ WIDE = 32  # samples of so many numbers lie one behind the other, as they are lo
 NUMBER, PARAMETER = -1, -2  # places that are no array; tensors of parameters follow below
 
 
+Pullback = Callable[[Any, Any], Any]
+Way = Callable[[Any], Any]
+
+
+def same(d: Any, came: Any = None) -> Any:
+    """The contribution to an operand whose partial is 1; the way through an op that takes all."""
+    return d
+
+
+def times(partial: Any) -> Pullback:
+    """The pullback to an operand with this partial, perhaps inf or nan; 0 where nothing has come.
+
+    came: how often something has come to the reader, or 1.0 where it has all over
+    """
+
+    def pullback(d: Any, came: Any) -> Any:
+        product = partial * d
+        if not isinstance(partial, Symbol) or partial.op == "float":  # finite: 0 stays 0
+            return product
+        return partial.table.call("where", came != 0.0, product, 0.0)
+
+    return pullback
+
+
+def taken(partial: Symbol) -> tuple[Pullback, Way]:
+    """The pullback to an operand of an op that selects, and the way there: only where it is taken.
+
+    Nothing goes where the partial is 0.
+    """
+    there, call = partial != 0.0, partial.table.call
+
+    def pullback(d: Any, came: Any) -> Any:
+        return call("where", there, d if partial.op == "float" else times(partial)(d, came), 0.0)
+
+    def way(came: Any) -> Any:
+        return call("where", there, came, 0.0)
+
+    return pullback, way
+
+
 class Use(NamedTuple):
     """That a statement reads the nodes `ids`, and what it gives back to them.
 
-    pullback: from the reader's adjoint, the contribution to each of `ids`, in their shape
+    pullback: from the reader's adjoint, and from where something has come to the reader at all, the
+              contribution to each of `ids`, in their shape
     tail: what a contribution's shape ends in: ("n",) if there is one for each sample
+    way:  from where something has come to the reader, where a contribution goes on
     """
 
     reader: Array
     ids: Ids
-    pullback: Callable[[Any], Any]
+    pullback: Pullback
     tail: Shape
+    way: Way
 
 
 @dataclass(eq=False)
@@ -47,7 +90,6 @@ class Array:
     wanted:  whether a parameter's gradient goes through it
     ones:    the array with a row of ones behind it, None if nothing reads it so
     row:     the first that it has in the pool, None if nothing gathers from it
-    selects: whether its op is one that selects, as `where` does
     label, variable: of an input, what the user calls it, and what holds a batch of it
     """
 
@@ -61,7 +103,6 @@ class Array:
     wanted: bool = False
     ones: Symbol | None = None
     row: int | None = None
-    selects: bool = False
     uses: list[Use] = field(default_factory=list)
 
     @property
@@ -215,7 +256,7 @@ class Arrays:
         self.p.ids[start : self._placed] = ids.ravel()
 
     def use(
-        self, reader: Array, ids: Ids, pullback: Callable[[Any], Any], summed: bool = False
+        self, reader: Array, ids: Ids, pullback: Pullback, way: Way = same, summed: bool = False
     ) -> None:
         """Note down that `reader` reads ids, with every array that they live in.
 
@@ -224,7 +265,7 @@ class Arrays:
         for home in {*self.home[ids].ravel().tolist()}:
             if home >= 0 and self.all[home].wanted:
                 tail = self.tail if reader.batched and not summed else ()
-                self.all[home].uses.append(Use(reader, ids, pullback, tail))
+                self.all[home].uses.append(Use(reader, ids, pullback, tail, way))
                 reader.wanted = True
 
     def is_batched(self, matrix: Ids, blocks: Iterable[Ids] = ()) -> bool:
@@ -365,29 +406,3 @@ class Arrays:
 def _are_elements(indices: list[tuple[int, ...]]) -> bool:
     """Whether these are places in one tensor: each another, and of as many numbers."""
     return len(set(indices)) == len(indices) and len(set(map(len, indices))) == 1
-
-
-def times(partial: Any) -> Callable[[Any], Any]:
-    """The pullback to an operand with this partial; nothing, where no sample has come that way."""
-
-    def pullback(d: Any) -> Any:
-        product = partial * d
-        if isinstance(partial, Symbol) and isinstance(d, Symbol) and d in d.table.unsure:
-            return d.table.call("where", d == 0.0, 0.0, product)
-        return product
-
-    return pullback
-
-
-def taken(partial: Symbol) -> Callable[[Any], Any]:
-    """The pullback to an operand of an op that selects: the adjoint where it is taken, or 0."""
-
-    def pullback(d: Any) -> Any:
-        return partial.table.call("where", partial != 0.0, partial * d, 0.0)
-
-    return pullback
-
-
-def same(d: Any) -> Any:
-    """The contribution to an operand whose partial is 1."""
-    return d

@@ -15,11 +15,11 @@ from microgradx.replay.views import Ids, Shape
 ONCE, BATCH, STEP = range(3)  # when something is computed: for a batch's size, a batch, a step
 STRAIGHT = re.compile(r"(\[\d+:\d+\])?(\.reshape\([^)]*\))?")  # a view without gaps
 CALLED_BY_NAME = {"leaf", "view", "row", "full"}  # what no statement computes
-ELSEWHERE = {"dot", "reduce", "take", "pull", "assemble"}  # these can't write over what they read
-NO_GAPS = {"dot"}  # these write into arrays without gaps alone
+NO_GAPS = {"dot", "dot_where"}  # these write into arrays without gaps alone
+ELSEWHERE = {*NO_GAPS, "reduce", "take", "pull", "assemble"}  # and these not over what they read
 # With an array in place of a number these are faster, or don't take a square root for ** 0.5.
 FULL = {"maximum", "minimum", "power"}
-STRIDED = {"dot", "view"}  # these read what lies sample by sample as fast
+STRIDED = {"dot", "dot_where", "view"}  # these read what lies sample by sample as fast
 NESTED = 50  # calls in one expression; below that a part is written first, or Python's stack ends
 
 
@@ -151,6 +151,9 @@ class Writer:
         }  # fmt: skip
         for name, x in symbols.items():
             self._comments.setdefault(x, f"∂loss/∂{name}")
+        for name, x in self.adjoints.came.items():
+            if isinstance(x, Symbol) and self._uses[x]:
+                self._comments.setdefault(x, f"not 0 where something comes to {name}")
         for x in symbols.values():
             self._deep_parts(x)
             self.text(x)

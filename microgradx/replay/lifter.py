@@ -131,15 +131,13 @@ class Lifter:
             rows = [x for x in operands if isinstance(x, list)]
             value, partials = vectorised(arrays.table, value, partials, rows)
         array = arrays.compute(rule.name, ids, value, batched)
-        array.selects = rule.selects
         for block, partial in zip(blocks, partials):
-            if isinstance(partial, list):
-                for part, d in zip(block, partial):
-                    arrays.use(array, part, times(d))
-            elif rule.selects and isinstance(partial, Symbol):
-                arrays.use(array, block, taken(partial))
-            elif partial is not None and not (rule.selects and partial == 0):
-                arrays.use(array, block, times(partial))  # a detach gives nothing back
+            several = isinstance(partial, list)
+            for part, d in zip(block, partial) if several else [(block, partial)]:
+                if rule.selects and isinstance(d, Symbol):
+                    arrays.use(array, part, *taken(d))
+                elif d is not None and not (rule.selects and d == 0):
+                    arrays.use(array, part, times(d))  # a detach gives nothing back
 
     def _element(self, row: Any, k: int) -> Any:
         if not isinstance(row, Symbol):

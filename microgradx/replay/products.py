@@ -7,12 +7,12 @@ and added up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgradx.replay.arrays import PARAMETER, WIDE, Arrays, same, times
+from microgradx.replay.arrays import PARAMETER, WIDE, Arrays, Pullback, Way, same, times
 from microgradx.replay.grids import Block, Grid, classes, components, find_grid
 from microgradx.replay.loops import FEW, LONG, Sum
 from microgradx.replay.symbols import Symbol
@@ -24,10 +24,10 @@ FAR = 2**32  # more than there are places
 
 
 class Part(NamedTuple):
-    """A part of a sum, and what it reads: (ids, pullback, whether summed over samples)."""
+    """A part of a sum, and what it reads: (ids, pullback, way, whether summed over samples)."""
 
     value: Any
-    reads: list[tuple[Ids, Callable[[Any], Any], bool]]
+    reads: list[tuple[Ids, Pullback, Way, bool]]
 
 
 class Bias(NamedTuple):
@@ -142,18 +142,19 @@ class SumLifter:
             value = value + part.value
         array = self.arrays.compute(name, ids, value, batched)
         for part in parts:
-            for operands, pullback, summed in part.reads:
-                self.arrays.use(array, operands, pullback, summed)
+            for read in part.reads:
+                self.arrays.use(array, *read)
 
     # --- element by element ----------------------------------------------------------------------
 
     def _elementwise(self, w: Ids, x: Ids | None, dims: Any, batched: bool) -> Part:
         """w · x, or w alone, added up along the first axis if it is one more than `dims` has."""
         left = value = self.arrays.read(w, batched)
-        reads: Any = [(w, same, False)]
+        reads: Any = [(w, same, same, False)]
         if x is not None:
             right = self.arrays.read(x, batched)
-            value, reads = left * right, [(w, times(right), False), (x, times(left), False)]
+            value = left * right
+            reads = [(w, times(right), same, False), (x, times(left), same, False)]
         return Part(value if w.ndim == len(dims) else self._summed(value, len(w)), reads)
 
     def _summed(self, x: Any, count: int) -> Any:
@@ -240,32 +241,50 @@ class SumLifter:
         value = arrays.flatten(table.dot(turned, input), dims + tail)
         arrays.products.append((rows, terms, flat[1] if wide else 1))
 
-        def to_weight(d: Any) -> Any:
-            unsure = isinstance(d, Symbol) and d in table.unsure
-            d = arrays.flatten(arrays.whole(d, dims + tail), shape)
-            read = input
-            if unsure:  # the inputs of the columns that something has come to
-                sizes = abs(d) if rows == 1 else table.reduce("add", abs(d), 0)
-                read = table.call("where", sizes == 0.0, 0.0, input)
-            if rows == 1:
-                return table.dot(read, d) if wide else read * d
-            if not wide:
-                return table.view(read, "[:, None]", (*flat, 1)) * d
-            if by_sample:
-                return table.dot(d, table.view(read, ".T", flat[::-1]))
-            return table.dot(read, table.view(d, ".T", shape[::-1]))
+        def as_sums(d: Any) -> Any:
+            return arrays.flatten(arrays.whole(d, dims + tail), shape)
 
-        def to_input(d: Any) -> Any:
-            d = arrays.flatten(arrays.whole(d, dims + tail), shape)
-            left = weight
+        def turn(d: Any) -> Any:
+            return table.view(d, ".T", d.shape[::-1])
+
+        def some(came: Any) -> Any:
+            return as_sums(came != 0.0) if isinstance(came, Symbol) else None
+
+        def to_weight(d: Any, came: Any) -> Any:
+            d = as_sums(d)
+            if not wide:
+                read = table.view(input, "[:, None]", (*flat, 1)) if rows > 1 else input
+                return times(read)(d, came)
+            if rows == 1:
+                return table.dot(input, d, some(came))
+            if not isinstance(came, Symbol):
+                return table.dot(d, turn(input)) if by_sample else table.dot(input, turn(d))
+            product = table.dot(input, turn(d), turn(some(came)))
+            return turn(product) if by_sample else product
+
+        def to_input(d: Any, came: Any) -> Any:
+            d, left, where = as_sums(d), weight, some(came)
             if bias is not None:
                 left = table.view(weight, "[:-1]", (terms, *weight.shape[1:]))
             if rows == 1 and wide:
                 left, d = arrays.flatten(left, (terms, 1)), arrays.flatten(d, (1, *flat[1:]))
-            contribution = table.dot(left, d) if rows > 1 or wide else left * d
-            return arrays.flatten(contribution, input_ids.shape + tail)
+                where = arrays.flatten(where, d.shape) if where is not None else None
+            product = table.dot(left, d, where) if rows > 1 or wide else times(left)(d, came)
+            return arrays.flatten(product, input_ids.shape + tail)
 
-        return Part(value, [(weight_ids, to_weight, True), (input_ids, to_input, False)])
+        def way_to_weight(came: Any) -> Any:
+            if bias is not None or not isinstance(came, Symbol):
+                return 1.0  # beside biases weights are parameters, from where no way goes on
+            came = as_sums(came)  # to any column
+            return table.dot(came, table.make("full", (1.0,), flat[1:])) if wide else came
+
+        def way_to_input(came: Any) -> Any:
+            if rows == 1 or not isinstance(came, Symbol):
+                return came
+            return table.reduce("add", arrays.whole(came, dims + tail), 0)  # to any row
+
+        weights = weight_ids, to_weight, way_to_weight, True
+        return Part(value, [weights, (input_ids, to_input, way_to_input, False)])
 
 
 def split(keys: Ids) -> list[Ids]:

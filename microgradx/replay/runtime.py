@@ -29,6 +29,20 @@ def normal_pdf(x: Any, out: Any) -> None:
     out[...] = np.exp(-0.5 * np.square(x)) / ROOT_TAU
 
 
+def dot_where(a: Any, b: Any, came: Any, out: Any) -> None:
+    """a · b into `out`, without the terms to whose b nothing came: there it is 0, and 0 · inf nan.
+
+    came: for each of b whether something came
+    """
+    a.dot(b, out)
+    if np.isnan(out).any():
+        b, came, out = (x.reshape(len(x), -1) for x in (b, came, out))
+        np.where(came.any(axis=1), a, 0.0).dot(b, out)
+        for k in np.flatnonzero(np.isnan(out).any(axis=0)).tolist():
+            some = came[:, k]
+            out[:, k] = (a[:, some] * b[some, k]).sum(axis=1)
+
+
 def pull(pool: Any, plan: Any, out: Any) -> None:
     """For each row of `out`, the sum of the rows of `pool` that are its own, one after the other.
 

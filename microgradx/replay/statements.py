@@ -15,7 +15,7 @@ NUMPY_CALLS = {
     "logical_and", "logical_not", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "arctan2",
     "power", "square", "take", "copyto",
 }  # fmt: skip
-OUR_CALLS = {"erfc", "normal_cdf", "normal_pdf", "pull"}
+OUR_CALLS = {"dot_where", "erfc", "normal_cdf", "normal_pdf", "pull"}
 NUMBERS = {"0.0": "zero", "1.0": "one", "2.0": "two", "0.5": "half", "-1.0": "minus_one"}
 TAKEN = {
     *NUMPY_CALLS, *OUR_CALLS, *NUMBERS.values(), "np", "inf", "nan", "prepare", "forward",

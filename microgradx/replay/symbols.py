@@ -46,7 +46,7 @@ class Symbol:
     @property
     def truth(self) -> bool:
         """Whether its elements are True and False."""
-        return self.op in TRUTHS or (self.op in ("view", "take") and self.args[0].truth)
+        return self.op in TRUTHS or (self.op in ("view", "take", "copy") and self.args[0].truth)
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(map(repr, self.args))}){self.shape}"
@@ -76,7 +76,6 @@ class Symbols:
 
     def __init__(self) -> None:
         self.known: dict[Any, Symbol] = {}
-        self.unsure: set[Symbol] = set()  # adjoints that are 0 where a `where` took the other way
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):
@@ -131,8 +130,12 @@ class Symbols:
         """The rows of x that are listed in the array called `rows`."""
         return self.make("take", (x,), shape, rows)
 
-    def dot(self, a: Symbol, b: Symbol) -> Symbol:
-        return self.make("dot", (a, b), a.shape[:-1] + b.shape[1:])
+    def dot(self, a: Symbol, b: Symbol, came: Symbol | None = None) -> Symbol:
+        """The product of matrices; with `came`, of the terms where that is so of b's element."""
+        shape = a.shape[:-1] + b.shape[1:]
+        if came is None:
+            return self.make("dot", (a, b), shape)
+        return self.make("dot_where", (a, b, came), shape)
 
     def reduce(self, op: str, x: Any, axis: int) -> Any:
         """x without `axis`, its elements along it combined by `op`, one after the other."""
@@ -169,12 +172,14 @@ def _is(x: Any, op: str) -> bool:
     return isinstance(x, Symbol) and x.op == op
 
 
-def _add(x: Any, y: Any) -> Any:  # x + -y = x - y, a·x + a·x = 2·a · x
+def _add(x: Any, y: Any) -> Any:  # x + -y = x - y, a·x + a·x = 2·a · x; a mask + its opposite = 1
     if x is y:
         if _is(x, "multiply"):
             a, b = sorted(x.args, key=lambda arg: len(getattr(arg, "shape", ())))
             return (2.0 * a) * b
         return 2.0 * x
+    if _is(x, "float") and _is(y, "float") and (~x.args[0] is y.args[0] or ~y.args[0] is x.args[0]):
+        return 1.0
     if _is(y, "negative"):
         return x - y.args[0]
     return y - x.args[0] if _is(x, "negative") else None
@@ -214,6 +219,10 @@ def _power(x: Any, y: Any) -> Any:
     return x.table.call("square", x) if is_number(y, 2.0) else None
 
 
+def _not_equal(x: Any, y: Any) -> Any:  # of a mask of zeros and ones, what it was made of
+    return x.args[0] if _is(x, "float") and is_number(y, 0.0) else None
+
+
 def _where(condition: Any, x: Any, y: Any) -> Any:
     if not isinstance(condition, Symbol):
         return x if condition else y
@@ -231,5 +240,5 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
 
 REWRITE: dict[str, Callable[..., Any]] = {
     "add": _add, "subtract": _subtract, "multiply": _multiply, "negative": _negative,
-    "power": _power, "where": _where,
+    "power": _power, "not_equal": _not_equal, "where": _where,
 }  # fmt: skip
