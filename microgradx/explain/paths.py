@@ -35,6 +35,7 @@ FANS = {"constants": "fan-out"}  # where paths spread over what has no size of i
 LN10 = log(10.0)
 SQUARE, SQUARE_SUM = (1e-70, 1e70), (1e-140, 1e140)  # of d, and of sums of d²: floats do there
 ONE_PATH = 1e-13  # nats, or decades: less is rounding
+SATURATED = 0.01  # of the largest slope that an activation has
 FRESH = -2  # the sample of a node that no reader has been seen of
 
 Budget = defaultdict[str, float]  # ln by kind of factor
@@ -500,6 +501,11 @@ def is_stop(partial: float, adjoint: Any) -> bool:
     nan, which goes on, and `why` calls it not finite.
     """
     return partial == 0 and bool(adjoint) and not partial * adjoint
+
+
+def shut_from(rule: Any) -> float:
+    """The slope below which an activation is saturated: 1 % of its largest, of 1 if it has none."""
+    return SATURATED * (rule.ceiling if isfinite(rule.ceiling) else 1.0)
 
 
 def layers(nodes: list[Value]) -> list[str]:
