@@ -15,15 +15,21 @@ from microgradx.explain.tangents import Repair
 from microgradx.explain.verdicts import Evidence, Verdict
 
 
-def sentences(case: Case, verdict: Verdict, evidence: Evidence, best: Repair | None) -> list[str]:
-    """An explanation, sentence by sentence; `best` is the repair to propose."""
+def sentences(
+    case: Case, verdict: Verdict, evidence: Evidence, origins: list[str], best: Repair | None
+) -> list[str]:
+    """An explanation, sentence by sentence.
+
+    origins: the sentences on activations that are saturated or off
+    best:    the repair to propose
+    """
     causes, because = evidence.causes, evidence.because
     of = f"∂{clip(name_of(case.output), 32)}/∂{clip(name_of(case.node), 32)}"
     named = "".join(f"{', ' if i else ' – '}{cause}" for i, cause in enumerate(causes[:4]))
     size = "0" if case.flow is None else _size(case.flow, evidence)
     few = because if len(because) <= 5 else [*because[:4], f"… and {len(because) - 4} more like it"]
     lines = [f"{of} = {size}: {verdict.name}{named}", verdict.meaning, *few]
-    lines += _places(verdict, evidence)
+    lines += _places(verdict, evidence) + origins
     if best:
         lines.append(_proposal(best))
     if case.flow is not None:
