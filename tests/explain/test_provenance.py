@@ -539,9 +539,24 @@ def test_two_terms_that_oppose_each_other_are_both_named():
 
 
 def test_where_something_is_not_finite_there_are_none():
-    w = Value(30.0, "w")
-    loss = total([((w * x).tanh() - 0.5) ** 2 for x in (1.0, 2.0, 3.0)]) + 0.0 * (w - 30.0).log()
-    assert why(w, loss).verdict == "not finite" and not why(w, loss).origins
+    for odd, count in ((5.0, 1), (math.nan, 0)):
+        model = nn.MLP(1, [1, 1], "tanh", seed=1)
+        node = model.layers[0].neurons[0].weight[0]
+        node.data = 30.0
+        loss = nn.mse_loss([model([x]) for x in (1.0, 2.0, odd)], [1.0, 2.0, 3.0])
+        assert len(why(node, loss).origins) == count
+
+
+def test_a_node_of_one_sample_is_told_of_no_others():
+    model = nn.MLP(1, [1, 2, 1], "tanh", seed=1)
+    model.layers[0].neurons[0].weight[0].data = 0.1
+    model.layers[1].neurons[0].bias.data = 20.0
+    loss = nn.mse_loss([model([x]) for x in (1.0, 2.0, 3.0)], [1.0, 2.0, 3.0])
+    weight, *hidden = [model.layers[0].neurons[0].weight[0]] + [
+        x for x in order(loss) if x.label == "layers.0[0]"
+    ]
+    assert len(hidden) == 3 and why(weight, loss).origins
+    assert not any(why(h, loss).origins for h in hidden)
 
 
 def test_of_many_that_stop_it_two_are_told_of():
