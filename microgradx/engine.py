@@ -40,11 +40,11 @@ class Edge(NamedTuple):
 
 
 def _put_data(self: Value, x: Any) -> None:
-    self._data = number(x)
+    self._data = x if type(x) is float else number(x)
 
 
 def _put_grad(self: Value, x: Any) -> None:
-    self._grad = number(x)
+    self._grad = x if type(x) is float else number(x)
 
 
 class Value:
@@ -59,7 +59,8 @@ class Value:
     partials: ∂self/∂input for each of `inputs`, as it was when this node was made
 
     `Value(x)` makes a leaf of any real number: int, float, Fraction, NumPy scalar or 0-d array.
-    Anything else is a TypeError, an int too large for a float an OverflowError.
+    Anything else is a TypeError, an int too large for a float an OverflowError. `x == y` asks
+    whether the two are one Value, `equal(x, y)` compares their numbers.
 
     >>> x, y = Value(3.0), Value(-2.0)
     >>> z = x * y + x
@@ -534,7 +535,8 @@ def node_of_many(
             xs, ds = (operand, partial) if isinstance(operand, tuple) else ((operand,), (partial,))
             if not _are_values(xs):
                 known = [(x, d) for x, d in zip(xs, ds) if isinstance(x, Value)]
-                xs, ds = tuple([x for x, _ in known]), tuple([d for _, d in known])
+                if len(known) < len(xs):  # else nodes that read one list share it
+                    xs, ds = tuple([x for x, _ in known]), tuple([d for _, d in known])
             pairs.append((xs, ds))
     made = node(rule, data, None, None)
     if not isinstance(operands[-1], tuple):
@@ -587,6 +589,30 @@ def data_of(x: Any) -> float:
 def numbers_in(values: Iterable[Value]) -> list[float]:
     """The data of each, by its slot: a quarter of the time that the property takes."""
     return [x._data for x in values]
+
+
+def grads_in(values: Iterable[Value]) -> list[float]:
+    """The grad of each, by its slot."""
+    return [x._grad for x in values]
+
+
+def put_numbers(values: Iterable[Value], numbers: Iterable[Any]) -> None:
+    """Give each its data; one that is no number is the error that `x.data = …` gives."""
+    for x, data in zip(values, numbers):
+        x._data = data if type(data) is float else number(data)
+
+
+def zero_grads(values: Iterable[Value]) -> None:
+    """Set the grad of each to 0; an exception, Ctrl-C among them, leaves all as they were."""
+    values = [*values]
+    before = grads_in(values)
+    try:
+        for x in values:
+            x._grad = 0.0
+    except BaseException:
+        for x, grad in zip(values, before):
+            x._grad = grad
+        raise
 
 
 def read_together(node: Value) -> list[tuple[Any, tuple[Value, ...]]]:
@@ -974,12 +1000,12 @@ def _rmul(self: Value, other: Any) -> Value:
 
 
 def _unary(rule: Rule) -> Callable[[Value], Value]:
-    """The method of an op of one operand: apply(rule, self), for a self that is a Value."""
+    """The method of an op of one operand: apply(rule, self), quick if self is a plain Value."""
     function = rule.function
 
     def method(self: Value) -> Value:
         data, dx = function(floats, self._data)
-        return node(rule, data, self, dx)
+        return node(rule, data, self, dx) if type(self) is Value else apply(rule, self)
 
     method.__code__ = method.__code__.replace(co_name=rule.name)  # the name of its frames
     method.__name__ = rule.name

@@ -8,7 +8,7 @@ from typing import Any
 from microgradx._base import floats
 from microgradx._base.arguments import number, within
 from microgradx._base.text import kind_of
-from microgradx.engine import Value
+from microgradx.engine import Value, grads_in, numbers_in, put_numbers, zero_grads
 
 __all__ = ["Optimizer", "SGD", "Adam"]
 
@@ -30,21 +30,36 @@ class Optimizer:
         self.lr = within("lr", lr)
         self.weight_decay = within("weight_decay", weight_decay)
         self.state: State = {name: [0.0] * len(self.parameters) for name in self.kept}
+        self._copies: list[_Copy] = []
 
     def zero_grad(self) -> None:
-        """Set the grad of every parameter to 0."""
-        for p in self.parameters:
-            p.grad = 0.0
+        """Set the grad of every parameter to 0; all of them, or none after Ctrl-C."""
+        zero_grads(self.parameters)
 
     def step(self) -> None:
-        """Move every parameter once."""
-        self.move(floats, self.parameters, self.state)
+        """Move every parameter once; after an exception, Ctrl-C among them, all is as it was."""
+        parameters = self.parameters
+        if len(self._copies) != len(parameters):
+            self._copies = [_Copy() for _ in parameters]
+        before, copies = numbers_in(parameters), self._copies
+        own = {**vars(self), "state": {name: [*numbers] for name, numbers in self.state.items()}}
+        try:
+            for copy, x, grad in zip(copies, before, grads_in(parameters)):
+                copy.data = x
+                copy.grad = grad
+            self.move(floats, copies, self.state)
+            put_numbers(parameters, [copy.data for copy in copies])
+        except BaseException:
+            put_numbers(parameters, before)
+            vars(self).update(own)
+            raise
 
     def move(self, xp: Any, parameters: Sequence[Any], state: State) -> None:
         """Move each of `parameters` once, and keep in `state` the numbers for the next step.
 
-        The formula, for numbers and for arrays alike: with `numpy` for xp, one "parameter" whose
-        data and grad are flat arrays is as many numbers, and its data is changed in place.
+        The formula, for numbers and for arrays alike: each of `parameters` has its data and its
+        grad. With `numpy` for xp, one "parameter" whose data and grad are flat arrays is as many
+        numbers, and its data is changed in place.
         """
         raise NotImplementedError
 
@@ -54,6 +69,14 @@ class Optimizer:
         if decay:
             return [p.grad + decay * p.data for p in parameters]
         return [p.grad for p in parameters]
+
+
+class _Copy:
+    """The data and grad of a parameter while a step is worked out: it moves when all of it is."""
+
+    __slots__ = ("data", "grad")
+    data: float
+    grad: float
 
 
 class SGD(Optimizer):

@@ -218,6 +218,34 @@ def test_r07_anything_else_is_refused_at_once_and_changes_nothing(name, x):
     assert getattr(p, name) == 0.25
 
 
+MASKED = np.ma.array([1.0, 2.0], mask=[0, 1])
+W = Value(2.0)
+TAKE_MASKED = {
+    "record": lambda: mx.record(lambda x: W * x[1], MASKED),
+    "record of a list": lambda: mx.record(lambda x: W * x[1], [1.0, np.ma.masked]),
+    "record of a number": lambda: mx.record(lambda x: W * x, np.ma.masked),
+    "record of an array of no axes": lambda: mx.record(lambda x: W * x, np.ma.array(1.0, mask=1)),
+    "an op": lambda: mx.sum(MASKED),
+    "mse": lambda: nn.mse_loss([W, W], MASKED),
+    "hinge": lambda: nn.hinge_loss(W, MASKED[1]),
+    "a neuron": lambda: nn.Neuron(2)(MASKED),
+    "a norm": lambda: nn.BatchNorm(2)([MASKED, MASKED]),
+    "loading": lambda: nn.Neuron(2).load_state_dict({"weight": MASKED, "bias": 0.0}),
+}
+
+
+@pytest.mark.parametrize("door", TAKE_MASKED)
+def test_r07_who_passes_a_masked_number_reads_what_it_is_and_what_to_do(door):
+    with pytest.raises(TypeError, match=r"got a masked number; leave it out or fill it in, as "):
+        TAKE_MASKED[door]()
+
+
+def test_r07_an_array_with_a_mask_that_masks_nothing_is_like_any_other():
+    replay = mx.record(lambda x: W * x[0] + x[1], np.ma.array([1.0, 2.0]))
+    assert replay.forward(np.ma.array([[1.0, 2.0]])).tolist() == [4.0]
+    assert nn.mse_loss([W], np.ma.array([1], mask=[0])).data == 1.0
+
+
 def test_r07_what_is_too_large_is_an_overflow_error():
     p = Value(0.0)
     for name in ("data", "grad"):

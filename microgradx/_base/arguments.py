@@ -87,12 +87,18 @@ def _describe(x: Any) -> str:
 
 
 def nested(x: Any) -> Any:
-    """x with every array, tensor, tuple and range in it as a list."""
-    if hasattr(x, "tolist"):
+    """x with every array, tensor, tuple and range in it as a list; a masked number stays one."""
+    if hasattr(x, "tolist") and not _is_masked(x):  # else None would be in its place
         x = x.tolist()
-    if isinstance(x, str) or not hasattr(x, "__iter__"):
+    if isinstance(x, str) or not hasattr(x, "__iter__") or getattr(x, "ndim", 1) == 0:
         return x
     return [nested(part) for part in x]
+
+
+def _is_masked(x: Any) -> bool:
+    """Whether a number of the array x is masked; asked without NumPy."""
+    any_of = getattr(getattr(x, "mask", None), "any", None)
+    return any_of is not None and bool(any_of())
 
 
 def flat(nest: Any) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import compress, repeat
+from itertools import compress, islice, repeat
 from math import inf, isfinite, log
 from typing import Any
 
@@ -37,8 +37,6 @@ SQUARE, SQUARE_SUM = (1e-70, 1e70), (1e-140, 1e140)  # of d, and of sums of d²:
 ONE_PATH = 1e-13  # nats, or decades: less is rounding
 SATURATED = 0.01  # of the largest slope that an activation has
 FRESH = -2  # the sample of a node that no reader has been seen of
-
-Budget = defaultdict[str, float]  # ln by kind of factor
 
 
 class NodeFlow:
@@ -93,7 +91,7 @@ class NodeFlow:
     def budget(self) -> dict[str, float]:
         if not self._whole:
             return {}
-        kinds = self._paths.budget[self._i].items()
+        kinds = self._paths.budget(self._i).items()
         terms = {SHOWN.get(kind, kind): x / LN10 for kind, x in kinds}
         left = self.wide.decades - self.norm.decades
         if abs(left) > ONE_PATH:
@@ -142,6 +140,7 @@ class Paths:
         self.parameters = None if parameters is None else set(parameters)
         self.loss = loss_part(self.nodes)
         self.references: dict[int, Any] = {}
+        self._lists: dict[int, list[str]] = {}  # by the id of a node's list of operands
         self._latest: tuple[int, Sequence[int]] = -1, ()
         # Arrays, as an int or a float of one's own in a list takes three times as much room.
         self.tails, self.heads, self.first = array("i"), array("i"), array("i", [0])
@@ -294,45 +293,53 @@ class Paths:
         ]
 
     @cached_property
-    def entropies(self) -> list[float]:
-        """H of each node: Σ q (H_v - ln q) over the edges out of it."""
-        entropies = [0.0] * len(self.nodes)
-        for i, j, q in zip(self.tails, self.heads, self.shares):
-            if q:
-                entropies[i] += q * (entropies[j] - log(q))
-        return entropies
+    def spreads(self) -> Sequence[float]:
+        """ln q of every edge; 0 where q is."""
+        return array("d", (log(q) if q else 0.0 for q in self.shares))
 
     @cached_property
-    def budget(self) -> list[Budget]:
-        """For each node what every kind of factor brings to ln R, where it brings any.
+    def entropies(self) -> Sequence[float]:
+        """H of each node: Σ q (H_v - ln q) over the edges out of it."""
+        entropies = [0.0] * len(self.nodes)
+        for i, j, q, spread in zip(self.tails, self.heads, self.shares, self.spreads):
+            if q:
+                entropies[i] += q * (entropies[j] - spread)
+        return entropies
 
-        That is the mean ln|d| over its paths, and with each edge, as what it leads into is what
-        the paths spread over, its share of half their entropy, -½ q ln q; of an edge into one of
-        several samples, the part that lies between these is the loss's.
+    def budget(self, i: int) -> dict[str, float]:
+        """What every kind of factor brings to ln R of node i, where it brings any."""
+        return {kind: terms[i] for kind, terms in self.budgets.items() if terms[i]}
+
+    @cached_property
+    def budgets(self) -> dict[str, Sequence[float]]:
+        """For each kind of factor, what it brings to ln R of every node.
+
+        That is the mean ln|d| over a node's paths, and with each edge, as what it leads into is
+        what the paths spread over, its share of half their entropy, -½ q ln q; of an edge into one
+        of several samples, the part that lies between these is the loss's.
         """
-        budgets: list[Budget] = [defaultdict(float) for _ in self.nodes]
-        tails, shares, lns = self.tails, self.shares, self.logarithms
+        n = len(self.nodes)
+        budgets: dict[str, list[float]] = defaultdict(lambda: [0.0] * n)
+        edges = zip(self.tails, self.shares, self.logarithms, self.spreads, self.aparts)
         for j, node in enumerate(self.nodes):
-            if not self.squares[j]:
+            own = [*islice(edges, self.first[j + 1] - self.first[j])]
+            if not own:
                 continue
-            behind, ceiling = [*budgets[j].items()], self._ceiling(node)
-            for e, kind in enumerate(self.kinds(node), self.first[j]):
-                q, ln, budget = shares[e], lns[e], budgets[tails[e]]
-                if not q:
-                    continue
-                for each, x in behind:
-                    budget[each] += q * x
-                if q != 1.0:
-                    spread, apart = log(q), self.apart(e)
-                    if apart:
-                        budget["loss"] -= 0.5 * q * apart
-                    if apart != spread:
-                        budget[FANS.get(kind, kind)] -= 0.5 * q * (spread - apart)
-                if ln and ceiling:
-                    budget["sigmoid ceiling"] += q * ceiling
+            for terms in budgets.values():
+                if behind := terms[j]:
+                    for i, q, _, _, _ in own:
+                        terms[i] += q * behind
+            ceiling = self._ceiling(node)
+            for kind, (i, q, ln, spread, apart) in zip(self.kinds(node), own):
+                if apart:
+                    budgets["loss"][i] -= 0.5 * q * apart
+                if spread != apart:
+                    budgets[FANS.get(kind, kind)][i] -= 0.5 * q * (spread - apart)
                 if ln:
-                    budget[kind] += q * (ln - ceiling)
-        return budgets
+                    budgets[kind][i] += q * (ln - ceiling)
+                    if ceiling:
+                        budgets["sigmoid ceiling"][i] += q * ceiling
+        return {kind: array("d", budgets[kind]) for kind in KINDS if any(budgets[kind])}
 
     @cached_property
     def with_cut_off(self) -> set[Value]:
@@ -407,27 +414,38 @@ class Paths:
     def _sample_of(self, e: int) -> int:
         return self.samples[self.heads[e]]
 
-    def apart(self, e: int) -> float:
-        """Of an edge from a leaf into one of several samples, ln of the share that this one has.
+    @cached_property
+    def aparts(self) -> Sequence[float]:
+        """Of every edge from a leaf into one of several samples, ln of the share of that sample.
 
         0 for every other edge.
         """
-        i, k = self.tails[e], self.samples[self.heads[e]]
-        share = self._by_sample.get((i, k)) if k >= 0 else None
-        return log(share) if share else 0.0
+        n, samples, aparts = len(self.nodes), self.samples, array("d", self.spreads)
+        several = [k < 0 and not node.rule for node, k in zip(self.nodes, samples)]
+        places = [  # of a leaf in a sample: -1 for those edges that are none of these
+            samples[j] * n + i if several[i] and samples[j] >= 0 else -1
+            for i, j in zip(self.tails, self.heads)
+        ]
+        used = [*compress(places, self.shares)]
+        if len(set(used)) - (-1 in used) < len(used) - used.count(-1):
+            together = dict.fromkeys(places, 0.0)  # a leaf is read several times in a sample
+            for place, q in zip(places, self.shares):
+                together[place] += q
+            both = zip(places, self.shares)
+            aparts = array("d", (log(together[place]) if q else 0.0 for place, q in both))
+        for e, place in enumerate(places):
+            if place < 0:
+                aparts[e] = 0.0
+        return aparts
 
     @cached_property
-    def _by_sample(self) -> dict[tuple[int, int], float]:
-        """By leaf that several samples read, and sample, the share of the paths into that one."""
-        samples, found = self.samples, dict[tuple[int, int], float]()
-        several = [k < 0 and not node.rule for node, k in zip(self.nodes, samples)]
-        edges = compress(
-            zip(self.tails, self.heads, self.shares), map(several.__getitem__, self.tails)
-        )
-        for i, j, q in edges:
-            if q and samples[j] >= 0:
-                found[i, samples[j]] = found.get((i, samples[j]), 0.0) + q
-        return found
+    def brings(self) -> Sequence[float]:
+        """What every edge brings to log₁₀ R of its tail, along itself; 0 where it has no share.
+
+        That is its factor, and half of its spread but for what lies between samples.
+        """
+        edges = zip(self.shares, self.logarithms, self.spreads, self.aparts)
+        return array("d", ((ln - 0.5 * (s - a)) / LN10 if q else 0.0 for q, ln, s, a in edges))
 
     @cached_property
     def choke_point(self) -> list[int]:
@@ -470,18 +488,31 @@ class Paths:
         if node in self.loss or rule.kind != "product":
             kind = "loss" if node in self.loss else _other_kind(node)
             return [kind] * len(node.inputs)
+        if not rule.lists and len(node.inputs) == 1:
+            [x], other = node.inputs, partner(node, positions(node)[0])
+            kind = self._whats.get(other, "constants")
+            return ["inputs" if kind == "constants" and self._whats[x] == "weights" else kind]
         first, second, *rest = node.operands
         if not rule.lists:
             first, second = (first,), (second,)
-        what = self._whats.get
-        of = [what(x, "constants") for x in (*first, *second)]
-        kinds = of[len(first) :] + of[: len(first)]  # each is multiplied with its partner
+        of_first, of_second = self._whats_of(first), self._whats_of(second)
+        kinds = [*of_second, *of_first]  # each is multiplied with its partner
         if "constants" in kinds:  # which are inputs, if they are a weight's
-            pairs = zip(of, kinds)
+            pairs = zip([*of_first, *of_second], kinds)
             kinds = ["inputs" if (x, y) == ("weights", "constants") else y for x, y in pairs]
         kinds += ["constants"] * len(rest)
+        if len(kinds) == len(node.inputs):
+            return kinds
         read = (*first, *second, *rest)
         return [kind for x, kind in zip(read, kinds) if isinstance(x, Value)]
+
+    def _whats_of(self, factors: tuple[Any, ...]) -> list[str]:
+        """The kinds of factors as such; a list of them is asked for once for all its readers."""
+        if len(factors) == 1:
+            return [self._whats.get(factors[0], "constants")]
+        if id(factors) not in self._lists:
+            self._lists[id(factors)] = [self._whats.get(x, "constants") for x in factors]
+        return self._lists[id(factors)]
 
     @cached_property
     def _whats(self) -> dict[Value, str]:
@@ -505,11 +536,12 @@ def _other_kind(node: Value) -> str:
     A power is singular only with an exponent below 1: else it is the size of what it reads.
     """
     assert node.rule is not None
-    if _is_regular(node):
+    kind = node.rule.kind
+    if kind == "singular" and _is_regular(node):
         return "activations"
-    if len(node.operands) == 2 and _is_of_norm(node.operands[1]):
+    if kind == "singular" and len(node.operands) == 2 and _is_of_norm(node.operands[1]):
         return "norm"
-    return OTHER_FACTORS[node.rule.kind]
+    return OTHER_FACTORS[kind]
 
 
 def _is_regular(node: Value) -> bool:

@@ -52,5 +52,5 @@ def _median(paths: Paths, k: int) -> Reference:
 def _together(paths: Paths, same: list[int]) -> tuple[float, float]:
     """The decades of one neuron's R in all samples, and how many of them are the loss's."""
     total = sum([extended(paths.squares[i]) for i in same], Extended(0.0, 0)).decades / 2
-    others = [fsum(x for kind, x in paths.budget[i].items() if kind != "loss") for i in same]
+    others = [fsum(x for kind, x in paths.budget(i).items() if kind != "loss") for i in same]
     return total, total - fsum(others) / len(others) / LN10

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
+from weakref import ref
 
 from microgradx.engine import Value, order
 from microgradx.rules import Rule
@@ -44,11 +45,17 @@ class Neuron:
     """
 
     def __init__(self, layer: Layer, index: str) -> None:
-        self.layer = layer
+        self._layer = ref(layer)  # which holds it, and is held by the net: no cycle is left
         self.index = index
         self.activation = ""
         self.turns: dict[int, Turn] = {}
         self.parameters: list[Value] = []
+
+    @property
+    def layer(self) -> Layer:
+        layer = self._layer()
+        assert layer is not None
+        return layer
 
     @property
     def name(self) -> str:
@@ -345,9 +352,8 @@ def samples_of(nodes: list[Value]) -> dict[Value, int]:
 
     nodes: in the order of the sweep
     """
-    found = _samples_of_last_layers(nodes[0])
-    if found:
-        return found
+    if any(role_of(label).role == "y" for label in {x.label for x in nodes if x.rule}):
+        return _samples_of_last_layers(nodes[0])
     queue = {nodes[0]: None}
     for _ in range(SEARCHED):
         if not queue:

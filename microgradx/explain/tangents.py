@@ -6,14 +6,18 @@ With ∂a/∂u summed forwards and ∂L/∂b summed backwards, what any single e
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from math import fsum, log
+from itertools import compress
+from math import fsum
+from operator import mul
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microgradx.engine import Edge, Value
 from microgradx.explain.extended import Extended, extended
-from microgradx.explain.paths import LN10, Paths, summed
+from microgradx.explain.paths import Paths, summed
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -53,28 +57,34 @@ class Tangents:
         self.paths = paths
         self._start = paths.index[node]
         self.g, self.norm = paths.wide(self._start), paths.norm(self._start)
-        self.edges = self._leading_on()
-        if paths.counted is not None and self.norm:
-            self.edges = [e for e in self.edges if paths.counted[e]]
-        live = [e for e in self.edges if paths.partials[e]]
-        tails, heads = [paths.tails[e] for e in live], [paths.heads[e] for e in live]
-        factors = [paths.partials[e] for e in live]
-        _, self._to = paths.sums_from(self._start, tails, heads, factors)
-        self._squares = paths.squares_from(self._start, tails, heads, factors)
+        n = paths.first[self._start]  # edges, those nearer to the output first
+        ends: Any = [
+            of[n - 1 :: -1] if n else [] for of in (paths.tails, paths.heads, paths.partials)
+        ]
+        on = self._leading_on(*ends)
+        self.edges = [*compress(range(n - 1, -1, -1), on)]
+        edges: Any = [[*compress(of, on)] for of in ends]
+        self._tails, self._heads, self._partials = edges
+        live = edges if all(self._partials) else [[*compress(of, self._partials)] for of in edges]
+        _, self._to = paths.sums_from(self._start, *live)
+        self._squares = paths.squares_from(self._start, *live)
 
-    def _leading_on(self) -> list[int]:
-        """The numbers of the edges that lead on, those nearer to the node first."""
-        tails, partials, first = self.paths.tails, self.paths.partials, self.paths.first
-        edges: list[int] = []
-        reached = bytearray(len(self.paths.nodes))
+    def _leading_on(
+        self, tails: Sequence[int], heads: Sequence[int], partials: Sequence[float]
+    ) -> bytearray:
+        """Of edges up to the output, whether they lead on; those nearer to the node come first."""
+        paths, on = self.paths, bytearray(len(tails))
+        reached = bytearray(len(paths.nodes))
         reached[self._start] = True
-        for j in range(self._start - 1, -1, -1):
-            for e in range(first[j], first[j + 1]):
-                if reached[tails[e]]:
-                    edges.append(e)
-                    if partials[e]:
-                        reached[j] = True
-        return edges
+        for k, (i, j, d) in enumerate(zip(tails, heads, partials)):
+            if reached[i]:
+                on[k] = True
+                if d:
+                    reached[j] = True
+        if paths.counted is not None and self.norm:
+            counted = reversed(paths.counted[: len(tails)])
+            on = bytearray(x and y for x, y in zip(on, counted))
+        return on
 
     def first_edges(self) -> list[Edge]:
         """Those out of the node itself."""
@@ -102,12 +112,14 @@ class Tangents:
     @cached_property
     def shares(self) -> dict[int, float]:
         """φ = S²_a d² R²_b / R²_u of every edge: the share of the paths from u along it."""
+        return dict(zip(self.edges, self._phis))
+
+    @cached_property
+    def _phis(self) -> list[float]:
         to, squares, whole = self._squares, self.paths.squares, self.paths.squares[self._start]
-        tails, heads, partials = self.paths.tails, self.paths.heads, self.paths.partials
-        return {
-            e: float(to[tails[e]] * partials[e] * (partials[e] * squares[heads[e]]) / whole)
-            for e in self.edges
-        }
+        edges = zip(self._tails, self._heads, self._partials)
+        phis = [to[i] * d * (d * squares[j]) / whole for i, j, d in edges]
+        return phis if isinstance(whole, float) and isinstance(to, array) else [*map(float, phis)]
 
     def repaired(self, e: int) -> Extended:
         """∂output/∂u if this edge's local derivative were 1 and every other as it is."""
@@ -154,21 +166,15 @@ class Tangents:
 
     # --- of all ---------------------------------------------------------------------------------
 
-    def credits(self) -> list[tuple[float, int]]:
-        """Of every edge what it brings to log₁₀ R, where that is anything, with the edge.
+    def credits(self) -> Iterator[tuple[float, int]]:
+        """Of every edge what it brings to log₁₀ R, with the edge.
 
         It is φ · log₁₀(R_a / R_b): its factor, and its share of half the fan-out, so that the
         credits of a path add up. Of an edge into one of several samples the part between these is
         left out, as it is the loss's.
         """
-        paths = self.paths
-        logarithms, shares = paths.logarithms, paths.shares
-        credits = [
-            (share * (logarithms[e] - 0.5 * (log(shares[e]) - paths.apart(e))) / LN10, e)
-            for e, share in self.shares.items()
-            if shares[e]
-        ]
-        return [(credit, e) for credit, e in credits if abs(credit) > NO_CREDIT]
+        brings = map(self.paths.brings.__getitem__, self.edges)
+        return zip(map(mul, self._phis, brings), self.edges)
 
     def cut(self) -> list[Edge]:
         """The zero edges at which paths from the node end."""
@@ -180,13 +186,15 @@ class Tangents:
         skip_loss: whether edges of the loss do not count
         """
         paths = self.paths
-        credits = [(abs(credit), e) for credit, e in self.credits() if (credit < 0) == (sign < 0)]
+        if sign < 0:
+            credits = [(-credit, e) for credit, e in self.credits() if credit < -NO_CREDIT]
+        else:
+            credits = [each for each in self.credits() if each[0] > NO_CREDIT]
         if skip_loss:
             credits = [x for x in credits if paths.nodes[paths.heads[x[1]]] not in paths.loss]
         total = fsum([credit for credit, _ in credits])
         halves = sorted((x for x in credits if x[0] >= total / 2), reverse=True)
-        parts = [credit / total for credit, _ in credits] if total else []
-        effective = 1.0 / fsum([x * x for x in parts]) if parts else 0.0
+        effective = total * total / fsum([x * x for x, _ in credits]) if credits else 0.0
         return [paths.edge(e) for _, e in halves], effective
 
     def repairs(self) -> list[tuple[int, Extended]]:

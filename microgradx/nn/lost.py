@@ -29,7 +29,7 @@ def lost(part: Any, path: str, parameters: Callable[[], list[Value]]) -> Iterato
             f"{are}, such as {name_of(leaves[0])}; keep them in a list or a dict"
         )
     made = computed(part)
-    if made is not None and _is_made_of_strangers(made):
+    if made is not None and not made.recorded and _is_made_of_strangers(made):
         yield (
             f"{path}: {name_of(made)} is computed, and so is no parameter; a leaf is one, "
             f"such as Value({made.data:.6g})"
@@ -43,7 +43,7 @@ def _hidden(part: Any) -> dict[Value, str]:
     while stack:
         x, inside = stack.pop()
         if isinstance(x, Value):
-            if inside and x.rule is None:
+            if inside and x.rule is None and not x.recorded:
                 leaves.setdefault(x, inside)
         elif isinstance(x, (list, tuple)):
             stack += [(each, inside) for each in reversed(x)]

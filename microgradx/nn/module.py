@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import product
+from itertools import product, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from microgradx._base.arguments import flat, nested, number, shape, show_shape
+from microgradx._base.attributes import put
 from microgradx._base.text import clean, count, kind_of, name_of
-from microgradx.engine import Value, list_of_operands
+from microgradx.engine import Value, list_of_operands, zero_grads
 from microgradx.nn import files as weights
 from microgradx.nn.lost import computed, lost
 
@@ -61,16 +62,14 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set the grad of every parameter to 0."""
-        for parameter in self.parameters():
-            parameter.grad = 0.0
+        zero_grads(self.parameters())
 
     def train(self: M, mode: bool = True) -> M:
         """Set `training` to `mode`, here and in every part; returns self. TypeError for no bool."""
         if not isinstance(mode, bool):
             raise TypeError(f"train takes True or False, got {mode!r:.60}")
-        for _, part in _walk(self, ""):
-            if isinstance(part, Module):
-                part.training = mode
+        parts = [part for _, part in _walk(self, "") if isinstance(part, Module)]
+        put("training", parts, repeat(mode))
         return self
 
     def eval(self: M) -> M:
@@ -218,7 +217,7 @@ def _is_tensor(x: Any) -> bool:
     """Whether x is a parameter, or a rectangular nest of parameters."""
     if not isinstance(x, (Value, list, tuple)) or shape(x) is None:
         return False
-    return all(isinstance(p, Value) and p.rule is None for p in flat(x))
+    return all(isinstance(p, Value) and p.rule is None and not p.recorded for p in flat(x))
 
 
 def _elements(tensor: Any, path: str) -> Iterator[tuple[str, Value]]:

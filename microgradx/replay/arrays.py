@@ -341,7 +341,7 @@ class Arrays:
     def flatten(self, x: Symbol, shape: Shape) -> Symbol:
         """x in another shape."""
         if x.shape != shape and x.op == "view" and x.extra.startswith(".reshape"):
-            x = x.args[0]
+            (x,) = x.args
         if x.shape == shape:
             return x
         if self._has_gaps(x):  # its reshape would be a copy, made only once
@@ -352,7 +352,7 @@ class Arrays:
         while x.op == "view":
             if has_gaps(x.extra):
                 return True
-            x = x.args[0]
+            (x,) = x.args
         return bool(self.tail) and any(x is array.symbol for array in self.inputs)
 
     def whole(self, x: Any, shape: Shape) -> Symbol:

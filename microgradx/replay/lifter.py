@@ -16,12 +16,12 @@ from microgradx.replay.loops import Sum, find_sums, vectorised
 from microgradx.replay.products import SumLifter, split
 from microgradx.replay.symbols import Symbol
 from microgradx.replay.tape import NONE, Tape
-from microgradx.replay.views import Ids, Shape
+from microgradx.replay.views import Ids
 
 
-def lifted(tape: Tape, inputs: dict[str, Ids], tail: Shape) -> Arrays:
-    """The arrays of a tape; arguments as for `Arrays`."""
-    arrays = Arrays(tape, inputs, tail)
+def lift_all(arrays: Arrays) -> None:
+    """Place every node of the tape."""
+    tape = arrays.tape
     sums = find_sums(tape)
     lifter = Lifter(arrays, sums)
     for nodes in _levels(tape, sums):
@@ -29,7 +29,6 @@ def lifted(tape: Tape, inputs: dict[str, Ids], tail: Shape) -> Arrays:
     unread = np.flatnonzero(arrays.home[: tape.parameters] < 0)
     if unread.size:
         arrays.place_parameters(unread)
-    return arrays
 
 
 def _levels(tape: Tape, sums: dict[int, Sum]) -> Iterable[list[int]]:

@@ -289,4 +289,4 @@ def _pieces(
 
 def _by_term(x: Ids) -> Ids:
     """The inputs of a product, (terms, columns); of one column as a list."""
-    return x.T if len(x) > 1 else x[0]
+    return x.T if len(x) > 1 else x.ravel()

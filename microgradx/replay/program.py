@@ -18,9 +18,10 @@ from microgradx._base.text import clean, count
 from microgradx.engine import Value, numbers_in
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.agreement import check_gradient, check_range, check_values
+from microgradx.replay.arrays import Arrays
 from microgradx.replay.batch import float_type, numbers, refuse_nan
 from microgradx.replay.emit import Writer
-from microgradx.replay.lifter import lifted
+from microgradx.replay.lifter import lift_all
 from microgradx.replay.statements import shape_text
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids
@@ -56,12 +57,15 @@ class Replay:
         self._tape = tape
         self.fixed = [*tape.frozen]
         self._outputs = outputs
-        self._arrays = arrays = lifted(tape, dict(inputs), ("n",) if batched else ())
-        adjoints = Adjoints(arrays, tape.outputs[0]) if outputs == () else None
-        self._is_loss = adjoints is not None
-        writer = Writer(arrays, adjoints)
-        self.source, self._statements = writer.source(), writer.statements
-        arrays.release()
+        self._arrays = arrays = Arrays(tape, dict(inputs), ("n",) if batched else ())
+        try:
+            lift_all(arrays)
+            adjoints = Adjoints(arrays, tape.outputs[0]) if outputs == () else None
+            self._is_loss = adjoints is not None
+            writer = Writer(arrays, adjoints)
+            self.source, self._statements = writer.source(), writer.statements
+        finally:
+            arrays.release()
         self._code, name = _compiled(self.source)
         self._constants = {
             name: x.astype(self.dtype) if getattr(x, "dtype", None) == np.float64 else x

@@ -43,7 +43,8 @@ def record(
     `fn` asks a parameter alone, as in `if w.data > 0`, isn't seen, and stays as it was; nor is what
     it asks of a kind: `isinstance(x, float)` and `type(x) is Value` are both False of a recorded x.
     `fit` compares with `fn` itself as it trains. `why`, `draw`, `lift` or another `record` of a
-    recorded number would answer for one sample: a `FrozenBranch` too.
+    recorded number would answer for one sample: a `FrozenBranch` too. What `fn` keeps, as in
+    `self.hidden = h`, are Values of the example afterwards.
 
     >>> w = Value(2.0, "w")
     >>> replay = record(lambda x, y: (w * x - y) ** 2, 1.0, 3.0)
@@ -141,11 +142,15 @@ def _names(fn: Callable[..., Any], count: int) -> list[str]:
 def _traced(trace: Trace, fn: Callable[..., Any], arguments: list[Any]) -> tuple[list[Value], Any]:
     """The inputs that a sample becomes, and what `fn` makes of them."""
     try:
-        sample = _mapped(trace.input, arguments)
-        inputs = list(flat(sample))  # first, as fn may change the lists
-        returned = fn(*sample)
-    finally:
-        trace.end()
+        try:
+            sample = _mapped(trace.input, arguments)
+            inputs = list(flat(sample))  # first, as fn may change the lists
+            returned = fn(*sample)
+        finally:
+            trace.end()
+    except BaseException:
+        trace.end()  # goes on where an interruption has cut it off
+        raise
     if trace.refusal:
         raise FrozenBranch(trace.refusal)  # fn has caught it
     if isinstance(returned, Mapping):

@@ -44,9 +44,11 @@ class Tape:
         leaves = list(dict.fromkeys(parameters))
         self.parameters = len(leaves)
         self.leaves = len(leaves) + len(inputs)
-        self.values = [*leaves, *inputs, *[x for x in nodes if x.rule is not None]]
+        outside = {*inputs}
+        made = [x for x in nodes if x.rule is not None and x not in outside]
+        self.values = [*leaves, *inputs, *made]
         self._ids: dict[Any, int] = dict(zip(self.values, range(len(self.values))))
-        self.rules: list[Rule | None] = [x.rule for x in self.values]
+        self.rules: list[Rule | None] = [*[None] * self.leaves, *[x.rule for x in made]]
         self.args: list[tuple[int, ...]] = [()] * self.leaves
         self.rows: list[tuple[tuple[int, ...], ...]] = [()] * len(self.values)
         self.numbers: list[float] = []

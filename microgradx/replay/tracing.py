@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from microgradx import rules
 from microgradx._base import floats
+from microgradx._base.arguments import number
 from microgradx._base.text import clean, clip
-from microgradx.engine import PACKAGE, Traced, Value, callers_line, node_of, operand
+from microgradx.engine import PACKAGE, Traced, Value, apply, callers_line, node, node_of, operand
 from microgradx.rules import Rule
 
 
@@ -22,45 +24,61 @@ class Trace:
 
     Every other Value is read, and none is written to.
 
-    before:  the trace of another call. This one is a trial then, on which nothing is computed: each
-             number is another than it was before, and lies on the other side of 0; its node knows
-             the line that made it
+    before:  the trace of another call. This one is a trial then, on which nothing is computed until
+             it ends: each number is another than it was before, and lies on the other side of 0;
+             its node knows the line that made it
     numbers: those of the inputs and nodes, as they were made
     refusal: what was asked of a recorded number first and can't be told, if anything was
+    over:    whether it has ended; who asks a number that is recorded even so ends it first
     """
 
     def __init__(self, before: Trace | None = None) -> None:
-        self.before, self.refusal = before, ""
+        self.before, self.refusal, self.over = before, "", False
         self.numbers: list[float] = []
-        self._made: list[tuple[Recorded, Any]] = []  # and the line of each
+        self._made: deque[tuple[Recorded, Any, Value | None]] = deque()
 
     def input(self, x: float) -> Value:
         """A number of the sample."""
-        return self._recorded(Value(self._other(self.before) if self.before else x))
+        made = Value(self._other(self.before) if self.before else x)
+        return self._recorded(made, node(rules.detach, number(x), x, None))
 
     def node(self, rule: Rule, operands: tuple[Any, ...]) -> Value:
         """What an op makes of operands that are checked, a recorded number among them."""
-        if self.before:
-            data = self._other(self.before)
-            partials = [_none(name in rule.silent, x) for name, x in zip(rule.operands, operands)]
-        else:
-            numbers = [_numbers(x) if type(x) is tuple else _number(x) for x in operands]
-            data, *partials = rule.function(floats, *numbers)
-        return self._recorded(node_of(rule, data, operands, partials))
+        if self.over:
+            self.end()
+            return apply(rule, *operands)
+        if not self.before:
+            return self._recorded(_computed(rule, operands))
+        partials = [_none(name in rule.silent, x) for name, x in zip(rule.operands, operands)]
+        return self._recorded(node_of(rule, self._other(self.before), operands, partials))
 
     def end(self) -> None:
-        """Let its numbers be Values like any others."""
+        """Let its numbers be Values like any others, with what `fn` computes of the sample.
+
+        Those that `fn` keeps are its reader's then. One of the sample is no leaf, so that a module
+        that keeps it doesn't take it for a parameter. Each becomes a Value after all that it reads;
+        what an interruption leaves is done by the next call.
+        """
+        self.over = True
         while self._made:
-            made, line = self._made[-1]
+            made, line, twin = self._made[0]
+            if twin is None and self.before:
+                assert made.rule is not None
+                twin = _computed(made.rule, made.operands)
+            if twin is not None:
+                for slot in COMPUTED:
+                    setattr(made, slot, getattr(twin, slot))
             made.__class__ = Value  # type: ignore[assignment]
-            if line is None:
-                del made._line
-            else:
+            if line is not None:
                 made._line = line
-            self._made.pop()
+            elif made.line is not None:
+                del made._line
+            self._made.popleft()
 
     def refuse(self, node: Value, sign: str, remedy: str = "") -> None:
         """Raise for what was asked of a number; caught or not, the recording fails."""
+        if self.over:
+            return self.end()
         file, line = callers_line()
         refusal = (
             f"{clean(file)}:{line} asks for {sign} of {node!r} while it is recorded; the answer "
@@ -69,18 +87,29 @@ class Trace:
         self.refusal = self.refusal or refusal
         raise FrozenBranch(refusal)
 
-    def _recorded(self, made: Value) -> Recorded:
+    def _recorded(self, made: Value, twin: Value | None = None) -> Recorded:
+        """The number, to be recorded; `twin` has what it gets in the end, if that is known now."""
         line = callers_line() if self.before else getattr(made, "_line", None)
         self.numbers.append(made.data)
         made.__class__ = Recorded
         assert isinstance(made, Recorded)
         made.trace = self  # type: ignore[misc]
-        self._made.append((made, line))
+        self._made.append((made, line, twin))
         return made
 
     def _other(self, before: Trace) -> float:
         k = len(self.numbers)
         return before.numbers[k] * -1.6875 - 0.3125 if k < len(before.numbers) else 0.3125
+
+
+COMPUTED = ("_data", "rule", "_a", "_b", "_da", "_db", "_many")  # the slots that an op fills
+
+
+def _computed(rule: Rule, operands: tuple[Any, ...]) -> Value:
+    """The plain node that the rule makes of operands that are checked."""
+    numbers = [_numbers(x) if type(x) is tuple else _number(x) for x in operands]
+    data, *partials = rule.function(floats, *numbers)
+    return node_of(rule, data, operands, partials)
 
 
 _slot: Callable[[Value], float] = vars(Value)["_data"].__get__  # it asks no questions
@@ -137,6 +166,9 @@ class Recorded(Traced):
         trace: Trace
 
     def __repr__(self) -> str:
+        if self.trace.over:
+            self.trace.end()
+            return repr(self)
         op = f", op={clip(self.op, 12)}" if self.rule else ""
         return (
             f"Value(recorded{op}" + f", label={clip(repr(self.label), 40)}" * bool(self.label) + ")"
@@ -146,12 +178,12 @@ class Recorded(Traced):
         sign = {"equal": "==", "not_equal": "!="}.get(ufunc.__name__)
         if sign:  # `number == self`, of a number of NumPy's
             self.trace.refuse(self, sign, EQUAL)
-        return super().__array_ufunc__(ufunc, method, *operands, **more)
+        return Value.__array_ufunc__(self, ufunc, method, *operands, **more)
 
     def __format__(self, spec: str) -> str:
         if spec:
             self.trace.refuse(self, f"the format {spec!r}", AFTER)
-        return super().__format__(spec)
+        return Value.__format__(self, spec)
 
 
 Recorded.__name__ = "Value"  # which it is to whoever reads a message
@@ -185,12 +217,12 @@ def _fact(name: str) -> property:
     plain = vars(Value)[name]
 
     def get(self: Recorded) -> Any:
-        if not _asked_here():
+        if self.trace.over or not _asked_here():
             self.trace.refuse(self, f".{name}", AFTER)
         return plain.__get__(self)
 
     def put(self: Recorded, x: Any) -> None:
-        if not _asked_here():
+        if self.trace.over or not _asked_here():
             self.trace.refuse(self, f"another .{name}", AFTER)
         plain.__set__(self, x)
 

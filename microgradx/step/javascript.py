@@ -103,6 +103,7 @@ class Code:
 
     def __init__(self) -> None:
         self.known: dict[str, Symbol] = {}
+        self.scope: dict[str, Any] = {}  # the names in its `xp`
 
     def symbol(self, form: str, *parts: Any) -> Symbol:
         """The symbol of an expression, which has `parts` in the places of `form`."""
@@ -120,7 +121,7 @@ class Code:
     def namespace(self) -> ModuleType:
         """`xp`: the functions of `floats`, whose own text is run with primitives that write."""
         xp = ModuleType(floats.__name__)
-        scope = vars(xp)
+        self.scope = scope = vars(xp)
         scope.update(vars(floats))
         for name, x in vars(floats).items():
             if name in PRIMITIVE:
@@ -134,6 +135,11 @@ class Code:
         lines = [f"const {symbol.name} = {text};" for text, symbol in self.known.items()]
         names = ", ".join(x.name for x in operands)
         return f"({names}) => {{ {' '.join(lines)} return [{', '.join(map(_written, results))}]; }}"
+
+    def close(self) -> None:
+        """Let its symbols and functions go, which hold it and each other: no cycle is left."""
+        self.known.clear()
+        self.scope.clear()
 
 
 def _written(x: Any) -> str:
@@ -166,6 +172,8 @@ def function(rule: Rule, width: int = 0) -> str:
         raise Unsayable(
             f"can't be written in JavaScript ({type(error).__name__}: {error})"
         ) from None
+    finally:
+        code.close()
 
 
 class Library:

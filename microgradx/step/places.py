@@ -17,6 +17,7 @@ from microgradx.explain.samples import Input, Layer, Net, Neuron, Turn, net_of
 from microgradx.pictures.answer import answer, is_gate
 from microgradx.pictures.cells import Cells
 from microgradx.pictures.diagram import Arrow, Box
+from microgradx.pictures.markup import untagged
 from microgradx.pictures.net import dot, form_of
 from microgradx.pictures.rows import BOUNDS
 from microgradx.pictures.style import ORANGES, STOP
@@ -58,6 +59,7 @@ class Places:
         self._answer = found.title
         self._form = form_of(survey, tag=self._tag, found=found)
         self.source = dot(self._form, self._form.body())
+        self._form.tag = untagged  # no cycle is left
         self.scale = self._form.scale
 
     def _find_owners(self) -> dict[Value, Neuron | Input | Layer]:
@@ -79,14 +81,14 @@ class Places:
     # --- the cells ------------------------------------------------------------------------------
 
     def _tag(self, kind: str, *about: Any) -> dict[str, str]:
-        """A name for a cell; Graphviz writes it into its SVG where there is a title too."""
+        """A name for a cell; Graphviz writes it into its SVG where there is a link too."""
         name = f"c{len(self._cells)}"
         for x in about:
             if isinstance(x, Neuron) and kind == "cell":
                 self._cell_of[x] = name
         nodes = [node for x in about for node in self._nodes_of(kind, x)]
         self._cells.append((kind, nodes, [self._number(x) for x in about]))
-        return {"id": name, "title": name}
+        return {"id": name, "href": "#"}
 
     def _nodes_of(self, kind: str, about: Any) -> Iterable[Value]:
         """The nodes whose numbers a cell shows, and whose gradients colour it."""

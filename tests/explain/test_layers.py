@@ -127,7 +127,8 @@ def test_lines_run_through_a_norm_feature_by_feature():
     first._called("a"), norm._called("b"), last._called("c")
     loss = mx.sum([last(row) for row in norm([first(x) for x in batch(4, 2)])])
     loss.backward()
-    lines = [(a.index, b.index) for a, b in carried(net_of(loss)) if getattr(a, "layer", None)]
+    net = net_of(loss)  # which holds the layers
+    lines = [(a.index, b.index) for a, b in carried(net) if getattr(a, "layer", None)]
     assert [line for line in lines if line[1] != "0" or line[0] == "0"][:3]
     through = {(a, b) for a, b in lines if a == b}
     assert {("0", "0"), ("1", "1"), ("2", "2")} <= through

@@ -41,8 +41,13 @@ BATCHES = {
     "nothing": (([], []), ValueError, r"empty|expected an array of shape \(n, 2\)"),
     "no samples": ((np.zeros((0, 2)), []), ValueError, "the batch is empty; give at least one"),
     "a nan": (([[1.0, 2.0], [3.0, nan]], GOOD[1]), ValueError, "x has a nan in row 1, column 1"),
+    "a mask": ((np.ma.array(GOOD[0], mask=[[0, 0], [0, 1]]), GOOD[1]), ValueError,
+               r"x\[1, 1\] is masked; leave it out or fill it in"),
+    "a row with a mask": (([GOOD[0][0], np.ma.array([3.0, 4.0], mask=[1, 0])], GOOD[1]), ValueError,
+                          r"x\[1, 0\] is masked"),
+    "a masked number": ((GOOD[0], [1.0, np.ma.masked]), ValueError, r"y\[1\] is masked"),
     "a nan in y": ((GOOD[0], [nan, 1.0]), ValueError, "y has a nan in row 0[^,]"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BATCHES)

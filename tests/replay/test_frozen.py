@@ -196,6 +196,14 @@ def by_edges(x):
     return w * x * abs(x).edges[0].partial  # here: .edges
 
 
+def by_data_of_a_neuron(x):
+    return w * x if mx.nn.Neuron(1, "tanh", seed=0)([x]).data > 1e9 else w  # here: .data
+
+
+def by_data_of_an_op_of_the_class(x):
+    return w * x if Value.relu(x).data > 1e9 else w  # here: .data
+
+
 def by_other_data(x):
     y = x * w
     y.data = 2.0  # here: another .data

@@ -187,6 +187,14 @@ def test_wide_samples_lie_as_they_are_read(elementwise):
     close_to(replay, net, net.batch, *eager(net))
 
 
+@pytest.mark.parametrize("width, behind", [(31, False), (32, True)])
+def test_samples_are_wide_from_32_numbers_on(width, behind):
+    source = record(mx.nn.Layer(width, 3, seed=0), [1.0] * width).source
+    assert ("xsT = xs.T  # a column a sample" in source) == behind
+    assert ("xs = xsT.T  # a row a sample" in source) != behind
+    assert f"p.reshape{(3, width + 1) if behind else (width + 1, 3)}" in source
+
+
 def record_of(name):
     net = NETS[name]()
     return record(net.fn, *net.example)
@@ -194,6 +202,13 @@ def record_of(name):
 
 def test_a_kernel_that_slides_is_one_product():
     assert (4, 3, "6 * n") in products(record_of("convolution"))
+
+
+@pytest.mark.parametrize("count, more", [(8, ""), (9, "\n  and 1 more gathered")])
+def test_the_text_names_eight_of_what_was_gathered(count, more):
+    replay = record_of("two_layers")
+    replay._arrays.fallbacks[:] = [f"x{k}" for k in range(count)]
+    assert str(replay).endswith("  gathered, for they lie unevenly: x7" + more)
 
 
 def test_the_text_says_what_was_found():

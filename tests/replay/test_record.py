@@ -1,5 +1,7 @@
 """A replay computes the mean loss and its gradient, and keeps numbers of its own."""
 
+import contextlib
+import copy
 import itertools
 import math
 from functools import reduce
@@ -12,6 +14,8 @@ import microgradx as mx
 from demos.plumbing import moons
 from microgradx.engine import Value
 from microgradx.replay import Replay, lift, record
+from microgradx.replay.recording import _traced
+from microgradx.replay.tracing import Recorded, Trace
 from tests.counting import calls
 from tests.interrupting import interrupted
 from tests.replay.nets import NETS, by_loop, eager, gradient, replayed, styled, values
@@ -436,6 +440,133 @@ def test_recording_leaves_data_and_grads_as_they_were():
     loss = w * v
     lift(loss)
     assert (w.data, w.grad, loss.grad) == (2.0, 5.0, 0.0)
+
+
+# --- what fn keeps -----------------------------------------------------------------------------
+
+
+class Keeper(mx.nn.Module):
+    """Keeps what it computes, and its sample."""
+
+    def __init__(self):
+        self.first, self.last = mx.nn.Layer(2, 3, "tanh", seed=1), mx.nn.Neuron(3, None, seed=2)
+        self.all = []
+
+    def __call__(self, x):
+        self.product, self.aside, self.x = x[0] * x[1], SimpleNamespace(x=x), x
+        self.hidden = self.first(x)
+        self.squares = mx.dot(self.hidden, self.hidden) + mx.where(x[0] * 2.0, x[1], self.hidden[0])
+        self.all.append([x[0] * x[1] + 0.5, self.squares.detach(), *self.hidden, self.squares])
+        return self.last(self.hidden) * 3.0
+
+
+def facts(x):
+    return x.data, x.partials, x.op, x.label, type(x), x.recorded
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("use", ["predict", "record", "fit"])
+def test_what_fn_keeps_of_a_recording_is_what_it_computes_of_the_example(use):
+    model, plain = Keeper(), Keeper()
+    x = [0.75, -1.25]
+    with pytest.warns(UserWarning, match="is computed|are no parameters"):
+        plain([Value(each) for each in x])
+    names = [*model.state_dict()]
+    if use == "fit":  # its last call of the model is an eager one
+        still = mx.optim.SGD(model.parameters(), lr=0.0)
+        mx.fit(model, [x, x], [1.0, 1.0], loss="mse", epochs=1, optimizer=still)
+        model.zero_grad()
+    elif use == "predict":
+        model.predict([x, [4.0, 5.0]])
+    else:
+        record(model, x)
+    wanted = [facts(node) for node in plain.all[0]]
+    for kept in model.all:
+        found = [facts(node) for node in kept if isinstance(node, Value)]
+        assert found == wanted[-len(found) :]
+    assert len(model.all) > 1 and [*model.state_dict()] == names
+    if use != "fit":
+        assert [(v.data, v.op, v.partials) for v in model.x] == [(v, "detach", ()) for v in x]
+    model.squares.backward()
+    plain.squares.backward()
+    grads = [[p.grad for p in each.first.parameters()] for each in (model, plain)]
+    assert grads[0] == grads[1] and any(grads[0])
+
+
+def test_a_sample_that_a_module_keeps_is_no_parameter_while_it_is_recorded():
+    model, seen = Keeper(), []
+
+    def loss(x):
+        y = model(x)
+        seen.append(len(model.parameters()))
+        return y
+
+    record(loss, [1.0, 2.0])
+    assert seen == [13, 13] == [len(model.parameters())] * 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_interrupt_at_any_line_of_a_recording_leaves_all_that_fn_keeps_right(fails):
+    w, kept = Value(2.0, "w"), []
+    wanted = [3.0, 8.0, 9.0]
+
+    def fn(x):
+        kept.append(x)
+        kept.append(x * w + 2.0)
+        kept.append(mx.dot([x, w], [w, x], -3.0))
+        if fails and len(kept) > 3:
+            raise OSError
+        return kept[-1] * x
+
+    def run():
+        trace = Trace()
+        for each in (trace, Trace(before=trace)):
+            with contextlib.suppress(OSError):
+                _traced(each, fn, [3.0])
+
+    seen = set()
+    for n in after_every_interrupt(run):
+        assert [x.data for x in kept] == (wanted * 2)[: len(kept)], n
+        assert not any(x.recorded for x in kept), n
+        assert all(x.line is None or type(x.line) is tuple for x in kept), n
+        seen.add(len(kept))
+        kept.clear()
+    assert seen == set(range(7))
+
+
+ASKED = {
+    "number": float,
+    "data": lambda x: x.data,
+    "op": lambda x: (x + 0.0).data,
+    "op on the left": lambda x: (0.0 + x).data,
+    "row": lambda x: mx.sum([x, 0.0]).data,
+    "format": lambda x: float(f"{x:.3f}"),
+    "repr": lambda x: float(repr(x).split("data=")[1].split(",")[0]),
+    "order": lambda x: 8.0 if [x] == mx.engine.order(x)[:1] and 7.0 < x < 9.0 else 0.0,
+    "grad": lambda x: x.data if x.backward() is None and x.grad == 1.0 else 0.0,
+    "copy": lambda x: copy.deepcopy(x).data,
+    "another grad": lambda x: setattr(x, "grad", 7.0) or x.grad + 1.0,
+}
+
+
+@pytest.mark.parametrize("ask", ASKED)
+def test_who_asks_a_number_whose_trace_was_cut_off_as_it_ended_gets_its_answer(ask):
+    w = Value(2.0, "w")
+
+    def traced():
+        one = Trace(before=Trace())
+        x = one.input(3.0)
+        return one, x * w + 2.0
+
+    seen = set()
+    for n in itertools.count(1):
+        trace, y = traced()
+        if not interrupted(trace.end, n):
+            break
+        if trace.over:
+            seen.add(type(y))
+            assert ASKED[ask](y) == 8.0 and type(y) is Value and y.partials == (1.0,), n
+    assert seen == {Recorded, Value}
 
 
 def test_a_parameter_that_was_changed_behind_its_back_is_found():

@@ -113,6 +113,14 @@ def test_the_numbers_within_a_graph_come_along():
     assert replay.scalar(1).data == (2.0 + 12.0 + 6.0 + 0.5) ** 2
 
 
+@pytest.mark.parametrize("sample", [1.0, "1", None, [1]])
+def test_a_sample_is_asked_for_by_a_whole_number(sample):
+    replay = record(lambda x: w * x, 1.0)
+    replay([3.0, 4.0])
+    with pytest.raises(TypeError, match="interpreted as an integer"):
+        replay.scalar(sample)
+
+
 def test_a_detached_part_comes_along():
     replay = record(lambda x: (w * x).detach() * w, 1.0)
     replay([3.0])

@@ -11,6 +11,7 @@ from microgradx._base.text import short
 from microgradx.engine import order
 from microgradx.explain.layers import Survey
 from microgradx.explain.samples import net_of
+from microgradx.pictures.render import BUNDLED, RendererNotFound, find_renderer
 from tests.pictures.nets import GRAPHS as NETS
 from tests.pictures.nets import samples
 from tests.step.browser import contrasts
@@ -457,3 +458,15 @@ def test_texts_stay_in_their_cells(net):
     wide = it.evaluate("""() => cells.filter(({ room, text }) => room && text
       && text.getComputedTextLength() > room + 4).map(({ text }) => text.textContent)""")
     assert wide == []
+
+
+@pytest.mark.parametrize("renderer", ["dot", BUNDLED])
+def test_each_cell_of_a_net_can_be_found_in_the_svg_of_any_graphviz(renderer):
+    """Graphviz before 3.0 writes the id of a cell only where that has a link."""
+    try:
+        find_renderer(renderer)
+    except RendererNotFound:
+        pytest.skip(f"there is no {renderer}")
+    text = page(nn.MLP(2, [3, 1])([1.0, 2.0]), renderer=renderer)
+    cells = data_of(text)["net"]["cells"]
+    assert cells and all(f'id="a_c{i}"' in text for i in range(len(cells)))
