@@ -21,6 +21,7 @@ from microgradx.explain.case import Case, Limits
 from microgradx.explain.causes import groups
 from microgradx.explain.extended import Extended
 from microgradx.explain.paths import NodeFlow, Paths
+from microgradx.explain.provenance import Unit, units_of
 from microgradx.explain.report import sentences
 from microgradx.explain.several import Several
 from microgradx.explain.tangents import Repair
@@ -49,6 +50,8 @@ class Explanation(Case):
     budget:    decades by kind, adding up to log₁₀|g|
     path:      the strongest path, as (edge, product so far from the output)
     choke_points: the nodes that every path goes through, nearest first
+    origins:   the activations on its way that are saturated or off, each with what its z is made
+               of, a `Unit`: those that stop it, the one that saturates most, or in most samples
     repairs:   edges by the gradient there would be if their local derivative were 1
     remark:    why the node's .grad is not this gradient (`cause`, `sentence`); None if it is
     """
@@ -81,6 +84,11 @@ class Explanation(Case):
     def choke_points(self) -> list[Value]:
         """The nodes that every path goes through, nearest first."""
         return list(self.paths.choke_points(self.node)) if self.flow else []
+
+    @cached_property
+    def origins(self) -> list[Unit]:
+        """The activations on its way that are saturated or off, and what their z is made of."""
+        return units_of(self, self.culprits, self.where, "saturation" in self.causes)
 
     @cached_property
     def repairs(self) -> list[Repair]:
@@ -133,7 +141,7 @@ class Explanation(Case):
         net, where each is repaired by itself.
         """
         paths, g = self.paths, self.reached.wide
-        keyed = ((self._in_samples(e), (e, wide)) for e, wide in repairs)
+        keyed = ((paths.same(e), (e, wide)) for e, wide in repairs)
         found = []
         for alike in groups(keyed):
             samples = {paths.samples[paths.heads[e]] for e, _ in alike}
@@ -141,14 +149,6 @@ class Explanation(Case):
                 moved = sum([x + -1.0 * g for _, x in others], Extended(0.0, 0))
                 found.append(Repair(paths.edge(e), wide + moved, 1 + len(others)))
         return found
-
-    def _in_samples(self, e: int) -> object:
-        """The labels of an edge that is in one sample of several; else its number."""
-        paths = self.paths
-        if paths.samples[paths.heads[e]] < 0:
-            return e
-        names = paths.nodes[paths.tails[e]].label, paths.nodes[paths.heads[e]].label
-        return names if all(names) else e
 
     # --- shown ----------------------------------------------------------------------------------
 
@@ -165,7 +165,9 @@ class Explanation(Case):
     @property
     def sentences(self) -> list[str]:
         """The explanation, before it is wrapped into lines, and without the remark on .grad."""
-        return [clean(x) for x in sentences(self, self._row, self._evidence, self._best())]
+        origins = [sentence for unit in self.origins for sentence in unit.sentences]
+        found = sentences(self, self._row, self._evidence, origins, self._best())
+        return [*map(clean, found)]
 
     def picture(self) -> Any:
         """The graph with this gradient explained in it, a `Picture`."""

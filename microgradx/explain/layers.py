@@ -9,10 +9,8 @@ from itertools import compress
 from typing import NamedTuple
 
 from microgradx.engine import Edge, Value, data_of
-from microgradx.explain.paths import is_stop
+from microgradx.explain.paths import is_stop, shut_from
 from microgradx.explain.samples import Input, Layer, Net, Neuron, Turn
-
-SATURATED = 0.01  # of the largest slope that an activation has
 
 
 class Passage(NamedTuple):
@@ -104,7 +102,7 @@ def saturated(neuron: Neuron) -> bool:
     if not neuron.activation or rule is None or rule.kind != "saturating":
         return False
     slopes = sorted(abs(turn.slope) for turn in neuron.turns.values())
-    return 0 < slopes[len(slopes) // 2] < SATURATED * rule.ceiling
+    return 0 < slopes[len(slopes) // 2] < shut_from(rule)
 
 
 def off_or_saturated(neurons: Iterable[Neuron]) -> tuple[int, int, int]:

@@ -20,7 +20,7 @@ from typing import Any
 from microgradx._base.text import names_parameter, place
 from microgradx.engine import Edge, Value, data_of, order, positions, taken, with_cut_off
 from microgradx.explain.extended import LARGE, SMALL, Extended, extended
-from microgradx.explain.samples import samples_of, statistic_of
+from microgradx.explain.samples import computed_alike, samples_of, statistic_of
 
 # The kinds of factor, to be blamed or thanked.
 KINDS = (
@@ -35,6 +35,7 @@ FANS = {"constants": "fan-out"}  # where paths spread over what has no size of i
 LN10 = log(10.0)
 SQUARE, SQUARE_SUM = (1e-70, 1e70), (1e-140, 1e140)  # of d, and of sums of d²: floats do there
 ONE_PATH = 1e-13  # nats, or decades: less is rounding
+SATURATED = 0.01  # of the largest slope that an activation has
 FRESH = -2  # the sample of a node that no reader has been seen of
 
 
@@ -370,6 +371,50 @@ class Paths:
         return array("i", (max(k, -1) for k in samples))
 
     @cached_property
+    def several(self) -> bool:
+        """Whether there are several samples."""
+        return max(self.samples) > 0
+
+    @cached_property
+    def alike(self) -> Sequence[int]:
+        """By node a number that those share which several samples compute alike."""
+        return computed_alike(self.nodes, self.samples, self.tails, self.first)
+
+    def same(self, e: int) -> object:
+        """What an edge shares with the same one in other samples: labels, else how it is computed.
+
+        Outside of the samples, that is the edge itself.
+        """
+        i, j = self.tails[e], self.heads[e]
+        if self.samples[j] < 0:
+            return e
+        names = self.nodes[i].label, self.nodes[j].label
+        return names if all(names) else (self.alike[i], self.alike[j], e - self.first[j])
+
+    @cached_property
+    def activations(self) -> list[tuple[list[int], list[int]]]:
+        """Of each activation before the loss its edges z → y in all samples, and those that shut.
+
+        They do where the slope is 0, or next to nothing, and no other way from z carries more.
+        """
+        found: dict[object, tuple[list[int], list[int]]] = {}
+        for j, node in enumerate(self.nodes):
+            if is_activation(node) and node not in self.loss:
+                e = self.first[j]
+                every, shut = found.setdefault(self.same(e), ([], []))
+                every.append(e)
+                around = self.shares[e] < 0.5 if self.shares[e] else self.squares[self.tails[e]]
+                if abs(self.partials[e]) < shut_from(node.rule) and not around:
+                    shut.append(e)
+        by_sample = self._sample_of
+        return [
+            (sorted(every, key=by_sample), sorted(x, key=by_sample)) for every, x in found.values()
+        ]
+
+    def _sample_of(self, e: int) -> int:
+        return self.samples[self.heads[e]]
+
+    @cached_property
     def aparts(self) -> Sequence[float]:
         """Of every edge from a leaf into one of several samples, ln of the share of that sample.
 
@@ -533,6 +578,19 @@ def is_stop(partial: float, adjoint: Any) -> bool:
     nan, which goes on, and `why` calls it not finite.
     """
     return partial == 0 and bool(adjoint) and not partial * adjoint
+
+
+def is_activation(node: Value) -> bool:
+    """Whether it saturates, or is off, by the one number that it reads."""
+    rule = node.rule
+    if rule is None or len(node.inputs) != 1:
+        return False
+    return rule.kind == "saturating" or rule.shut_below is not None
+
+
+def shut_from(rule: Any) -> float:
+    """The slope below which an activation is saturated: 1 % of its largest, of 1 if it has none."""
+    return SATURATED * (rule.ceiling if isfinite(rule.ceiling) else 1.0)
 
 
 def layers(nodes: list[Value]) -> list[str]:

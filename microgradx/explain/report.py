@@ -15,8 +15,14 @@ from microgradx.explain.tangents import Repair
 from microgradx.explain.verdicts import Evidence, Verdict
 
 
-def sentences(case: Case, verdict: Verdict, evidence: Evidence, best: Repair | None) -> list[str]:
-    """An explanation, sentence by sentence; `best` is the repair to propose."""
+def sentences(
+    case: Case, verdict: Verdict, evidence: Evidence, origins: list[str], best: Repair | None
+) -> list[str]:
+    """An explanation, sentence by sentence.
+
+    origins: the sentences on activations that are saturated or off
+    best:    the repair to propose
+    """
     causes, because = evidence.causes, evidence.because
     of = f"∂{clip(name_of(case.output), 32)}/∂{clip(name_of(case.node), 32)}"
     named = "".join(f"{', ' if i else ' – '}{cause}" for i, cause in enumerate(causes[:4]))
@@ -24,7 +30,7 @@ def sentences(case: Case, verdict: Verdict, evidence: Evidence, best: Repair | N
     shown, rest = few(because, 4)
     shown = [*shown, f"… and {rest:,} more like it"] if rest else shown
     lines = [f"{of} = {size}: {verdict.name}{named}", verdict.meaning, *shown]
-    lines += _places(verdict, evidence)
+    lines += _places(verdict, evidence) + origins
     if best:
         lines.append(_proposal(best))
     if case.flow is not None:

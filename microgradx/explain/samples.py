@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 from weakref import ref
@@ -405,3 +405,21 @@ def _samples_of_last_layers(output: Value) -> dict[Value, int]:
         seen.update(fresh)
         stack.extend(reversed(fresh))
     return numbers
+
+
+def computed_alike(
+    nodes: list[Value], samples: Sequence[int], tails: Sequence[int], first: Sequence[int]
+) -> list[int]:
+    """By node a number that those share which several samples compute alike.
+
+    They are made by the same ops, from leaves of their own sample and the same others.
+
+    nodes, samples, tails, first: as in `Paths`
+    """
+    known: dict[object, int] = {}
+    alike = [0] * len(nodes)
+    for j in range(len(nodes) - 1, -1, -1):
+        read = map(alike.__getitem__, tails[first[j] : first[j + 1]])
+        way = j if samples[j] < 0 else (nodes[j].rule, *read)
+        alike[j] = known.setdefault(way, len(known))
+    return alike

@@ -90,9 +90,18 @@ class Tangents:
         """Those out of the node itself."""
         return [self.paths.edge(e) for e in self.edges if self.paths.tails[e] == self._start]
 
+    def leads_to(self, i: int) -> bool:
+        """Whether a path without a factor 0 leads to the node with index i."""
+        return bool(self._squares[i])
+
     def to(self, i: int) -> Extended:
         """∂a/∂u for the node a with index i."""
         return extended(self._to[i])
+
+    def through(self, e: int) -> Extended:
+        """The part of the gradient whose paths go along an edge."""
+        paths = self.paths
+        return extended(self._to[paths.tails[e]] * paths.partials[e] * paths.wides[paths.heads[e]])
 
     def norm_to(self, i: int) -> Extended:
         """The root of the sum of the squares of the same paths."""

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from microgradx.engine import Value, order, with_cut_off
-from microgradx.explain.layers import SATURATED, Survey, bare_inputs
+from microgradx.explain.layers import Survey, bare_inputs
+from microgradx.explain.paths import shut_from
 from microgradx.explain.samples import Input, Layer, Net, Neuron, Turn, net_of
 from microgradx.pictures.answer import answer, is_gate
 from microgradx.pictures.cells import Cells
@@ -208,7 +209,7 @@ class Places:
             "parameters": [self._index[p] for p in neuron.parameters],
         }
         if neuron.activation and rule and rule.kind == "saturating":
-            facts["flat"] = SATURATED * rule.ceiling
+            facts["flat"] = shut_from(rule)
         return facts
 
     def _layer(self, layer: Layer) -> dict[str, Any]:

@@ -141,3 +141,10 @@ def test_saturated_is_a_median_slope_below_one_percent_and_above_zero(bias, expe
     net = swept(model, 5, 2)
     assert saturated(net.layers[0].neurons["0"]) is expected
     assert not saturated(net.layers[1].neurons["0"])
+
+
+@pytest.mark.parametrize(("bias", "expected"), [(9.0, False), (-9.0, True)])
+def test_elu_which_has_no_largest_slope_is_saturated_below_one_percent_of_1(bias, expected):
+    model = nn.MLP(2, [1, 1], activation="elu", seed=1)
+    model.layers[0].neurons[0].bias.data = bias
+    assert saturated(swept(model, 5, 2).layers[0].neurons["0"]) is expected
