@@ -150,7 +150,8 @@ class Unit:
     more = 0
 
     def __init__(self, case: Case, every: list[int], way: list[int], shut: list[int]) -> None:
-        self._case, self._paths = case, case.paths
+        self._paths, self._tangents = case.paths, case.tangents  # the case itself keeps the unit
+        self._is_stopped = not case.reached.norm
         self._every, self._way, self._shut = every, way, shut
         self.edge: Edge = case.paths.edge((shut or way)[0])
         rule: Any = self.edge.node.rule
@@ -178,13 +179,13 @@ class Unit:
     @cached_property
     def saturation(self) -> float:
         """How many nats it takes from the path norm, below its ceiling."""
-        shares, ln = self._case.tangents.shares, self._paths.logarithms
+        shares, ln = self._tangents.shares, self._paths.logarithms
         ceiling = log(shut_from(self.rule) / SATURATED)
         return sum(shares[e] * (ceiling - ln[e]) for e in self._way if shares.get(e))
 
     @cached_property
     def others(self) -> float:
-        sizes = {e: abs(self._case.tangents.through(e)) for e in self._way}
+        sizes = {e: abs(self._tangents.through(e)) for e in self._way}
         whole, shut = sum(sizes.values(), NOTHING), {*self._shut}
         open_ = sum([size for e, size in sizes.items() if e not in shut], NOTHING)
         return open_ / whole if whole else 0.0
@@ -217,7 +218,7 @@ class Unit:
     @property
     def sentences(self) -> list[str]:
         """In how many samples it is so, where that isn't all, and what z is made of."""
-        words = [] if not self._case.reached.norm else [self.counted]
+        words = [] if self._is_stopped else [self.counted]
         return [*words, *filter(None, [self.because])]
 
     @property

@@ -126,7 +126,12 @@ def escape(text: str) -> str:
         return clean(str(text)[:1])
     if len(lines) > LINES:
         lines[LINES - 1 :] = ["…"]
-    return "<br/>".join(clean(line).translate(MARKUP) for line in lines)
+    return "<br/>".join(_markup(clean(line)) for line in lines)
+
+
+def _markup(line: str) -> str:
+    """A line with entities; of ] alone too, which Graphviz before 3.0 can't read otherwise."""
+    return line.translate(MARKUP) if line.strip("]") else "&#93;" * len(line)
 
 
 def row(content: str, attributes: str = "") -> str:
