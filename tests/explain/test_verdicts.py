@@ -249,6 +249,13 @@ def test_a_kind_of_factor_is_named_from_a_tenth_of_what_is_too_much_on(x, more):
     assert why(x, y).verdict == "large" and why(x, y).causes == ["constants", *more]
 
 
+def test_those_alone_are_named_that_are_not_all_where_it_stops():
+    x = Value(-1.0, "x")
+    y = x.relu() * 2.0
+    y.backward()
+    assert "alone" not in str(why(x, y)) and len(why(x, y).where) == 1
+
+
 def test_a_long_path_is_told_from_both_ends():
     x = y = Value(0.5, "x")
     for k in range(12):
