@@ -16,7 +16,7 @@ import pytest
 from microgradx import nn, rules
 from microgradx._base import floats
 from microgradx.engine import Value, apply, order, rule, sweep
-from microgradx.explain.bounds import Bounds, Interval, _forward, _history, _run, _taken
+from microgradx.explain.bounds import Bounds, Interval, _forward, _history, _run, _samples, _taken
 from microgradx.explain.intervals import interval, intervals
 from microgradx.ops import dot, logsumexp, maximum, minimum
 from microgradx.rules import TABLE
@@ -741,3 +741,14 @@ def test_a_power_of_a_box_round_0_reaches_down_to_0_and_no_further():
         (Interval(0.0, 0.25) ** y, 0.0, 0.5),
     ):
         assert (found.lo, found.hi) == pytest.approx((least, largest), rel=1e-12, abs=1e-300)
+
+
+def test_witnesses_are_looked_for_at_the_centre_the_corners_and_all_over_the_inside():
+    x, y = Value(2.0, "x"), Value(1.0, "y")
+    points = [(p[x], p[y]) for p in _samples({x: Interval(1.0, 3.0), y: Interval(-2.0, 4.0)})]
+    assert points[:5] == [(2.0, 1.0), (1.0, -2.0), (1.0, 4.0), (3.0, -2.0), (3.0, 4.0)]
+    inside = points[5:]
+    assert len({*inside}) == 32
+    for k, (lo, hi) in enumerate(((1.0, 3.0), (-2.0, 4.0))):
+        quarters = {int(4 * (point[k] - lo) / (hi - lo)) for point in inside}
+        assert quarters == {0, 1, 2, 3} and all(lo < point[k] < hi for point in inside)

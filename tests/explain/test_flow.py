@@ -139,6 +139,11 @@ def test_x_minus_x_is_cancelled():
     ) == pytest.approx(2**0.5)
 
 
+def test_a_single_path_is_opposed_by_nothing():
+    x = Value(0.5, "x")
+    assert Tangents(Flow(x.tanh() * 3.0).paths, x).opposed() == ([], 0.0)
+
+
 def test_cancellation_deep_in_the_graph_is_found_there():
     x = Value(0.5, "x")
     h = x.tanh()

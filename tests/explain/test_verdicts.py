@@ -230,6 +230,34 @@ def test_cancelled_says_what_opposes_what():
     ]
 
 
+@pytest.mark.parametrize("big, rounded", [(3.5e15, False), (4e15, True)])
+def test_what_cancellation_leaves_is_rounding_up_to_the_root_of_n_roundings(big, rounded):
+    """√3 · 2⁻⁵³ · √2 big, of three roundings: 0.95 and 1.09, beside the 1 that is left."""
+    x = Value(2.0, "x")
+    y = x * big + x * (1.0 - big)
+    y.backward()
+    found = why(x, y)
+    assert found.verdict == "cancelled" and found.flow.g == 1.0
+    assert found.because[0].endswith("and 1 is left" + ", which is within rounding of 0" * rounded)
+    assert (found.exact is not None) == rounded
+
+
+@pytest.mark.parametrize("x, more", [(0.2, []), (0.05, ["singular op"])])
+def test_a_kind_of_factor_is_named_from_a_tenth_of_what_is_too_much_on(x, more):
+    """ln′(x) is 5 or 20, beside 10¹⁰: 0.7 or 1.3 of the decades, which are 10.7 and 11.3."""
+    x = Value(x, "x")
+    y = x.log() * 1e10
+    y.backward()
+    assert why(x, y).verdict == "large" and why(x, y).causes == ["constants", *more]
+
+
+def test_those_alone_are_named_that_are_not_all_where_it_stops():
+    x = Value(-1.0, "x")
+    y = x.relu() * 2.0
+    y.backward()
+    assert "alone" not in str(why(x, y)) and len(why(x, y).where) == 1
+
+
 def test_a_long_path_is_told_from_both_ends():
     x = y = Value(0.5, "x")
     for k in range(12):
