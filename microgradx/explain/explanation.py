@@ -202,7 +202,7 @@ class Flow:
     `Explanation`. The grads that backward() has left are not used and not changed.
 
     parameters: the leaves whose factors are weights; None: those with a parameter's label, such
-                as `layers.0.weight[2,1]`, `w1` or `b`
+                as `layers.0.weight[2,1]`, `w1` or `b`; without one, those that several samples read
     cancels:    R/|g| from which a gradient counts as cancelled
     reference:  the decades to compare R with; None: those of R at the layer closest to the output
                 (their median; samples that a node leads to put together by their squares), 0 where

@@ -131,7 +131,7 @@ class Paths:
     strongest_edge: the node's edge on its strongest path; in a dead end, on that with the fewest
              gates; -1 for the output
 
-    parameters: the leaves whose factors are weights; None: those that are labelled as such
+    parameters: the leaves whose factors are weights; None: see `weights`
     """
 
     def __init__(self, output: Value, parameters: Iterable[Value] | None = None) -> None:
@@ -525,9 +525,21 @@ class Paths:
             return "constants"
         if factor.rule is not None:
             return "activations"
-        if self.parameters is None:
-            return "weights" if names_parameter(factor.label) else "inputs"
-        return "weights" if factor in self.parameters else "inputs"
+        return "weights" if factor in self.weights else "inputs"
+
+    @cached_property
+    def weights(self) -> set[Value]:
+        """The leaves that are weights: `parameters`, else those of such labels.
+
+        Where none has such a label, those that several samples read.
+        """
+        if self.parameters is not None:
+            return self.parameters
+        leaves = [x for x in self.nodes if x.rule is None]
+        named = {x for x in leaves if names_parameter(x.label)}
+        if named or not self.several:
+            return named
+        return {x for x in leaves if self.samples[self.index[x]] < 0}
 
 
 def _other_kind(node: Value) -> str:

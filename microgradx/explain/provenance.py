@@ -108,7 +108,7 @@ def _linear_parts(node: Value, operands: Sequence[Any]) -> Iterator[Term]:
 
 def _kinds(factors: Sequence[Any], paths: Paths) -> tuple[str, ...]:
     """The kind of each factor of a term."""
-    weights = [_is_weight(x, paths) for x in factors]
+    weights = [paths.what(x) == "weights" for x in factors]
     kinds = []
     for x, weight in zip(factors, weights):
         if weight:
@@ -119,15 +119,6 @@ def _kinds(factors: Sequence[Any], paths: Paths) -> tuple[str, ...]:
             is_input = any(weights) or (isinstance(x, Value) and x.label)
             kinds.append("input" if is_input else "number")
     return tuple(kinds)
-
-
-def _is_weight(x: Any, paths: Paths) -> bool:
-    """Whether it is a parameter, by its label, or as a leaf that several samples read."""
-    if not isinstance(x, Value) or x.rule:
-        return False
-    if paths.parameters is not None or paths.what(x) == "weights":
-        return paths.what(x) == "weights"
-    return paths.several and paths.samples[paths.index[x]] < 0
 
 
 # --- the activations on the way of a gradient -----------------------------------------------------

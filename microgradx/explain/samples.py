@@ -377,7 +377,8 @@ def _terms(node: Value) -> list[Value]:
         terms.append(last)
     while node.rule and node.rule.kind == "linear" and [*node.partials] == [1.0]:  # 0 + x
         [node] = node.inputs
-    return [node, *reversed(terms)] if len(terms) > 1 else []
+    found = [x for x in (node, *reversed(terms)) if x.rule]  # without a Value that a sum starts at
+    return found if len(found) > 1 else []
 
 
 def _are_alike(terms: list[Value]) -> bool:

@@ -273,3 +273,35 @@ def test_parameters_may_be_named_where_no_label_names_them():
     y = (k * x).tanh()
     assert why(x, y).causes == ["small inputs"]
     assert why(x, y, parameters=[k]).causes == ["weight scale"]
+
+
+def by_hand(scale, activation, labelled):
+    """A net of a reader's own classes on eight samples: its weights, and the loss."""
+    rng = random.Random(0)
+
+    def weight(*place):
+        label = "layers.{}.weight[{},{}]".format(*place) if labelled else ""
+        return mx.Value(rng.gauss(0, scale / math.sqrt(6)), label)
+
+    layers = [[[weight(k, i, j) for j in range(6)] for i in range(6)] for k in range(4)]
+    loss = mx.Value(0.0)
+    for _ in range(8):
+        row = [mx.Value(rng.gauss(0, 1)) for _ in range(6)]
+        for layer in layers:
+            sums = [sum((w * x for w, x in zip(ws, row)), mx.Value(0.0)) for ws in layer]
+            row = [getattr(x, activation)() for x in sums]
+        loss = loss + (row[0] - 1.0) ** 2
+    return [w for layer in layers for ws in layer for w in ws], loss / 8
+
+
+@pytest.mark.parametrize("scale", [1, 0.01, 100])
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "relu"])
+def test_weights_without_labels_are_the_leaves_that_several_samples_read(activation, scale):
+    weights, loss = by_hand(scale, activation, labelled=True)
+    named = why(weights[0], loss)
+    assert abs(named.budget["weight scale"]) > 0.4
+    weights, loss = by_hand(scale, activation, labelled=False)
+    for parameters in (None, weights):
+        it = why(weights[0], loss, parameters=parameters)
+        assert (it.verdict, it.causes) == (named.verdict, named.causes)
+        assert it.budget == pytest.approx(named.budget, rel=1e-9, abs=1e-9)
