@@ -133,7 +133,7 @@ class Explanation(Case):
         net, where each is repaired by itself.
         """
         paths, g = self.paths, self.reached.wide
-        keyed = ((self._in_samples(e), (e, wide)) for e, wide in repairs)
+        keyed = ((self.tangents.in_samples(e), (e, wide)) for e, wide in repairs)
         found = []
         for alike in groups(keyed):
             samples = {paths.samples[paths.heads[e]] for e, _ in alike}
@@ -141,14 +141,6 @@ class Explanation(Case):
                 moved = sum([x + -1.0 * g for _, x in others], Extended(0.0, 0))
                 found.append(Repair(paths.edge(e), wide + moved, 1 + len(others)))
         return found
-
-    def _in_samples(self, e: int) -> object:
-        """The labels of an edge that is in one sample of several; else its number."""
-        paths = self.paths
-        if paths.samples[paths.heads[e]] < 0:
-            return e
-        names = paths.nodes[paths.tails[e]].label, paths.nodes[paths.heads[e]].label
-        return names if all(names) else e
 
     # --- shown ----------------------------------------------------------------------------------
 

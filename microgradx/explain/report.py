@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import islice
 from math import isfinite
 
@@ -111,12 +110,13 @@ def _listed(edges: list[Edge]) -> str:
 
     Edges that are called the same, as those of several samples are, count as one.
     """
-    texts = Counter(
-        f"{clip(name_of(e.input), 32)} ×{e.partial:.3g}→ {clip(name_of(e.node), 32)}"
-        f"{made_at(e.node)}"
-        for e in edges
-    )
-    alike = list(texts.items())[:3]
-    shown = [text + (f" and {n - 1} more so" if n > 1 else "") for text, n in alike]
-    more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
+    alike: dict[tuple[str, ...], list[Edge]] = {}
+    for e in edges:
+        names = clip(name_of(e.input), 32), clip(name_of(e.node), 32), made_at(e.node)
+        alike.setdefault(names, []).append(e)
+    shown = [
+        f"{x} ×{first.partial:.3g}→ {y}{made}" + (f" and {len(others)} more so" if others else "")
+        for (x, y, made), (first, *others) in [*alike.items()][:3]
+    ]
+    more = f" and {len(alike) - 3} more" if len(alike) > 3 else ""
     return ", ".join(shown) + more

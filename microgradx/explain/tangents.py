@@ -11,9 +11,11 @@ from functools import cached_property
 from math import fsum, log
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from microgradx._base.text import place
 from microgradx.engine import Edge, Value
 from microgradx.explain.extended import Extended, extended
 from microgradx.explain.paths import LN10, Paths, summed
+from microgradx.explain.samples import statistic_of
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -145,6 +147,7 @@ class Tangents:
 
     # --- of all ---------------------------------------------------------------------------------
 
+    @cached_property
     def credits(self) -> list[tuple[float, int]]:
         """Of every edge what it brings to log₁₀ R, where that is anything, with the edge.
 
@@ -161,6 +164,22 @@ class Tangents:
         ]
         return [(credit, e) for credit, e in credits if abs(credit) > NO_CREDIT]
 
+    @cached_property
+    def by_layer(self) -> dict[str, float]:
+        """The decades of log₁₀ R by layer: the credits of the edges that lead to its labels.
+
+        "" has those of edges that lead to no layer, such as the loss's.
+        """
+        by_label: dict[str, float] = {}
+        for credit, e in self.credits:
+            label = self.paths.nodes[self.paths.heads[e]].label
+            by_label[label] = by_label.get(label, 0.0) + credit
+        brings: dict[str, float] = {}
+        for label, credit in by_label.items():
+            layer = place(label)[0].removesuffix(f".{statistic_of(label)}")
+            brings[layer] = brings.get(layer, 0.0) + credit
+        return brings
+
     def cut(self) -> list[Edge]:
         """The zero edges at which paths from the node end."""
         return [self.paths.edge(e) for e in self.edges if not self.paths.partials[e]]
@@ -168,17 +187,36 @@ class Tangents:
     def culprits(self, sign: float, skip_loss: bool) -> tuple[list[Edge], float]:
         """The edges that hold half of the credits of this sign, and how many edges share those.
 
+        The same edge in several samples is one.
+
         skip_loss: whether edges of the loss do not count
         """
         paths = self.paths
-        credits = [(abs(credit), e) for credit, e in self.credits() if (credit < 0) == (sign < 0)]
+        credits = [(abs(credit), e) for credit, e in self.credits if (credit < 0) == (sign < 0)]
         if skip_loss:
             credits = [x for x in credits if paths.nodes[paths.heads[x[1]]] not in paths.loss]
-        total = fsum([credit for credit, _ in credits])
-        halves = sorted((x for x in credits if x[0] >= total / 2), reverse=True)
-        parts = [credit / total for credit, _ in credits] if total else []
+        alike: dict[object, list[tuple[float, int]]] = {}
+        for credit, e in credits:
+            alike.setdefault(self.in_samples(e), []).append((credit, e))
+        sums = {name: fsum([credit for credit, _ in group]) for name, group in alike.items()}
+        total = fsum(sums.values())
+        halves = sorted((name for name, x in sums.items() if x >= total / 2), key=sums.__getitem__)
+        parts = [x / total for x in sums.values()] if total else []
         effective = 1.0 / fsum([x * x for x in parts]) if parts else 0.0
-        return [paths.edge(e) for _, e in halves], effective
+        edges = [e for name in reversed(halves) for _, e in sorted(alike[name], reverse=True)]
+        return [*map(paths.edge, edges)], effective
+
+    def in_samples(self, e: int) -> object:
+        """The labels of an edge that is in one sample of several; else its number."""
+        paths = self.paths
+        if paths.samples[paths.heads[e]] < 0 or not self._several_samples:
+            return e
+        names = paths.nodes[paths.tails[e]].label, paths.nodes[paths.heads[e]].label
+        return names if all(names) else e
+
+    @cached_property
+    def _several_samples(self) -> bool:
+        return max(self.paths.samples) > 0
 
     def repairs(self) -> list[tuple[int, Extended]]:
         """The edges with a factor other than ±1, or of the cut where there is one, repaired."""

@@ -444,6 +444,6 @@ def test_credits_are_shares_times_what_an_edge_brings_to_the_norm():
                 if tangents.shares[e]:
                     tail, head = (sums.norm(sums.index[x]) for x in (edge.input, edge.node))
                     expected[e] = tangents.shares[e] * (tail.decades - head.decades)
-            credits = dict.fromkeys(expected, 0.0) | {e: c for c, e in tangents.credits()}
+            credits = dict.fromkeys(expected, 0.0) | {e: c for c, e in tangents.credits}
             assert credits == pytest.approx(expected, rel=1e-12, abs=2e-13)
             assert sum(credits.values()) == pytest.approx(sums.norm(i).decades, abs=1e-11)
