@@ -43,7 +43,7 @@ SMALL_BECAUSE = {
 }  # fmt: skip
 LARGE_BECAUSE = {"loss": "loss scale"}
 FEW = "few samples"  # beside the output layer, which has the loss's scale too
-ELSEWHERE = "If it does not learn, look at the size of the step, at the data, and for a minimum"
+ELSEWHERE = "Step size, data and minima are not judged here: look there if it does not learn"
 CEILING = log10(0.25)  # decades: those of one sigmoid
 
 
@@ -355,7 +355,7 @@ TABLE = table(
     ),
     Verdict(
         "healthy",
-        "Neither stopped nor spoilt, small nor large; step size, data and minima are not judged",
+        "Neither stopped nor spoilt, neither small nor large",
         _healthy,
         when=lambda case: True,
     ),

@@ -334,8 +334,7 @@ def test_what_is_healthy_says_what_it_does_not_speak_of_and_points_on():
     it, table = why(model.layers[1].neurons[0].bias, loss), why(model, loss)
     assert it.verdict == "healthy" and [*table.verdicts] == ["healthy"]
     for text in (str(it), str(table)):
-        assert "step size, data and minima are not judged." in text
-        assert "look at the size of the step, at the data, and for a minimum." in text
+        assert "Step size, data and minima are not judged here: look there if it does not" in text
     model.layers[0].neurons[0].bias.data = 30.0
     table = why(model, nn.mse_loss([model(x) for x in X], y))
     assert "small" in table.verdicts and "does not learn" not in str(table)
@@ -357,11 +356,46 @@ def test_one_gradient_of_many_that_is_cancelled_is_chance():
     assert "are not judged" in str(it)
     [cancelled, *_] = it.verdicts["cancelled"]
     assert "where a loss is least" not in str(why(cancelled, loss))
-    normed = Normed(True, depth=1)
-    X, y = batch(6, 3)
-    it = why([normed.hidden[0].neurons[0].bias, *normed.out.parameters()] * 20,
-             nn.mse_loss(normed(X), y))  # fmt: skip
+
+
+def test_what_cancels_further_or_more_often_than_chance_has_it_is_not_chance():
+    X, y = batch(8, 3)
+    model = Normed(True)
+    bias = model.hidden[0].neurons[0].bias
+    weights = [w for layer in model.hidden for n in layer.neurons for w in n.weight]
+    it = why([*weights, bias], nn.mse_loss(model(X), y))
+    assert bias in it.verdicts["cancelled"] and len(it.verdicts["cancelled"]) < 5
     assert "about chance" not in str(it) and it.worst[0].verdict == "cancelled"
+    model = nn.MLP(150, [1], seed=0)
+    scores = [model([1.0] * 150) for _ in range(2)]
+    it = why(model, nn.mse_loss(scores, [scores[0].data - 1, scores[0].data + 1.001]))
+    assert [*it.verdicts] == ["cancelled"] and it.worst[0].flow.opposes < 1500
+    assert "about chance" not in str(it)
+
+
+def test_samples_that_are_nearly_equal_are_not_and_behind_the_norm_it_is_not_their_doing():
+    X, y = batch(4, 3)
+    near = [[1.0 + 1e-4 * a for a in x] for x in X]
+    for rows, cause in ((near, "before a norm"), ([X[0]] * 4, "equal samples")):
+        model = Normed(True, depth=2)
+        flow = Flow(nn.mse_loss(outputs := model(rows), y))
+        assert flow.why(model.hidden[0].neurons[0].bias).causes == ["opposing samples", cause]
+    middle = outputs[0].data
+    loss = nn.mse_loss(model(rows), [middle - 2, middle - 1, middle + 1, middle + 2])
+    assert why(model.out.neurons[0].bias, loss).causes[:2] == ["opposing samples", "equal outputs"]
+
+
+def test_a_weight_that_a_norm_takes_most_of_says_so():
+    X, y = batch(8, 3)
+    model = Normed(True)
+    flow = Flow(nn.mse_loss(model(X), y), cancels=5)
+    weights = [w for n in model.hidden[3].neurons for w in n.weight]
+    found = [
+        it for it in map(flow.why, weights) if it.causes[:2] == ["opposing paths", "before a norm"]
+    ]
+    assert found and "so that much of what is before it cancels" in str(found[0])
+    layers = found[0].tangents.by_layer
+    assert {*layers} <= {"hidden.3", "norms.3", "out", ""}
 
 
 def test_a_loss_on_a_small_scale_is_at_no_optimum_and_few_samples_no_scale():
