@@ -335,8 +335,8 @@ def others_cancel(tangents: Tangents) -> bool:
 def _narrow(tangents: Tangents) -> str:
     """A sentence on deep and narrow nets, where that is one."""
     paths = tangents.paths
-    places = {place(paths.nodes[paths.heads[e]].label) for e in tangents.edges}
-    widths = Counter(layer for layer, neuron in places if neuron)
+    names = {paths.nodes[paths.heads[e]].label for e in tangents.edges}
+    widths = Counter(layer for layer, neuron in {*map(place, names)} if neuron)
     crowded = sum(1 / n for n in widths.values() if n > 1)  # an output alone is no product
     if crowded < NARROW:
         return ""
