@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import cached_property
-from math import fsum, inf, isfinite, log10
+from math import inf, isfinite, log10
 from typing import NamedTuple
 
 from microgradx.engine import Value
@@ -77,20 +76,7 @@ class Case:
 
         With the weight scale it is 0 for weights of size 1/√fan-in.
         """
-        paths, shares = self.paths, self.tangents.shares
-        fan_in: dict[int, int] = {}
-        fan_out: Counter[tuple[int, int]] = Counter()
-        for j in {paths.heads[e] for e in shares}:
-            node = paths.nodes[j]
-            if node.rule and node.rule.lists and node.rule.kind == "product":
-                kinds = enumerate(paths.kinds(node), paths.first[j])
-                weights = [e for e, kind in kinds if kind == "weights" and e in shares]
-                fan_in.update(dict.fromkeys(weights, len(node.operands[0])))
-                fan_out.update([(paths.tails[e], paths.samples[j]) for e in weights])
-        return fsum(
-            shares[e] * 0.5 * log10(n / fan_out[paths.tails[e], paths.samples[paths.heads[e]]])
-            for e, n in fan_in.items()
-        )
+        return self.tangents.mean(self.paths.fans)
 
     @cached_property
     def remark(self) -> Remark | None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from math import isfinite, isnan
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from microgradx._base import floats
 from microgradx._base.arguments import flat
-from microgradx._base.text import count, few, listed, made_at, name_of, repeated
+from microgradx._base.text import count, few, listed, made_at, name_of, place, repeated
 from microgradx.engine import Edge, Value, cut_off, data_of, taken
 from microgradx.explain.extended import Extended, show
 from microgradx.explain.paths import Paths, partner
 from microgradx.explain.samples import samples_of, statistic_of
 
+if TYPE_CHECKING:
+    from microgradx.explain.tangents import Tangents
+
 SMALL_RESIDUAL = 0.1  # a factor of a loss that may be one
+NARROW = 2.0  # the sum of 1/width from which paths oppose each other more than by chance
+OPPOSED = 30.0  # R / |g| from which a gradient is opposed by more than some bad luck
+ROUNDED = 1e-12  # of the size of numbers, a spread that is no more than rounding
 MANY = 100  # places, or kinds of places, up to which each is explained
 T = TypeVar("T")
 
@@ -304,27 +310,82 @@ def between_samples(edges: list[Edge], paths: Paths) -> bool:
     return min(samples) >= 0 and len({*samples}) > 1
 
 
-def why_samples_oppose(edges: list[Edge], paths: Paths) -> tuple[str, str]:
-    """The cause of opposing samples, "" for none but themselves, and the sentence on it."""
+def why_they_oppose(edges: list[Edge], tangents: Tangents) -> tuple[str, str]:
+    """The cause of opposing branches, "" for none but themselves, and the sentence on it."""
+    paths = tangents.paths
+    if normed := equal_before_norm(tangents):
+        sentence = "which makes 0 of each, whatever they are"
+        return "equal samples", f"All samples are equal where {normed} reads them, {sentence}"
+    between = between_samples(edges, paths)
     if is_before_norm(edges, paths):
-        sentence = "A norm removes the mean of what it reads, so that a shift before it is lost"
-        return "before a norm", sentence
+        lost = "a shift before it is lost" if between else "much of what is before it cancels"
+        return "before a norm", f"A norm removes the mean of what it reads, so that {lost}"
+    if not between:
+        return "", _narrow(tangents)
     outputs = {node.data for node in samples_of(paths.nodes)}
     if len(outputs) == 1:
         sentence = "All outputs are equal, so that the samples pull them all ways: the net sees no "
         return "equal outputs", sentence + "difference between them yet"
+    if not others_cancel(tangents):
+        return "", "Most other gradients do not cancel: by chance, some always do"
     return "", "The samples pull against each other, as they do where a loss is least"
+
+
+def others_cancel(tangents: Tangents) -> bool:
+    """Whether at least half of the leaves that several samples read are opposed, as this one is."""
+    paths = tangents.paths
+    leaves = (i for i, node in enumerate(paths.nodes) if not node.rule and paths.samples[i] < 0)
+    found = [(paths.norm(i), paths.wide(i)) for i in leaves if paths.squares[i]]
+    opposed = [not wide or abs(norm / wide) > OPPOSED for norm, wide in found]
+    return 2 * sum(opposed) >= len(opposed)
+
+
+def _narrow(tangents: Tangents) -> str:
+    """A sentence on deep and narrow nets, where that is one."""
+    paths = tangents.paths
+    names = {paths.nodes[paths.heads[e]].label for e in tangents.edges}
+    widths = Counter(layer for layer, neuron in {*map(place, names)} if neuron)
+    crowded = sum(1 / n for n in widths.values() if n > 1)  # an output alone is no product
+    if crowded < NARROW:
+        return ""
+    return (
+        f"It passes {len(widths)} layers, whose 1/width add up to {crowded:.1f}: in nets so deep "
+        "and narrow paths oppose each other more than by chance (Hanin 2018)"
+    )
+
+
+def equal_before_norm(tangents: Tangents) -> str:
+    """The name of a norm on the way that all samples are equal before, "" if there is none.
+
+    It normalises each feature over samples, and none of these has any variance but rounding's.
+    """
+    paths = tangents.paths
+    variances = _statistics("var", paths)
+    on_the_way = {paths.nodes[paths.heads[e]] for e in tangents.edges} if variances else set()
+    norms: dict[str, bool] = {}
+    for var in variances:
+        reads = [x for square in var.inputs for x in dict.fromkeys(square.inputs)]
+        samples = {paths.samples[paths.index[x]] for x in reads}
+        if len(samples) > 1 and min(samples) >= 0 and not on_the_way.isdisjoint(reads):
+            size = max((abs(x.data) for each in reads for x in each.inputs), default=0.0)
+            name = place(var.label)[0].removesuffix(".var")
+            norms[name] = norms.get(name, True) and var.data <= (ROUNDED * size) ** 2
+    return next((name for name, flat in reversed(norms.items()) if flat), "")
 
 
 def is_before_norm(edges: list[Edge], paths: Paths) -> bool:
     """Whether the results of edges are what a norm takes the mean of."""
     reads = {edge.node for edge in edges}
-    for node in paths.nodes:
-        if statistic_of(node.label) == "mean":
-            sums = [x for x in node.inputs if not reads.isdisjoint(x.inputs)]
-            if sums or not reads.isdisjoint(node.inputs):
-                return True
+    for node in _statistics("mean", paths):
+        sums = [x for x in node.inputs if not reads.isdisjoint(x.inputs)]
+        if sums or not reads.isdisjoint(node.inputs):
+            return True
     return False
+
+
+def _statistics(name: str, paths: Paths) -> list[Value]:
+    """The nodes that are this statistic of a norm."""
+    return [x for x in paths.nodes if name in x.label and statistic_of(x.label) == name]
 
 
 def meet_near_zero(edges: list[Edge], paths: Paths) -> bool:

@@ -19,12 +19,12 @@ from microgradx.engine import Edge, Value
 from microgradx.explain.asked import Values, check_belong, end_of_graph, leaves_in, values_in
 from microgradx.explain.case import Case, Limits
 from microgradx.explain.causes import groups
-from microgradx.explain.extended import Extended
+from microgradx.explain.extended import Extended, extended
 from microgradx.explain.paths import NodeFlow, Paths
 from microgradx.explain.provenance import Unit, units_of
 from microgradx.explain.report import sentences
 from microgradx.explain.several import Several
-from microgradx.explain.tangents import Repair
+from microgradx.explain.tangents import LOST, Repair
 from microgradx.explain.verdicts import judge
 
 if TYPE_CHECKING:
@@ -96,17 +96,18 @@ class Explanation(Case):
 
         The largest comes first; of one that is too large, that which is nearest to the reference.
         """
-        return [Repair(self.paths.edge(e), wide) for e, wide in self._repairs]
-
-    @cached_property
-    def _repairs(self) -> list[tuple[int, Extended]]:
-        """The same by the numbers of the edges."""
         if self.flow is None or not self.finite:
             return []
-        if self._row.repairs != "down":
-            return sorted(self.tangents.repairs(), key=lambda repair: -repair[1].decades)
-        aim = self.reference.decades
-        return sorted(self.tangents.repairs(), key=lambda repair: abs(repair[1].decades - aim))
+        repairs = sorted(self.tangents.repairs(), key=lambda repair: self._rank(repair[1]))
+        return [Repair(self.paths.edge(e), wide) for e, wide in repairs]
+
+    def _rank(self, wide: Extended) -> float:
+        """Less for the better of two repaired gradients."""
+        return abs(wide.decades - self.reference.decades) if self._is_large else -wide.decades
+
+    @property
+    def _is_large(self) -> bool:
+        return self._row.repairs == "down"
 
     def _best(self) -> Repair | None:
         """The best repair of a factor that is too weak, or too strong, before the loss if any is.
@@ -114,40 +115,44 @@ class Explanation(Case):
         The same edge in several samples is repaired in all of them. None if the gradient does not
         move by half a decade the right way.
         """
-        paths, down = self.paths, self._row.repairs == "down"
-        repairs = self._repairs if self._row.repairs else []
-        wrong = [each for each in repairs if (abs(paths.partials[each[0]]) > 1) == down]
-        before = [each for each in wrong if paths.nodes[paths.heads[each[0]]] not in paths.loss]
-        if not wrong:
+        paths, loss, down = self.paths, self.paths.loss, self._is_large
+        if not self._row.repairs or self.flow is None or not self.finite:
             return None
-        if max(paths.samples) < 1:
-            e, wide = (before or wrong)[0]  # they are in order
-            best = Repair(paths.edge(e), wide)
-        else:
-            best = min(self._together_in_samples(before or wrong), key=self._rank)
-        moved = best.wide.decades - self.reached.decades if best.wide else 0.0
-        better = (-moved if down else moved) > 0.5 and isfinite(best.wide.mantissa)
-        return best if better else None
+        partials, heads, nodes = paths.partials, paths.heads, paths.nodes
+        moves = [each for each in self.tangents.moves() if (abs(partials[each[0]]) > 1) == down]
+        before = [each for each in moves if nodes[heads[each[0]]] not in loss]
+        together = self._together_in_samples(before or moves)
+        if not together:
+            return None
+        g = paths.wides[paths.index[self.node]]
 
-    def _rank(self, repair: Repair) -> float:
-        """Less for the better of two repairs."""
-        decades = repair.wide.decades
-        return abs(decades - self.reference.decades) if self._row.repairs == "down" else -decades
+        def opened(edges: list[int], moved: Any) -> Extended:
+            found = extended(g + moved)
+            is_lost = moved and abs(found / moved) < LOST
+            return self.tangents.repaired(edges[0]) if is_lost and len(edges) == 1 else found
 
-    def _together_in_samples(self, repairs: list[tuple[int, Extended]]) -> list[Repair]:
-        """Repairs; of the same edge once in each of several samples, all of them.
+        edges, moved = min(together, key=lambda each: self._rank(opened(*each)))
+        wide = self.tangents.repaired(edges[0]) if len(edges) == 1 else opened(edges, moved)
+        far = wide.decades - self.reached.decades if wide else 0.0
+        better = (-far if down else far) > 0.5 and isfinite(wide.mantissa)
+        return Repair(paths.edge(edges[0]), wide, len(edges)) if better else None
+
+    def _together_in_samples(self, moves: list[tuple[int, Any]]) -> list[tuple[list[int], Any]]:
+        """Edges and their moves; of the same edge once in each of several samples, all of them.
 
         No path holds two of these. It may where the edge is twice in a sample, as in a recurrent
         net, where each is repaired by itself.
         """
-        paths, g = self.paths, self.reached.wide
-        keyed = ((paths.same(e), (e, wide)) for e, wide in repairs)
-        found = []
-        for alike in groups(keyed):
-            samples = {paths.samples[paths.heads[e]] for e, _ in alike}
-            for (e, wide), *others in [alike] if len(samples) == len(alike) else zip(alike):
-                moved = sum([x + -1.0 * g for _, x in others], Extended(0.0, 0))
-                found.append(Repair(paths.edge(e), wide + moved, 1 + len(others)))
+        paths = self.paths
+        if not paths.several:
+            return [([e], move) for e, move in moves]
+        found: list[tuple[list[int], Any]] = []
+        for alike in groups((paths.same(each[0]), each) for each in moves):
+            edges, apart = [e for e, _ in alike], [move for _, move in alike]
+            if len({paths.samples[paths.heads[e]] for e in edges}) == len(edges):
+                found.append((edges, sum(apart[1:], apart[0])))
+            else:
+                found += [([e], move) for e, move in alike]
         return found
 
     # --- shown ----------------------------------------------------------------------------------

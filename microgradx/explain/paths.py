@@ -10,11 +10,11 @@ distribution, which has an entropy and over which each kind of factor has a mean
 from __future__ import annotations
 
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import compress, islice, repeat
-from math import inf, isfinite, log
+from math import inf, isfinite, log, log10
 from typing import Any
 
 from microgradx._base.text import names_parameter, place
@@ -380,16 +380,24 @@ class Paths:
         """By node a number that those share which several samples compute alike."""
         return computed_alike(self.nodes, self.samples, self.tails, self.first)
 
+    @cached_property
+    def names(self) -> list[object]:
+        """Of every edge in a sample, the labels of its ends if both have one; else its number."""
+        labels, samples = [x.label for x in self.nodes], self.samples
+        return [
+            (labels[i], labels[j]) if labels[i] and labels[j] and samples[j] >= 0 else e
+            for e, (i, j) in enumerate(zip(self.tails, self.heads))
+        ]
+
     def same(self, e: int) -> object:
         """What an edge shares with the same one in other samples: labels, else how it is computed.
 
-        Outside of the samples, that is the edge itself.
+        Outside of the samples, that is its number.
         """
-        i, j = self.tails[e], self.heads[e]
-        if self.samples[j] < 0:
-            return e
-        names = self.nodes[i].label, self.nodes[j].label
-        return names if all(names) else (self.alike[i], self.alike[j], e - self.first[j])
+        name, j = self.names[e], self.heads[e]
+        if name != e or self.samples[j] < 0:
+            return name
+        return self.alike[self.tails[e]], self.alike[j], e - self.first[j]
 
     @cached_property
     def activations(self) -> list[tuple[list[int], list[int]]]:
@@ -437,6 +445,25 @@ class Paths:
             if place < 0:
                 aparts[e] = 0.0
         return aparts
+
+    @cached_property
+    def fans(self) -> Sequence[float]:
+        """Of every edge along a weight of a layer, ½ log₁₀(fan-in / fan-out); of others 0.
+
+        The fan-out of a node is that in one sample.
+        """
+        along = [
+            (e, len(node.operands[0]), (self.tails[e], self.samples[j]))
+            for j, node in enumerate(self.nodes)
+            if node.rule and node.rule.lists and node.rule.kind == "product"
+            for e, kind in enumerate(self.kinds(node), self.first[j])
+            if kind == "weights"
+        ]
+        fan_out, fans = Counter([source for *_, source in along]), array("d", [0.0])
+        fans *= len(self.tails)
+        for e, fan_in, source in along:
+            fans[e] = 0.5 * log10(fan_in / fan_out[source])
+        return fans
 
     @cached_property
     def brings(self) -> Sequence[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import islice
 from math import isfinite
 
@@ -118,9 +117,12 @@ def _listed(edges: list[Edge]) -> str:
 
     Edges that are called the same, as those of several samples are, count as one.
     """
-    texts = Counter(
-        f"{clip(name_of(e.input), 32)} ×{e.partial:.3g}→ {clip(name_of(e.node), 32)}"
-        f"{made_at(e.node)}"
-        for e in edges
-    )
-    return listed([repeated(text, n) for text, n in texts.items()], 3)
+    alike: dict[tuple[str, ...], list[Edge]] = {}
+    for e in edges:
+        names = clip(name_of(e.input), 32), clip(name_of(e.node), 32), made_at(e.node)
+        alike.setdefault(names, []).append(e)
+    texts = [
+        repeated(f"{x} ×{same[0].partial:.3g}→ {y}{made}", len(same))
+        for (x, y, made), same in alike.items()
+    ]
+    return listed(texts, 3)

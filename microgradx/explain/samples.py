@@ -377,8 +377,11 @@ def _terms(node: Value) -> list[Value]:
         terms.append(last)
     while node.rule and node.rule.kind == "linear" and [*node.partials] == [1.0]:  # 0 + x
         [node] = node.inputs
-    found = [x for x in (node, *reversed(terms)) if x.rule]  # without a Value that a sum starts at
-    return found if len(found) > 1 else []
+    if len(terms) < 2:
+        return []
+    if node.rule or node.data or node.label:  # else a Value(0.0) that a sum began with
+        terms.append(node)
+    return terms[::-1]
 
 
 def _are_alike(terms: list[Value]) -> bool:

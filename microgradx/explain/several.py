@@ -6,17 +6,18 @@ import html
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from math import fsum
+from math import fsum, sqrt
 from typing import Any
 
 from microgradx._base.text import clean, clip, count, fixed, name_of, place
 from microgradx.engine import Value, with_cut_off
 from microgradx.explain.case import Case, Limits
 from microgradx.explain.paths import Paths
-from microgradx.explain.verdicts import TABLE, verdict_of
+from microgradx.explain.verdicts import ELSEWHERE, TABLE, verdict_of
 
 WORST = 3  # gradients that are explained by name
 KINDS = 4  # of factor in the table, those that bring most
+CHANCE = 0.8  # / x: the part of all gradients of which R / |g| is x or more, if signs are chance
 
 
 class Several:
@@ -68,6 +69,9 @@ class Several:
     def worst(self) -> list[Any]:
         """The explanations of the three worst, the worst first."""
         order = [*TABLE]
+        if self._chance:  # those are no worse than others
+            order.remove("cancelled")
+            order.append("cancelled")
 
         def badness(node: Value) -> tuple[int, float]:
             case = self._cases[node]
@@ -75,6 +79,28 @@ class Several:
             return order.index(self._verdict[node]), -away
 
         return [*map(self._explain, sorted(self.nodes, key=badness)[:WORST])]
+
+    @property
+    def _chance(self) -> bool:
+        """Whether some are cancelled, and no more, and no further, than may be so by chance."""
+        cancelled = [
+            self._cases[node].reached.opposes for node in self.verdicts.get("cancelled", ())
+        ]
+        tries = CHANCE * len(self.nodes)
+        expected = tries / self.limits.cancels
+        few = 0 < len(cancelled) <= expected + 3 * sqrt(expected)
+        return few and max(cancelled) <= 50 * tries
+
+    @property
+    def _notes(self) -> list[str]:
+        """What the counts do not say by themselves."""
+        notes = []
+        if self._chance:
+            n = len(self.verdicts["cancelled"])
+            notes.append(f"That {n} {'is' if n == 1 else 'are'} cancelled is about chance.")
+        if {*self.verdicts} <= {"healthy", *(["cancelled"] if self._chance else [])}:
+            notes += [f"{TABLE['healthy'].meaning}.", f"{ELSEWHERE}."]
+        return notes
 
     def __repr__(self) -> str:
         return f"<why {count(len(self.nodes), 'gradient')}: {self._counted(self.nodes)}>"
@@ -84,7 +110,8 @@ class Several:
         head = f"{count(len(self.nodes), 'gradient')} of {of}: {self._counted(self.nodes)}."
         worst = [clean(it.sentences[0]) for it in self.worst]
         before = "The worst:" if len(self.nodes) > 1 else ""
-        return "\n".join([head, *self._table(), *self._strangers(), before, *worst])
+        notes = [*self._notes, *self._table(), *self._strangers()]
+        return "\n".join([head, *notes, before, *worst])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """The face in a notebook: the words as they are printed."""

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import compress
 from math import fsum
-from operator import mul
+from operator import itemgetter, mul
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from microgradx._base.text import place
 from microgradx.engine import Edge, Value
 from microgradx.explain.extended import Extended, extended
 from microgradx.explain.paths import Paths, summed
+from microgradx.explain.samples import statistic_of
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -57,34 +59,33 @@ class Tangents:
         self.paths = paths
         self._start = paths.index[node]
         self.g, self.norm = paths.wide(self._start), paths.norm(self._start)
-        n = paths.first[self._start]  # edges, those nearer to the output first
-        ends: Any = [
-            of[n - 1 :: -1] if n else [] for of in (paths.tails, paths.heads, paths.partials)
-        ]
-        on = self._leading_on(*ends)
-        self.edges = [*compress(range(n - 1, -1, -1), on)]
-        edges: Any = [[*compress(of, on)] for of in ends]
+        self._before = slice(paths.first[self._start] - 1, None, -1) if self._start else slice(0)
+        self._on = self._leading_on()
+        edges: Any = [[*self._along(of)] for of in (paths.tails, paths.heads, paths.partials)]
         self._tails, self._heads, self._partials = edges
+        self.edges = [*self._along(range(len(paths.tails)))]
         live = edges if all(self._partials) else [[*compress(of, self._partials)] for of in edges]
         _, self._to = paths.sums_from(self._start, *live)
         self._squares = paths.squares_from(self._start, *live)
 
-    def _leading_on(
-        self, tails: Sequence[int], heads: Sequence[int], partials: Sequence[float]
-    ) -> bytearray:
-        """Of edges up to the output, whether they lead on; those nearer to the node come first."""
-        paths, on = self.paths, bytearray(len(tails))
-        reached = bytearray(len(paths.nodes))
+    def _leading_on(self) -> bytearray:
+        """Of the edges before the node, those nearer to it first, whether they lead on from it."""
+        paths, before = self.paths, self._before
+        ends = zip(paths.tails[before], paths.heads[before], paths.partials[before])
+        on, reached = bytearray(paths.first[self._start]), bytearray(len(paths.nodes))
         reached[self._start] = True
-        for k, (i, j, d) in enumerate(zip(tails, heads, partials)):
+        for k, (i, j, d) in enumerate(ends):
             if reached[i]:
                 on[k] = True
                 if d:
                     reached[j] = True
         if paths.counted is not None and self.norm:
-            counted = reversed(paths.counted[: len(tails)])
-            on = bytearray(x and y for x, y in zip(on, counted))
+            on = bytearray(x and y for x, y in zip(on, paths.counted[before]))
         return on
+
+    def _along(self, of: Sequence[Any]) -> Iterator[Any]:
+        """Of something that every edge has, that of `edges`."""
+        return compress(of[self._before], self._on)
 
     def first_edges(self) -> list[Edge]:
         """Those out of the node itself."""
@@ -164,6 +165,10 @@ class Tangents:
         ends = [tails[e] for e in self.edges], [heads[e] for e in self.edges]
         return summed(*ends, factors, self._start + 1, self._start, one)[0]
 
+    def mean(self, of: Sequence[float]) -> float:
+        """The mean, over the paths, of the sum of a number that every edge has."""
+        return fsum(map(mul, self._phis, self._along(of)))
+
     # --- of all ---------------------------------------------------------------------------------
 
     def credits(self) -> Iterator[tuple[float, int]]:
@@ -173,8 +178,24 @@ class Tangents:
         credits of a path add up. Of an edge into one of several samples the part between these is
         left out, as it is the loss's.
         """
-        brings = map(self.paths.brings.__getitem__, self.edges)
+        brings = self._along(self.paths.brings)
         return zip(map(mul, self._phis, brings), self.edges)
+
+    @cached_property
+    def by_layer(self) -> dict[str, float]:
+        """The decades of log₁₀ R by layer: the credits of the edges that lead to its labels.
+
+        "" has those of edges that lead to no layer, such as the loss's.
+        """
+        labels = [x.label for x in self.paths.nodes]
+        by_label: dict[str, float] = {}
+        for (credit, _), j in zip(self.credits(), self._heads):
+            by_label[labels[j]] = by_label.get(labels[j], 0.0) + credit
+        brings: dict[str, float] = {}
+        for label, credit in by_label.items():
+            layer = place(label)[0].removesuffix(f".{statistic_of(label)}")
+            brings[layer] = brings.get(layer, 0.0) + credit
+        return brings
 
     def cut(self) -> list[Edge]:
         """The zero edges at which paths from the node end."""
@@ -182,6 +203,8 @@ class Tangents:
 
     def culprits(self, sign: float, skip_loss: bool) -> tuple[list[Edge], float]:
         """The edges that hold half of the credits of this sign, and how many edges share those.
+
+        The same edge in several samples is one.
 
         skip_loss: whether edges of the loss do not count
         """
@@ -192,16 +215,37 @@ class Tangents:
             credits = [each for each in self.credits() if each[0] > NO_CREDIT]
         if skip_loss:
             credits = [x for x in credits if paths.nodes[paths.heads[x[1]]] not in paths.loss]
-        total = fsum([credit for credit, _ in credits])
-        halves = sorted((x for x in credits if x[0] >= total / 2), reverse=True)
-        effective = total * total / fsum([x * x for x, _ in credits]) if credits else 0.0
-        return [paths.edge(e) for _, e in halves], effective
+        sums: list[tuple[float, Any]] = credits
+        if paths.several:  # the same edge in several samples is one
+            together: dict[object, float] = {}
+            for credit, e in credits:
+                key = paths.names[e]
+                together[key] = together.get(key, 0.0) + credit
+            sums = [(credit, key) for key, credit in together.items()]
+        total = fsum([credit for credit, _ in sums])
+        halves = [each for each in sums if each[0] >= total / 2]
+        effective = total * total / fsum([x * x for x, _ in sums]) if sums else 0.0
+        edges = [key for _, key in sorted(halves, key=itemgetter(0), reverse=True)]
+        if paths.several and edges:
+            credits.sort(reverse=True)
+            edges = [e for key in edges for _, e in credits if paths.names[e] == key]
+        return [*map(paths.edge, edges)], effective
 
     def repairs(self) -> list[tuple[int, Extended]]:
         """The edges with a factor other than ±1, or of the cut where there is one, repaired."""
         partials = self.paths.partials
         edges = [e for e in self.edges if self.norm or not partials[e]]
         return [(e, self.repaired(e)) for e in edges if abs(partials[e]) != 1]
+
+    def moves(self) -> list[tuple[int, Any]]:
+        """Of the same edges, by how much that would move the gradient: (1 - d) ∂a/∂u g_b."""
+        to, wides, stopped = self._to, self.paths.wides, not self.norm
+        edges = zip(self.edges, self._tails, self._heads, self._partials)
+        return [
+            (e, (1.0 - d) * (to[i] * wides[j]))
+            for e, i, j, d in edges
+            if abs(d) != 1 and not (stopped and d)
+        ]
 
     def opposed(self) -> tuple[list[Edge], float]:
         """The edges out of the node where paths oppose each other most, and how much is there.

@@ -27,7 +27,7 @@ from microgradx.explain.causes import (
     origins,
     provenance,
     ranked,
-    why_samples_oppose,
+    why_they_oppose,
 )
 from microgradx.explain.extended import show
 from microgradx.explain.tangents import EXACT
@@ -42,6 +42,8 @@ SMALL_BECAUSE = {
     "activations": "small activations", "constants": "small constants", "loss": "loss scale",
 }  # fmt: skip
 LARGE_BECAUSE = {"loss": "loss scale"}
+FEW = "few samples"  # beside the output layer, which has the loss's scale too
+ELSEWHERE = "Step size, data and minima are not judged here: look there if it does not learn"
 CEILING = log10(0.25)  # decades: those of one sigmoid
 
 
@@ -260,7 +262,7 @@ def _cancelled(case: Case) -> Evidence | None:
     if share < 0.9:
         most = name_of(where[0].input)
         because.append(f"Of what cancels, {share:.0%} does so at {most}, more than anywhere else")
-    cause, sentence = why_samples_oppose(where, paths) if between else ("", "")
+    cause, sentence = why_they_oppose(where, case.tangents)
     because += [sentence] if sentence else []
     because.append(opposition(where, paths))
     exact = tangents.exact() if rounded and len(tangents.edges) <= EXACT else None
@@ -289,10 +291,12 @@ def _healthy(case: Case) -> Evidence:
     if case.node is case.output:
         return Evidence(because=because)
     if loss < -limits.small:
-        because.append(f"The loss is near its optimum: it alone brings {loss:+.1f} decades")
+        near = is_near_optimum(case.tangents.shares, case.paths)
+        state = "near its optimum" if near else "on a small scale"
+        because.append(f"The loss is {state}: it alone brings {loss:+.1f} decades")
     if loss > limits.large:
         because.append(f"The loss is on a large scale: it alone brings {loss:+.1f} decades")
-    return Evidence(because=because)
+    return Evidence(because=[*because, ELSEWHERE])
 
 
 TABLE = table(
@@ -352,7 +356,7 @@ TABLE = table(
     ),
     Verdict(
         "healthy",
-        "Neither stopped nor spoilt, small nor large; step size, data and minima are not judged",
+        "Neither stopped nor spoilt, neither small nor large",
         _healthy,
         when=lambda case: True,
     ),
@@ -388,12 +392,11 @@ def _named(case: Case, names: dict[str, str], sign: float) -> list[str]:
 def _cause(case: Case, kind: str, names: dict[str, str]) -> str:
     if kind == "sigmoid ceiling" and case.reached.budget[kind] > 1.5 * CEILING:
         return "sigmoid"
-    if (
-        kind == "loss"
-        and names is SMALL_BECAUSE
-        and is_near_optimum(case.tangents.shares, case.paths)
-    ):
-        return "loss near its optimum"
+    if kind == "loss" and names is SMALL_BECAUSE:
+        if is_near_optimum(case.tangents.shares, case.paths):
+            return "loss near its optimum"
+        if case.reference.whose and max(case.paths.samples) > 0:
+            return FEW
     return names.get(kind, kind)
 
 
@@ -421,4 +424,17 @@ def _blame(case: Case, because: list[str], names: dict[str, str], sign: float) -
     culprits, effective = case.tangents.culprits(sign, bool(case.paths.loss) and held)
     if not culprits and effective >= 3:
         because.append(f"No single factor is to blame: it is shared by about {effective:.0f}")
+    if not culprits:
+        because += _by_layer(case, sign)
     return Evidence(_named(case, names, sign), culprits=culprits, because=because)
+
+
+def _by_layer(case: Case, sign: float) -> list[str]:
+    """The layer that brings at least half of what is missing or too much, where one does."""
+    if not case.paths.output_layer:
+        return []
+    brings = {layer: x for layer, x in case.tangents.by_layer.items() if layer}
+    worst = max(brings, key=lambda layer: sign * brings[layer], default="")
+    if len(brings) < 2 or sign * brings[worst] < 0.5 * abs(case.beyond):
+        return []
+    return [f"Most of it is the doing of {worst}: {brings[worst]:+.1f} decades"]

@@ -2,25 +2,53 @@
 
 import math
 import random
+import re
 import statistics
 
 import pytest
 
 import microgradx as mx
 from microgradx import Flow, nn, why
+from microgradx.explain.verdicts import TABLE
 
 INITS = {"relu": "he", "tanh": "glorot", "sigmoid": "glorot", "gelu": "he"}
 
 
-def healthy_net(seed):
-    """A net as it is initialised for its activation, its depth, and its loss on a batch."""
+class Blocks(nn.Module):
+    """Residual blocks of two layers between a layer in and a layer out; deeper ones are scaled."""
+
+    def __init__(self, width, depth, outputs, activation, rng):
+        init = INITS[activation]
+        self.first = nn.Layer(5, width, activation, init, rng)
+        self.blocks = [
+            nn.Residual(nn.MLP(width, [width, width], activation, init=init, seed=rng))
+            for _ in range(max(1, (depth - 2) // 2))
+        ]
+        self.out = nn.Layer(width, outputs, None, init, rng)
+
+    def __call__(self, x):
+        x = self.first(x)
+        for block in self.blocks:
+            x = [y / math.sqrt(2) for y in block(x)]
+        return self.out(x)
+
+
+def healthy_net(seed, depths, edges):
+    """A net as it is initialised for its activation, its depth, and its loss on a batch.
+
+    edges: of all samples, at most
+    """
     rng = random.Random(f"healthy {seed}")
-    depth, width = 1 + seed % 12, rng.randrange(8, 25)
-    activation = rng.choice([*INITS])
-    n, outputs = rng.choice([1, 4, 16]), rng.choice([1, 3])
-    model = nn.MLP(
-        5, [width] * (depth - 1) + [outputs], activation, init=INITS[activation], seed=rng
-    )
+    depth, activation = depths[seed % len(depths)], rng.choice([*INITS])
+    width, n = round(8 ** rng.uniform(1, 2)), round(64 ** rng.random())
+    while depth * width**2 * n > edges and width * n > 8:
+        width, n = max(8, width - 1), max(1, n - 1)
+    outputs = rng.choice([1, 3])
+    if depth > 3 and rng.random() < 0.25:
+        model = Blocks(width, depth, outputs, activation, rng)
+    else:
+        widths = [width] * (depth - 1) + [outputs]
+        model = nn.MLP(5, widths, activation, init=INITS[activation], seed=rng)
     scores = [model([rng.gauss(0, 1) for _ in range(5)]) for _ in range(n)]
     if outputs == 1:
         loss = nn.mse_loss(scores, [rng.gauss(0, 1) for _ in range(n)])
@@ -29,39 +57,120 @@ def healthy_net(seed):
     return model, depth, loss
 
 
-def oppositions(seeds):
-    """By depth, R/|g| of the weights of nets, but for those that nothing gets through to."""
+def opposition(loss, parameters):
+    """R/|g| of some parameters, but for those that nothing gets through to."""
+    paths = Flow(loss).paths
+    numbers = (paths.index[p] for p in parameters)
+    pairs = [(paths.norm(i), paths.wide(i)) for i in numbers]
+    return [abs(norm / wide) if wide else math.inf for norm, wide in pairs if norm]
+
+
+def oppositions(seeds, depths=range(1, 13), edges=60_000):
+    """By depth, R/|g| of the parameters of nets."""
     found = {}
     for seed in seeds:
-        model, depth, loss = healthy_net(seed)
-        flow = Flow(loss)
-        numbers = (flow.paths.index[p] for p in model.parameters())
-        pairs = [(flow.paths.norm(i), flow.paths.wide(i)) for i in numbers]
-        alive = [norm / abs(wide) if wide else math.inf for norm, wide in pairs if norm]
-        found.setdefault(depth, []).extend(alive)
+        model, depth, loss = healthy_net(seed, depths, edges)
+        found.setdefault(depth, []).extend(opposition(loss, model.parameters()))
     return found
 
 
-def check_chance(found, most):
+def check_chance(found, most, median=5):
     every = [x for xs in found.values() for x in xs]
     assert sum(x >= 1000 for x in every) <= most * len(every)
-    assert statistics.median(every) < 5
     for xs in found.values():
-        assert statistics.median(xs) < 5
+        assert statistics.median(xs) < median
+
+
+def show(found):
+    """A line for each depth: how many, how many of them 1000 or more, and the median."""
+    for depth, xs in sorted(found.items()):
+        share = sum(x >= 1000 for x in xs) / len(xs)
+        print(depth, len(xs), f"{share:.3%}", f"{statistics.median(xs):.2f}", flush=True)
+
+
+DEEP = (20, 30, 45)
 
 
 def test_paths_of_healthy_nets_oppose_each_other_as_chance_has_it():
-    check_chance(oppositions(range(36)), most=0.005)
+    check_chance(oppositions(range(36), edges=6000), most=0.005)
+    check_chance(oppositions(range(3), DEEP, edges=6000), most=0.05, median=100)
 
 
 @pytest.mark.long
 def test_paths_of_two_thousand_healthy_nets():
     """The figures are in tests/README.md."""
     found = oppositions(range(2000))
-    for depth, xs in sorted(found.items()):
-        share = sum(x >= 1000 for x in xs) / len(xs)
-        print(depth, len(xs), f"{share:.3%}", f"{statistics.median(xs):.2f}")
-    check_chance(found, most=0.005)
+    show(found)
+    for xs in found.values():
+        check_chance({0: xs}, most=0.005)
+    check_chance(found, most=0.0016)  # twice what chance brings
+
+
+@pytest.mark.long
+def test_paths_of_deep_healthy_nets():
+    """By depth, and there by Σ 1/width, with which opposition grows (Hanin 2018)."""
+    found = {}
+    for seed in range(200):
+        model, depth, loss = healthy_net(seed, DEEP, 60_000)
+        first = model.first if isinstance(model, Blocks) else model.layers[0]
+        width = len(first.neurons)
+        xs = opposition(loss, model.parameters())
+        found.setdefault((depth, depth / width < 2), []).extend(xs)
+    show(found)
+    check_chance({key: xs for key, xs in found.items() if key[1]}, most=0.005)
+
+
+class Normed(nn.Module):
+    """Layers with an activation each, and a batch norm before it, or none."""
+
+    def __init__(self, norm, seed=0, width=8, depth=4, activation="sigmoid"):
+        init = INITS[activation]
+        self.activation = activation
+        self.hidden = [nn.Layer(width if i else 3, width, None, init, seed + i)
+                       for i in range(depth)]  # fmt: skip
+        self.norms = [nn.BatchNorm(width) for _ in range(depth)] if norm else []
+        self.out = nn.Layer(width, 1, None, init, seed + 99)
+
+    def __call__(self, xs):
+        for i, layer in enumerate(self.hidden):
+            xs = [layer(x) for x in xs]
+            xs = self.norms[i](xs) if self.norms else xs
+            xs = [[getattr(z, self.activation)() for z in row] for row in xs]
+        return [self.out(x) for x in xs]
+
+
+def normed_net(seed):
+    rng = random.Random(f"normed {seed}")
+    model = Normed(True, 100 * seed, rng.randrange(8, 17), 1 + seed % 5, rng.choice([*INITS]))
+    X, y = batch(rng.randrange(6, 33), 3, seed)
+    return model, nn.mse_loss(model(X), y)
+
+
+def check_normed(seeds, every=1):
+    """By depth R/|g| of the weights; biases before a norm must all say that they are."""
+    found = {}
+    for seed in seeds:
+        model, loss = normed_net(seed)
+        weights = [w for layer in model.hidden for n in layer.neurons for w in n.weight]
+        found.setdefault(len(model.hidden), []).extend(opposition(loss, weights))
+        flow = Flow(loss)
+        for bias in [n.bias for layer in model.hidden for n in layer.neurons][::every]:
+            it = flow.why(bias)
+            if it.verdict != "stopped":
+                assert it.verdict == "cancelled", it
+                assert it.causes[:2] == ["opposing samples", "before a norm"], it
+    return found
+
+
+def test_biases_before_a_norm_all_say_so_and_weights_are_opposed_a_little_more():
+    """What a norm takes away lies along its outputs too."""
+    check_chance(check_normed(range(4), every=6), most=0.02, median=30)
+
+
+@pytest.mark.long
+def test_a_hundred_nets_with_norms():
+    show(found := check_normed(range(100), every=3))
+    check_chance(found, most=0.02, median=30)
 
 
 X8 = [0.1, -0.5, 1.0, 0.3, -0.2, 0.8, -1.0, 0.4]
@@ -108,22 +217,7 @@ def test_four_sigmoid_layers_are_a_sigmoid_chain_and_their_tanh_twin_is_healthy(
         it = why(model.layers[0].neurons[1].weight[0], loss)
         assert it.causes == ([cause] if cause else [])
         assert it.verdict == ("small" if cause else "healthy")
-
-
-class Normed(nn.Module):
-    """Four layers of eight sigmoids, with a norm before each, or without."""
-
-    def __init__(self, norm, seed=0):
-        self.hidden = [nn.Layer(3 if i == 0 else 8, 8, None, "glorot", seed + i) for i in range(4)]
-        self.norms = [nn.BatchNorm(8) for _ in range(4)] if norm else []
-        self.out = nn.Layer(8, 1, None, "glorot", seed + 99)
-
-    def __call__(self, xs):
-        for i, layer in enumerate(self.hidden):
-            xs = [layer(x) for x in xs]
-            xs = self.norms[i](xs) if self.norms else xs
-            xs = [[z.sigmoid() for z in row] for row in xs]
-        return [self.out(x) for x in xs]
+        assert "doing of" not in str(it)  # each layer brings its part
 
 
 def test_a_norm_is_no_illness_and_a_bias_before_it_is_lost():
@@ -204,6 +298,155 @@ def test_a_batch_twice_changes_no_sentence_but_counts():
         agrees = {"agreement", "opposition", "loss"}
         rest = {kind: x for kind, x in before.budget.items() if kind not in agrees}
         assert {k: x for k, x in after.budget.items() if k not in agrees} == pytest.approx(rest)
+        assert words(before) == words(after)
+
+
+def words(it):
+    """The sentences without their numbers, those of budgets and paths apart, which are numbers."""
+    said = [TABLE[it.verdict].meaning, *it.because]
+    number = r"(?<![\w.[])-?\d+([.,]\d+)*(e-?\d+)?"
+    return [re.sub(number, "#", x) for x in said]
+
+
+@pytest.mark.parametrize("power", [-9, -3, 2, 6])
+def test_a_loss_on_another_scale_moves_its_own_term_and_nothing_else(power):
+    X, y = batch(5)
+    for activation in INITS:
+        model = nn.MLP(10, [8, 8, 1], activation, init=INITS[activation], seed=2)
+        loss = nn.mse_loss([model(x) for x in X], y)
+        one, other = Flow(loss), Flow(loss * 10.0**power)
+        for p in model.parameters()[::5]:
+            before, after = one.why(p), other.why(p)
+            assert (before.verdict, before.causes) == (after.verdict, after.causes)
+            if before.budget:
+                moved = after.flow.decades - before.flow.decades
+                assert moved == pytest.approx(power)
+                assert after.flow.norm.decades - before.flow.norm.decades == pytest.approx(power)
+                expected = before.budget | {"loss": before.budget["loss"] + power}
+                assert after.budget == pytest.approx(expected)
+            told = [x for x in words(after) if not x.startswith("The loss is on a ")]
+            assert told == words(before)
+
+
+def test_what_is_healthy_says_what_it_does_not_speak_of_and_points_on():
+    X, y = batch(4)
+    model = nn.MLP(10, [8, 1], "tanh", init="glorot", seed=0)
+    loss = nn.mse_loss([model(x) for x in X], y)
+    it, table = why(model.layers[1].neurons[0].bias, loss), why(model, loss)
+    assert it.verdict == "healthy" and [*table.verdicts] == ["healthy"]
+    for text in (str(it), str(table)):
+        assert "Step size, data and minima are not judged here: look there if it does not" in text
+    model.layers[0].neurons[0].bias.data = 30.0
+    table = why(model, nn.mse_loss([model(x) for x in X], y))
+    assert "small" in table.verdicts and "does not learn" not in str(table)
+
+
+def test_one_gradient_of_many_that_is_cancelled_is_chance():
+    """It is among the last, and the rest are healthy; one that has a cause is not."""
+    rng = random.Random(0)
+    X = [[rng.gauss(0, 1) for _ in range(30)] for _ in range(8)]
+    for seed in range(20):
+        model = nn.MLP(30, [30, 5], "tanh", init="lecun", seed=seed)
+        loss = nn.cross_entropy([model(x) for x in X], [k % 5 for k in range(8)])
+        it = why(model, loss)
+        if {*it.verdicts} == {"cancelled", "healthy"}:
+            break
+    assert [each.verdict for each in it.worst] == ["healthy"] * 3
+    n = len(it.verdicts["cancelled"])
+    assert f"That {n} {'is' if n == 1 else 'are'} cancelled is about chance." in str(it)
+    assert "are not judged" in str(it)
+    [cancelled, *_] = it.verdicts["cancelled"]
+    assert "where a loss is least" not in str(why(cancelled, loss))
+
+
+def test_what_cancels_further_or_more_often_than_chance_has_it_is_not_chance():
+    X, y = batch(8, 3)
+    model = Normed(True)
+    bias = model.hidden[0].neurons[0].bias
+    weights = [w for layer in model.hidden for n in layer.neurons for w in n.weight]
+    flow = Flow(nn.mse_loss(model(X), y))
+    it = why([*why(weights, flow).verdicts["healthy"], bias], flow)
+    assert it.verdicts["cancelled"] == [bias] and len(it.nodes) > 150
+    assert "about chance" not in str(it) and it.worst[0].verdict == "cancelled"
+    model = nn.MLP(150, [1], seed=0)
+    scores = [model([1.0] * 150) for _ in range(2)]
+    it = why(model, nn.mse_loss(scores, [scores[0].data - 1, scores[0].data + 1.001]))
+    assert [*it.verdicts] == ["cancelled"] and it.worst[0].flow.opposes < 1500
+    assert "about chance" not in str(it)
+
+
+def test_samples_that_are_nearly_equal_are_not_and_behind_the_norm_it_is_not_their_doing():
+    X, y = batch(4, 3)
+    near = [[1.0 + 1e-4 * a for a in x] for x in X]
+    for rows, cause in ((near, "before a norm"), ([X[0]] * 4, "equal samples")):
+        model = Normed(True, depth=2)
+        flow = Flow(nn.mse_loss(outputs := model(rows), y))
+        assert flow.why(model.hidden[0].neurons[0].bias).causes == ["opposing samples", cause]
+    middle = outputs[0].data
+    loss = nn.mse_loss(model(rows), [middle - 2, middle - 1, middle + 1, middle + 2])
+    assert why(model.out.neurons[0].bias, loss).causes[:2] == ["opposing samples", "equal outputs"]
+
+
+def test_a_weight_that_a_norm_takes_most_of_says_so():
+    X, y = batch(8, 3)
+    model = Normed(True)
+    flow = Flow(nn.mse_loss(model(X), y), cancels=5)
+    weights = [w for n in model.hidden[3].neurons for w in n.weight]
+    found = [
+        it for it in map(flow.why, weights) if it.causes[:2] == ["opposing paths", "before a norm"]
+    ]
+    assert found and "so that much of what is before it cancels" in str(found[0])
+    layers = found[0].tangents.by_layer
+    assert {*layers} <= {"hidden.3", "norms.3", "out", ""}
+
+
+def test_a_loss_on_a_small_scale_is_at_no_optimum_and_few_samples_no_scale():
+    model = nn.MLP(2, [4, 1], init="he", seed=3)
+    X = [[1.0, 0.5], [-0.3, 0.8], [0.2, -1.0]]
+    scores = [model(x) for x in X]
+    loss = nn.mse_loss(scores, [5.0, -5.0, 5.0]) * 1e-6
+    alive = next(p for p in model.parameters() if why(p, loss).verdict == "healthy")
+    assert "The loss is on a small scale: it alone brings -" in str(why(alive, loss))
+    near = [score.data + 1e-5 for score in scores]
+    assert "The loss is near its optimum" in str(why(alive, nn.mse_loss(scores, near)))
+    # one sample of a hundred has the neuron on, and a residual that is smaller than others
+    neuron = nn.Neuron(1, "relu", seed=0)
+    neuron.weight[0].data, neuron.bias.data = 1.0, 0.0
+    out = nn.Layer(1, 1, None, seed=1)
+    X = [[0.01], *[[-1.0]] * 99]
+    hidden = [neuron(x) for x in X]
+    for h in hidden:
+        h.label = "hidden[0]"
+    loss = nn.mse_loss([out([h]) for h in hidden], [0.5, *[300.0] * 99])
+    it = why(neuron.bias, loss)
+    assert it.verdict == "small" and "few samples" in it.causes and "loss scale" not in it.causes
+    scores = [out([h]) for h in hidden]  # which are compared with 1, not with themselves
+    assert why(scores[1], nn.mse_loss(scores, [30.0] * 100) * 1e-6).causes == ["loss scale"]
+
+
+def test_where_no_factor_is_half_of_it_a_layer_may_be():
+    """A weight of 0.01 and a slope of 0.01 in one layer, a weight of 0.03 in the next."""
+    model = nn.MLP(1, [1, 1, 1], "tanh", seed=0)
+    below, layer, above = (layer.neurons[0] for layer in model.layers)
+    below.weight[0].data, layer.weight[0].data, above.weight[0].data = 0.1, 0.01, 0.03
+    layer.bias.data = 3.0
+    it = why(below.bias, nn.mse_loss(model([1.0]), 1.0))
+    assert it.verdict == "small" and not it.culprits and "No single factor" not in str(it)
+    assert "Most of it is the doing of layers.1: -4.0 decades." in str(it)
+
+
+def test_a_deep_and_narrow_net_says_that_it_is():
+    """Products of many random matrices oppose each other more than chance does (Hanin 2018)."""
+    rng = random.Random(1)
+    model = nn.MLP(4, [4] * 40 + [1], "tanh", init="glorot", seed=rng)
+    loss = nn.mse_loss(model([0.5, -1.0, 0.3, 0.8]), 1.0)
+    flow = Flow(loss, cancels=2)  # which every third gradient is
+    it = next(it for it in map(flow.why, model.layers[2].parameters())
+              if it.verdict == "cancelled" and "rounding" not in str(it))  # fmt: skip
+    assert re.search(r"It passes 3\d layers, whose 1/width add up to 9\.\d", str(it))
+    shallow = nn.MLP(4, [4, 4, 1], "tanh", init="glorot", seed=rng)
+    flow = Flow(nn.mse_loss(shallow([0.5, -1.0, 0.3, 0.8]), 1.0), cancels=1)
+    assert not any("1/width" in str(flow.why(p)) for p in shallow.parameters())
 
 
 @pytest.mark.parametrize("activation, scale", [("sigmoid", 1.0), ("tanh", 0.2), ("relu", 3.0)])
