@@ -87,7 +87,7 @@ const foretold = (said) => said.split(" · ").filter((fact) => !/starved\s*$/.te
 
 const looksNow = () => cells.map(({ look }) => look);
 
-// --- a net's cells, anew ----------------------------------------------------------------------------
+// --- a net's cells, anew ---
 const rms = (list) => Math.hypot(...list) / Math.sqrt(list.length);
 const range = (list) => [...new Set([Math.min(...list), Math.max(...list)].map(short))].join(" … ");
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
