@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from math import inf
+from operator import is_
 from time import perf_counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def fit(
     metrics:    functions of (predictions, targets), two arrays, by name; None is the accuracy
                 where the loss has one
     on_epoch:   is called with every `Epoch`, the model being up to date; it may change parameters
-                and `optimizer.lr`, and ends the training by returning True
+                and the optimizer's numbers, and ends the training by returning True
     checkpoint: where `model.save` writes before the first and after every epoch, all or nothing
 
     Ctrl-C ends the training after a step that is complete, a second one at once; the history is
@@ -129,7 +130,7 @@ def fit(
                     model.save(checkpoint)
                 if on_epoch is not None:
                     progress.clear()
-                    if on_epoch(history[-1]):
+                    if _is_true(on_epoch(history[-1])):
                         break
                 trainer.take_over()
             if not pressed:
@@ -167,10 +168,8 @@ class _Trainer:
         self.tensors = {name: places for name, places in by_tensor.items() if places}
         self.by_tensor = np.concatenate([*self.tensors.values()])
         self.widths = np.array([len(places) for places in self.tensors.values()])
-        self.state = {
-            name: _pieces(np.array(numbers)[np.argsort(self.of_optimizer)])
-            for name, numbers in optimizer.state.items()
-        }
+        self.moving = [*optimizer.parameters]
+        self.take_state()
         self.parameters = [
             SimpleNamespace(data=data, grad=grad)
             for data, grad in zip(_pieces(self.replay.data), _pieces(self.replay.gradient))
@@ -222,9 +221,23 @@ class _Trainer:
                 p.grad = 0.0
 
     def take_over(self) -> None:
-        """Go on from the numbers that the parameters have now."""
+        """Go on from the numbers that the parameters and the optimiser have now."""
         self.replay.refresh()
         self.with_outputs.refresh()
+        self.take_state()
+
+    def take_state(self) -> None:
+        """Take the optimiser's state, in the order of the replay."""
+        moving = self.optimizer.parameters
+        if len(moving) != len(self.moving) or not all(map(is_, moving, self.moving)):
+            raise ValueError(
+                "the optimizer has other parameters than at first; call fit again to move these"
+            )
+        order = np.argsort(self.of_optimizer)
+        self.state = {
+            name: _pieces(np.array(numbers)[order])
+            for name, numbers in self.optimizer.state.items()
+        }
 
     def settle(self) -> None:
         """Let the model be looked at as it is now."""
@@ -275,6 +288,11 @@ def _recorded(
     functions = [loss_alone, loss_and_outputs] if outputs else [loss_alone]
     replays = [record(f, x.tolist(), y.tolist(), parameters=parameters) for f in functions]
     return loss_alone, replays
+
+
+def _is_true(answer: Any) -> bool:
+    """Whether it is True; a path or a list, which a call may well return, is not."""
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
 
 def _unmoved(leaves: list[Value]) -> list[str]:
