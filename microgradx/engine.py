@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from microgradx import rules
 from microgradx._base import floats, hints
-from microgradx._base.arguments import flat, number
+from microgradx._base.arguments import flat, members, number
 from microgradx._base.text import clip, count, kind_of
 from microgradx.rules import Rule
 
@@ -559,7 +559,7 @@ def list_of_operands(xs: Any) -> tuple[Any, ...]:
         raise TypeError(f"the operands are a list, got {xs!r:.60}")
     if type(xs) is tuple and {float, Value}.issuperset(map(type, xs)):
         return xs  # as it is, so that nodes that read one list share it
-    found = tuple([operand(x) for x in xs])
+    found = tuple([operand(x) for x in members(xs)])
     return xs if type(xs) is tuple and all(map(is_, found, xs)) else found
 
 

@@ -28,7 +28,8 @@ def numbers(name: str, data: Any) -> Array:
         array = np.asarray(data)
     except ValueError:  # ragged, as a rule
         array = np.array(None)
-    return array if array.dtype.kind in "biuf" else _converted(name, data)
+    quick = array.dtype.kind in "biuf" and array.dtype.itemsize <= 8  # else a long double
+    return array if quick else _converted(name, data)
 
 
 def refuse_nan(name: str, array: Array) -> None:
@@ -82,7 +83,10 @@ def float_type(dtype: Any) -> Any:
 
 def _converted(name: str, data: Any) -> Array:
     """An array of numbers that NumPy takes for objects: Fractions, for instance."""
-    nest = nested(data)
+    try:
+        nest = nested(data)
+    except TypeError as error:
+        raise TypeError(f"{name} must hold numbers; {error}") from None
     sizes = shape(nest)
     if sizes is None:
         raise ValueError(f"{name} is ragged{_first_odd_row(nest)}")
@@ -93,7 +97,7 @@ def _converted(name: str, data: Any) -> Array:
         except TypeError as error:
             raise TypeError(f"{name} must hold numbers; {name}{_at(place)}: {error}") from None
         except OverflowError as error:
-            raise ValueError(f"{name}{_at(place)} is an {error}") from None
+            raise ValueError(f"{name}{_at(place)} is {error}") from None
     return array
 
 
