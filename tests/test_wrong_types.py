@@ -114,6 +114,9 @@ class Frame:
     def __array__(self, dtype=None, copy=None):
         return np.array(self.rows, object)
 
+    def mask(self, condition):
+        """Not that of a masked array: a method, which every frame of pandas has."""
+
 
 def test_a_data_frame_is_its_rows_and_not_the_names_of_its_columns():
     net = nn.MLP(2, [1], seed=0)

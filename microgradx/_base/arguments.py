@@ -68,7 +68,7 @@ def _is_numpy_number(x: Any) -> bool:
     kind = getattr(getattr(x, "dtype", None), "kind", None)
     if kind not in ("b", "i", "u", "f") or getattr(x, "ndim", None) != 0:
         return False
-    return not getattr(x, "mask", False)
+    return not is_masked(x)
 
 
 def _describe(x: Any) -> str:
@@ -76,7 +76,7 @@ def _describe(x: Any) -> str:
     name = type(x).__name__
     if name == "Value":
         return "a Value; use it as it is, or its .data"
-    if getattr(x, "mask", False) is not False:
+    if is_masked(x):
         return "a masked number; leave it out or fill it in, as array.filled(0.0) does"
     if getattr(x, "ndim", 0):
         return f"{kind_of(x)} of shape {tuple(x.shape)}; take its elements one by one"
@@ -99,7 +99,7 @@ def nested(x: Any) -> Any:
 
     A dict or a set in it is a TypeError.
     """
-    if hasattr(x, "tolist") and not (_is_masked(x) or _is_time(x)):  # which would be None, or ints
+    if hasattr(x, "tolist") and not (is_masked(x) or _is_time(x)):  # which would be None, or ints
         x = x.tolist()
     if isinstance(x, str) or not hasattr(x, "__iter__") or getattr(x, "ndim", 1) == 0:
         return x
@@ -120,8 +120,8 @@ def members(x: Any) -> Any:
     return x
 
 
-def _is_masked(x: Any) -> bool:
-    """Whether a number of the array x is masked; asked without NumPy."""
+def is_masked(x: Any) -> bool:
+    """Whether a number of the array x is masked; asked without NumPy. A frame's mask is a method."""
     any_of = getattr(getattr(x, "mask", None), "any", None)
     return any_of is not None and bool(any_of())
 

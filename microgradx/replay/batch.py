@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgradx._base.arguments import flat, nested, number, shape
+from microgradx._base.arguments import flat, is_masked, nested, number, shape
 
 Array = NDArray[Any]
 
@@ -20,9 +20,8 @@ def numbers(name: str, data: Any) -> Array:
     Rows of different lengths are a ValueError, something other than real numbers a TypeError.
     """
     for k, part in enumerate([data, *(data if isinstance(data, (list, tuple)) else ())]):
-        mask = getattr(part, "mask", None)
-        if mask is not None and np.any(mask):
-            place = (k - 1,) * (k > 0) + (_first(np.asarray(mask)) or ())
+        if is_masked(part):
+            place = (k - 1,) * (k > 0) + (_first(np.asarray(part.mask)) or ())
             raise ValueError(f"{name}{_at(place)} is masked; leave it out or fill it in")
     try:
         array = np.asarray(data)
