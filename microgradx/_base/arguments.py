@@ -121,7 +121,7 @@ def members(x: Any) -> Any:
 
 
 def is_masked(x: Any) -> bool:
-    """Whether a number of the array x is masked; asked without NumPy. A frame's mask is a method."""
+    """Whether a number of the array x is masked, without NumPy; the mask of a frame is a method."""
     any_of = getattr(getattr(x, "mask", None), "any", None)
     return any_of is not None and bool(any_of())
 

@@ -80,8 +80,9 @@ def fit(
 
     The loss of one sample is recorded. On single samples, before the first epoch and now and then,
     loss and gradient are compared with those of `model` and `loss` run as they are; where they
-    differ, as after a branch on a parameter's own `.data`, it is a `FrozenBranch`. Threads may
-    train models of their own at once; one model is for one thread.
+    differ, as after a branch on a parameter's own `.data`, it is a `FrozenBranch`; so is a random
+    number, once such a look meets another. Threads may train models of their own at once; one model
+    is for one thread.
     """
     epochs, chosen, rng = whole("epochs", epochs), loss_of(loss), np.random.default_rng(seed)
     optimizer = _optimizer(optimizer, model)
