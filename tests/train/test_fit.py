@@ -212,6 +212,48 @@ def test_an_optimiser_needs_parameters_state_and_move_alone():
     assert optimizer.state == {"moves": [1.0] * len(before)}
 
 
+class Own(SGD):
+    """A step by gradients that are made smaller, all or each in its own way."""
+
+    def __init__(self, parameters, smaller):
+        super().__init__(parameters, lr=0.1)
+        self.smaller, self.steps = smaller, [0]
+
+    def move(self, xp, parameters, state):
+        self.steps[0] += 1
+        for p, factor in zip(parameters, self.smaller(xp, parameters)):
+            p.data -= self.lr * factor * p.grad
+
+
+def by_norm(xp, parameters):
+    norm = xp.sqrt(sum(p.grad * p.grad for p in parameters))
+    return [1.0 / (1.0 + norm) for _ in parameters]
+
+
+def by_the_last_alone(xp, parameters):
+    return [0.0] * (len(parameters) - 1) + [1.0]
+
+
+def by_place(xp, parameters):
+    return [0.5**k for k in range(len(parameters))]
+
+
+@pytest.mark.parametrize("smaller", [by_norm, by_the_last_alone, by_place])
+def test_an_optimizer_that_does_not_treat_each_number_by_itself_is_refused(smaller):
+    model = model_of()
+    before, optimizer = numbers(model), Own(model.parameters(), smaller)
+    with pytest.raises(ValueError, match="must treat each number by itself"):
+        fit(model, X, SIDE, loss="hinge", epochs=1, optimizer=optimizer)
+    assert numbers(model) == before and optimizer.steps == [0]
+
+
+def test_an_optimizer_that_treats_each_number_by_itself_is_tried_on_a_copy():
+    model = model_of()
+    optimizer = Own(model.parameters(), lambda xp, ps: [1.0 / (1.0 + xp.abs(p.grad)) for p in ps])
+    fit(model, X, SIDE, loss="hinge", epochs=2, batch_size=None, optimizer=optimizer)
+    assert optimizer.steps == [2]
+
+
 def test_a_seed_gives_the_order_and_none_another_every_time():
     def trained(seed):
         model = model_of()
@@ -379,6 +421,9 @@ def pressing(kind, at, press):
             if self.taken == at:
                 press()
             super().move(*arguments)
+
+        def __deepcopy__(self, memo):
+            raise TypeError("not to be tried on a copy before the first step")
 
     return Pressing
 
