@@ -155,7 +155,7 @@ class Module:
         state = weights.read(path, {name: shape(slot.content) for name, slot in slots.items()})
         try:
             return self.load_state_dict(state, strict)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OverflowError) as error:  # of a long double
             raise weights.WeightsError(clean(f"{path}: {error.args[0]}")) from None
 
     def __setattr__(self, name: str, part: Any) -> None:
