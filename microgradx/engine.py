@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from microgradx import rules
 from microgradx._base import floats, hints
-from microgradx._base.arguments import flat, number
+from microgradx._base.arguments import flat, members, number
 from microgradx._base.text import clip, count, kind_of
 from microgradx.rules import Rule
 
@@ -559,7 +559,7 @@ def list_of_operands(xs: Any) -> tuple[Any, ...]:
         raise TypeError(f"the operands are a list, got {xs!r:.60}")
     if type(xs) is tuple and {float, Value}.issuperset(map(type, xs)):
         return xs  # as it is, so that nodes that read one list share it
-    found = tuple([operand(x) for x in xs])
+    found = tuple([operand(x) for x in members(xs)])
     return xs if type(xs) is tuple and all(map(is_, found, xs)) else found
 
 
@@ -975,28 +975,40 @@ def _order(*outputs: Value) -> list[Value]:
 
 
 def _add(self: Value, other: Any) -> Value:  # rules.add: x + y, 1, 1
-    if isinstance(other, Value):
-        return node(rules.add, self._data + other._data, self, 1.0, other, 1.0)
-    other = number(other)
-    return node(rules.add, self._data + other, self, 1.0, other, None)
+    try:
+        if isinstance(other, Value):
+            return node(rules.add, self._data + other._data, self, 1.0, other, 1.0)
+        other = number(other)
+        return node(rules.add, self._data + other, self, 1.0, other, None)
+    except AttributeError:  # a traced number doesn't tell its own; `+` asks it first, not `__add__`
+        return apply(rules.add, self, other)
 
 
 def _radd(self: Value, other: Any) -> Value:
     other = number(other)
-    return node(rules.add, other + self._data, other, None, self, 1.0)
+    try:
+        return node(rules.add, other + self._data, other, None, self, 1.0)
+    except AttributeError:
+        return apply(rules.add, other, self)
 
 
 def _mul(self: Value, other: Any) -> Value:  # rules.mul: x · y, y, x
-    if isinstance(other, Value):
-        x, y = self._data, other._data
-        return node(rules.mul, x * y, self, y, other, x)
-    other = number(other)
-    return node(rules.mul, self._data * other, self, other, other, None)
+    try:
+        if isinstance(other, Value):
+            x, y = self._data, other._data
+            return node(rules.mul, x * y, self, y, other, x)
+        other = number(other)
+        return node(rules.mul, self._data * other, self, other, other, None)
+    except AttributeError:
+        return apply(rules.mul, self, other)
 
 
 def _rmul(self: Value, other: Any) -> Value:
     other = number(other)
-    return node(rules.mul, other * self._data, other, None, self, other)
+    try:
+        return node(rules.mul, other * self._data, other, None, self, other)
+    except AttributeError:
+        return apply(rules.mul, other, self)
 
 
 def _unary(rule: Rule) -> Callable[[Value], Value]:
@@ -1004,8 +1016,10 @@ def _unary(rule: Rule) -> Callable[[Value], Value]:
     function = rule.function
 
     def method(self: Value) -> Value:
+        if type(self) is not Value:
+            return apply(rule, self)
         data, dx = function(floats, self._data)
-        return node(rule, data, self, dx) if type(self) is Value else apply(rule, self)
+        return node(rule, data, self, dx)
 
     method.__code__ = method.__code__.replace(co_name=rule.name)  # the name of its frames
     method.__name__ = rule.name
@@ -1026,7 +1040,7 @@ def dots(weights: Iterable[Any], xs: Any, biases: Iterable[Any]) -> list[Value]:
     x, inputs, ys = [*map(data_of, xs)], tuple([x for x in xs if isinstance(x, Value)]), []
     some, width = 0 < len(inputs) < len(x), len(x)
     for row, bias in zip(weights, biases):
-        if not (_are_values(row) and len(row) == width and isinstance(bias, Value)):
+        if not (_are_values(row) and len(row) == width and type(bias) is Value):
             ys.append(apply(rules.dot, row, xs, bias))
             continue
         y, dw, dx, db = _dot(floats, [w._data for w in row], x, bias._data)

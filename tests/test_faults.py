@@ -339,6 +339,19 @@ def test_r08_a_computed_value_does_not_take_a_parameters_place(name):
     assert getattr(n, name) is before and len(n.parameters()) == 2
 
 
+@pytest.mark.parametrize("name", ["weight", "bias"])
+@pytest.mark.parametrize("x", [3.0, 3, np.float32(3.0), np.array(3.0), np.array([3.0]), [3.0]])
+def test_r08_a_number_does_not_take_a_parameters_place(name, x):
+    n = nn.Neuron(1, None, seed=0)
+    before = getattr(n, name)
+    with pytest.raises(TypeError, match=rf"{name} holds parameters, and .*3.* is a number; to m"):
+        setattr(n, name, x)
+    assert getattr(n, name) is before and len(n.parameters()) == 2
+    delattr(n, name)
+    setattr(n, name, x)
+    assert len(n.parameters()) == 1
+
+
 def test_r08_fit_says_which_leaves_the_optimizer_does_not_move():
     X, y = [[0.0, 1.0], [1.0, 0.0]], [0, 1]
     model, lost = nn.MLP(2, [1], seed=0), Value(3.0, "lost")

@@ -182,6 +182,25 @@ def test_the_readmes_own_op_is_right_at_any_size(temporary_ops):
     assert Bounds(x.softsign(), {x: (-1e9, 1e9)}).gradient(x).hi <= 1.0 + 1e-12
 
 
+def test_a_row_that_gives_arrays_something_else_is_blamed_by_its_name(temporary_ops):
+    @rule(kind="gate")
+    def off_above(xp, x):
+        """x where not x > 0: `~True` is -2, which counts as true"""
+        off = ~(x > 0)
+        return xp.where(off, x, 0.0), xp.where(off, 1.0, 0.0)
+
+    @rule(kind="linear")
+    def by_kind(xp, x):
+        """x, with a slope that only a float has"""
+        return x, 1.0 if type(x) is float else 2.0
+
+    for name in ("off_above", "by_kind"):
+        w = Value(2.0)
+        with pytest.raises(RuntimeError, match=f"op '{name}' gives arrays something else") as error:
+            mx.record(lambda x, w=w, name=name: getattr(w * x, name)(), 1.0)
+        assert "please report" not in str(error.value)
+
+
 # --- a mistake is an error where it is written ---------------------------------------------------
 
 

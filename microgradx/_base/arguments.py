@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from numbers import Real
 from typing import Any
 
@@ -17,13 +17,14 @@ def number(x: Any) -> float:
     if kind is float:
         exact: float = x
         return exact
-    if kind is int or isinstance(x, Real) or _is_numpy_number(x):
+    if kind is int or (isinstance(x, Real) and not _is_time(x)) or _is_numpy_number(x):
         try:
-            return float(x)
-        except TypeError:
-            pass  # says that it is real, but is no number: a NumPy timedelta
+            found = float(x)
+            if abs(found) != math.inf or x == found:  # a long double may be finite itself
+                return found
         except OverflowError:
-            raise OverflowError(f"{kind.__name__} too large for a float, 1.8e308 at most") from None
+            pass
+        raise OverflowError(f"{kind_of(x)} too large for a float, 1.8e308 at most")
     raise TypeError(f"a Value holds one float, got {_describe(x)}")
 
 
@@ -57,12 +58,17 @@ def chosen(what: str, choice: Any, known: Mapping[str, Any]) -> Any:
     raise kind(f"{what} {choice!r} is not known; use {', '.join(known)}, or a callable")
 
 
+def _is_time(x: Any) -> bool:
+    """Whether x is a date or a span of NumPy's: a count of nanoseconds, or of another unit."""
+    return getattr(getattr(x, "dtype", None), "kind", None) in ("m", "M")
+
+
 def _is_numpy_number(x: Any) -> bool:
     """Whether x is a NumPy scalar or 0-d array of a real kind, not masked; asked without NumPy."""
     kind = getattr(getattr(x, "dtype", None), "kind", None)
     if kind not in ("b", "i", "u", "f") or getattr(x, "ndim", None) != 0:
         return False
-    return not getattr(x, "mask", False)
+    return not is_masked(x)
 
 
 def _describe(x: Any) -> str:
@@ -70,7 +76,7 @@ def _describe(x: Any) -> str:
     name = type(x).__name__
     if name == "Value":
         return "a Value; use it as it is, or its .data"
-    if getattr(x, "mask", False) is not False:
+    if is_masked(x):
         return "a masked number; leave it out or fill it in, as array.filled(0.0) does"
     if getattr(x, "ndim", 0):
         return f"{kind_of(x)} of shape {tuple(x.shape)}; take its elements one by one"
@@ -78,6 +84,8 @@ def _describe(x: Any) -> str:
         return f"{kind_of(x)} of length {len(x)}; use [Value(x) for x in xs]"
     if isinstance(x, str):
         return f"the str {repr(x)[:30]}; use float(text) first"
+    if _is_time(x):
+        return f"{kind_of(x)}, which has a unit; divide a span by one, as np.timedelta64(1, 'D')"
     if isinstance(x, complex):
         return f"the complex number {x}; only real numbers have gradients here, use x.real"
     return f"{kind_of(x)}; pass an int, a float, a Fraction or a NumPy scalar"
@@ -87,16 +95,33 @@ def _describe(x: Any) -> str:
 
 
 def nested(x: Any) -> Any:
-    """x with every array, tensor, tuple and range in it as a list; a masked number stays one."""
-    if hasattr(x, "tolist") and not _is_masked(x):  # else None would be in its place
+    """x with every array, tensor, tuple and range in it as a list; a masked number stays one.
+
+    A dict or a set in it is a TypeError.
+    """
+    if hasattr(x, "tolist") and not (is_masked(x) or _is_time(x)):  # which would be None, or ints
         x = x.tolist()
     if isinstance(x, str) or not hasattr(x, "__iter__") or getattr(x, "ndim", 1) == 0:
         return x
-    return [nested(part) for part in x]
+    return [nested(part) for part in members(x)]
 
 
-def _is_masked(x: Any) -> bool:
-    """Whether a number of the array x is masked; asked without NumPy."""
+def members(x: Any) -> Any:
+    """What to go through for the members of x in their order.
+
+    A dict, of which these would be the keys, or a set, which has no order, is a TypeError.
+    """
+    if type(x) is list or type(x) is tuple:
+        return x
+    if isinstance(x, (Mapping, Set)):
+        raise TypeError(f"{kind_of(x)} is no list of numbers; make one, in the order you mean")
+    if hasattr(x, "__array__") and not hasattr(x, "tolist"):
+        return x.__array__()  # of a data frame, which would go through the names of its columns
+    return x
+
+
+def is_masked(x: Any) -> bool:
+    """Whether a number of the array x is masked, without NumPy; the mask of a frame is a method."""
     any_of = getattr(getattr(x, "mask", None), "any", None)
     return any_of is not None and bool(any_of())
 

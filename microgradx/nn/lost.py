@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from numbers import Real
 from types import SimpleNamespace
 from typing import Any
 
-from microgradx._base.arguments import flat
+from microgradx._base.arguments import flat, nested
 from microgradx._base.text import count, name_of
 from microgradx.engine import Value
 
@@ -15,6 +16,17 @@ from microgradx.engine import Value
 def computed(part: Any) -> Value | None:
     """The first Value in a nest of lists that an op has made."""
     return next((x for x in flat(part) if isinstance(x, Value) and x.rule), None)
+
+
+def displacing(part: Any) -> str:
+    """How what is assigned in the place of parameters is none, as the rest of a sentence, or ""."""
+    if (made := computed(part)) is not None:
+        return f"{name_of(made)} is computed"
+    if not any(isinstance(x, Value) for x in flat(part)):
+        for x in flat(nested(part) if hasattr(part, "tolist") else part):
+            if isinstance(x, Real):
+                return f"{x!r} is a number"
+    return ""
 
 
 def lost(part: Any, path: str, parameters: Callable[[], list[Value]]) -> Iterator[str]:

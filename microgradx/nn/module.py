@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from microgradx._base.arguments import flat, nested, number, shape, show_shape
 from microgradx._base.attributes import put
-from microgradx._base.text import clean, count, kind_of, name_of
+from microgradx._base.text import clean, count, kind_of
 from microgradx.engine import Value, list_of_operands, zero_grads
 from microgradx.nn import files as weights
-from microgradx.nn.lost import computed, lost
+from microgradx.nn.lost import displacing, lost
 
 if TYPE_CHECKING:
     import os
@@ -39,9 +39,10 @@ class Module:
     A leaf Value is a parameter, a nest of lists of them is a tensor of parameters, a Module or a
     list or dict of Modules is a part. Parameters are labelled as PyTorch names them when they are
     assigned: `encoder.layers.0.weight[2,1]`. A list that is changed in place must be assigned
-    again to be labelled. A computed Value in a parameter's place is a TypeError; leaves where none
-    are looked for, as in a set, are a warning. Attributes that are named in `_buffers` hold
-    numbers, or nests or arrays of them: they belong to the state, as lists, and are no parameters.
+    again to be labelled. A computed Value or a number in a parameter's place is a TypeError; leaves
+    where none are looked for, as in a set, are a warning. Attributes that are named in `_buffers`
+    hold numbers, or nests or arrays of them: they belong to the state, as lists, and are no
+    parameters.
     """
 
     training = True  # what `train` and `eval` set
@@ -155,14 +156,14 @@ class Module:
         state = weights.read(path, {name: shape(slot.content) for name, slot in slots.items()})
         try:
             return self.load_state_dict(state, strict)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OverflowError) as error:  # of a long double
             raise weights.WeightsError(clean(f"{path}: {error.args[0]}")) from None
 
     def __setattr__(self, name: str, part: Any) -> None:
-        if _is_tensor(vars(self).get(name)) and (made := computed(part)) is not None:
+        if _is_tensor(vars(self).get(name)) and (why := displacing(part)):
             raise TypeError(
-                f"{clean(join(self._path, name))} holds parameters, and {name_of(made)} is "
-                "computed; to move a parameter change its number: p.data -= lr * p.grad"
+                f"{clean(join(self._path, name))} holds parameters, and {why}; to move a parameter "
+                "change its number: p.data -= lr * p.grad. To be rid of it, del it first"
             )
         super().__setattr__(name, part)
         for sentence in lost(part, clean(join(self._path, name)), self.parameters):

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgradx.engine import Value
+from microgradx.engine import PACKAGE, Value
 from microgradx.explain.bounds import enclose, run_on_floats
 from microgradx.replay.arrays import Arrays
 from microgradx.replay.tape import Tape
+from microgradx.rules import Rule
 
 DIGITS = 1e-9  # relative to the graph's number: a smaller difference is none
 # Of the sizes that are added in a statement. Honest rounding of n terms, in whatever order, is at
@@ -73,7 +74,7 @@ def check_values(
             if statements and not statements.allows(i):
                 raise Disagreement(
                     f"the replay computes {statements.numbers[i]!r} for {samples[k][i]!r}; "
-                    "please report this"
+                    f"{_whose([samples[k][i].rule])}"
                 )
 
 
@@ -100,8 +101,19 @@ def check_gradient(
         k = int(wrong[0])
         raise Disagreement(
             f"the replay's gradient of {samples[0][k]!r} is {float(gradient[k])!r}, the graph's "
-            f"{float(eager[k])!r}; please report this"
+            f"{float(eager[k])!r}; {_whose(tape.rules)}"
         )
+
+
+def _whose(rules: Iterable[Rule | None]) -> str:
+    """Whose fault it is that a replay differs: a reader's row's, if there is one, or ours."""
+    for rule in rules:
+        if rule and not rule.function.__code__.co_filename.startswith(PACKAGE):
+            return (
+                f"op {rule.name!r} gives arrays something else than floats: compute with xp alone, "
+                "and with xp.where for `not`, `~` and questions of type"
+            )
+    return "please report this"
 
 
 def _allowed(gradient: Any, samples: Sequence[_Statements]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from microgradx._base.arguments import flat, nested, number, shape
+from microgradx._base.arguments import flat, is_masked, nested, number, shape
 
 Array = NDArray[Any]
 
@@ -20,15 +20,15 @@ def numbers(name: str, data: Any) -> Array:
     Rows of different lengths are a ValueError, something other than real numbers a TypeError.
     """
     for k, part in enumerate([data, *(data if isinstance(data, (list, tuple)) else ())]):
-        mask = getattr(part, "mask", None)
-        if mask is not None and np.any(mask):
-            place = (k - 1,) * (k > 0) + (_first(np.asarray(mask)) or ())
+        if is_masked(part):
+            place = (k - 1,) * (k > 0) + (_first(np.asarray(part.mask)) or ())
             raise ValueError(f"{name}{_at(place)} is masked; leave it out or fill it in")
     try:
         array = np.asarray(data)
     except ValueError:  # ragged, as a rule
         array = np.array(None)
-    return array if array.dtype.kind in "biuf" else _converted(name, data)
+    quick = array.dtype.kind in "biuf" and array.dtype.itemsize <= 8  # else a long double
+    return array if quick else _converted(name, data)
 
 
 def refuse_nan(name: str, array: Array) -> None:
@@ -82,7 +82,10 @@ def float_type(dtype: Any) -> Any:
 
 def _converted(name: str, data: Any) -> Array:
     """An array of numbers that NumPy takes for objects: Fractions, for instance."""
-    nest = nested(data)
+    try:
+        nest = nested(data)
+    except TypeError as error:
+        raise TypeError(f"{name} must hold numbers; {error}") from None
     sizes = shape(nest)
     if sizes is None:
         raise ValueError(f"{name} is ragged{_first_odd_row(nest)}")
@@ -93,7 +96,7 @@ def _converted(name: str, data: Any) -> Array:
         except TypeError as error:
             raise TypeError(f"{name} must hold numbers; {name}{_at(place)}: {error}") from None
         except OverflowError as error:
-            raise ValueError(f"{name}{_at(place)} is an {error}") from None
+            raise ValueError(f"{name}{_at(place)} is {error}") from None
     return array
 
 

@@ -42,9 +42,10 @@ def record(
     Nothing is changed meanwhile: other threads may use the same parameters. Hence one limit: what
     `fn` asks a parameter alone, as in `if w.data > 0`, isn't seen, and stays as it was; nor is what
     it asks of a kind: `isinstance(x, float)` and `type(x) is Value` are both False of a recorded x.
-    `fit` compares with `fn` itself as it trains. `why`, `draw`, `lift` or another `record` of a
-    recorded number would answer for one sample: a `FrozenBranch` too. What `fn` keeps, as in
-    `self.hidden = h`, are Values of the example afterwards.
+    A random number is seen if it is another in each of two calls. `fit` compares with `fn` itself.
+    `why`, `draw`, `lift` or another `record` of a recorded number would answer for one sample: a
+    `FrozenBranch` too. What `fn` keeps, as in `self.hidden = h`, are Values of the example
+    afterwards.
 
     >>> w = Value(2.0, "w")
     >>> replay = record(lambda x, y: (w * x - y) ** 2, 1.0, 3.0)

@@ -67,7 +67,7 @@ class Trace:
                 twin = _computed(made.rule, made.operands)
             if twin is not None:
                 for slot in COMPUTED:
-                    setattr(made, slot, getattr(twin, slot))
+                    vars(Value)[slot].__set__(made, getattr(twin, slot))
             made.__class__ = Value  # type: ignore[assignment]
             if line is not None:
                 made._line = line
@@ -213,20 +213,26 @@ def _refusing(name: str, sign: str, remedy: str, outside: bool) -> Callable[...,
 
 
 def _fact(name: str) -> property:
-    """Value's property of this name, which only this package reads as long as it is recorded."""
+    """Value's property of this name, which nobody reads as long as its number is recorded."""
     plain = vars(Value)[name]
 
     def get(self: Recorded) -> Any:
-        if self.trace.over or not _asked_here():
-            self.trace.refuse(self, f".{name}", AFTER)
+        self.trace.refuse(self, f".{name}", AFTER)
         return plain.__get__(self)
 
     def put(self: Recorded, x: Any) -> None:
-        if self.trace.over or not _asked_here():
-            self.trace.refuse(self, f"another .{name}", AFTER)
+        self.trace.refuse(self, f"another .{name}", AFTER)
         plain.__set__(self, x)
 
     return property(get, put)
+
+
+def _untold(self: Recorded) -> float:
+    """Value's slot of the number, for what reads it past all that stands here: `Value.__add__`."""
+    if sys._getframe(1).f_code.co_name in TWINS:
+        raise AttributeError  # they go the long way then
+    self.trace.refuse(self, "its number", AFTER)
+    return _slot(self)
 
 
 def _asked_here() -> bool:
@@ -240,6 +246,8 @@ for _name, _words in REFUSED_OUTSIDE.items():
     setattr(Recorded, _name, _refusing(_name, *_words, outside=True))
 for _name in FACTS:
     setattr(Recorded, _name, _fact(_name))
+TWINS = {f"__{reflected}{name}__" for name in ("add", "mul") for reflected in ("", "r")}
+Recorded._data = property(_untold)  # type: ignore[misc, assignment]
 for _name, _rule in (("add", rules.add), ("mul", rules.mul)):  # twins would make plain nodes
     setattr(Recorded, f"__{_name}__", _operator(_rule, reflected=False))
     setattr(Recorded, f"__r{_name}__", _operator(_rule, reflected=True))

@@ -29,6 +29,10 @@ OTHER_WAY = (
     "parameter's .data or on isinstance, or holds a number worked out beside the graph. Write a "
     "branch with where"
 )
+NO_REPEAT = (
+    "The model or the loss draws random numbers, counts its calls or keeps something from one to "
+    "the next; a replay repeats what was recorded. Train such a model by steps of your own"
+)
 
 
 class Eager:
@@ -56,18 +60,24 @@ class Eager:
             k = self.looks * STRIDE % len(self.X)
             self.looks, self.since = self.looks + 1, 0
             x, y = self.X[k], self.y[k]
-            aside = x * (1.0 + 2.0**-12) + 2.0**-14  # at a kink, rounding may take either way
-            if (
-                self._difference(x, y, self._by_arrays)  # quick, but they round in other orders
-                and self._difference(x, y, self._by_scalars)
-                and (difference := self._difference(aside, y, self._by_scalars))
+            own = self._own(x, y)
+            if not (
+                self._difference(own, self._by_arrays(x, y))  # quick, but they round in other ways
+                and (difference := self._difference(own, self._by_scalars(x, y)))
             ):
-                raise FrozenBranch(f"{when}, near sample {k}, {difference}. {OTHER_WAY}")
+                continue
+            where = f"{when}, near sample {k}, "
+            if _other(own, again := self._own(x, y)):
+                raise FrozenBranch(
+                    f"{where}the loss is {own[0]:.6g}, and asked again {again[0]:.6g}. {NO_REPEAT}"
+                )
+            aside = x * (1.0 + 2.0**-12) + 2.0**-14  # at a kink, rounding may take either way
+            if difference := self._difference(self._own(aside, y), self._by_scalars(aside, y)):
+                raise FrozenBranch(f"{where}{difference}. {OTHER_WAY}")
 
-    def _difference(self, x: Any, y: Any, recorded: Callable[[Any, Any], Answer]) -> str:
+    def _difference(self, answer: Answer, recorded: Answer) -> str:
         """How the loss of a sample, or its gradient, differs from the recorded one; "" if not."""
-        own, own_gradient = self._answer(self._run(x, y))
-        loss, gradient = recorded(x, y)
+        (own, own_gradient), (loss, gradient) = answer, recorded
         with np.errstate(all="ignore"):
             terms = np.abs(np.append(own_gradient * self.replay.data, own))
             allowed = _finite(terms * ALLOWED).sum()  # so the sum does not overflow
@@ -96,13 +106,18 @@ class Eager:
     def _answer(self, loss: Value) -> Answer:
         return loss.data, np.array(swept(loss, computed(loss), self.replay.parameters))
 
-    def _run(self, x: Any, y: Any) -> Value:
-        """The loss, with plain numbers as its target, or with Values where it takes only these."""
-        sample, target = x.tolist(), y.tolist()
+    def _own(self, x: Any, y: Any) -> Answer:
+        """What the function gives, for plain numbers, or Values where its target must be these."""
         try:
-            return self.fn(sample, target)
+            loss = self.fn(x.tolist(), y.tolist())
         except (TypeError, AttributeError):
-            return self.fn(sample, _as_values(target))
+            loss = self.fn(x.tolist(), _as_values(y.tolist()))  # it may have changed the sample
+        return self._answer(loss)
+
+
+def _other(one: Answer, other: Answer) -> bool:
+    """Whether two answers differ in any bit."""
+    return not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one, other))
 
 
 def _finite(sizes: Any) -> Any:

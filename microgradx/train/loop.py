@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from math import inf
+from operator import is_
 from time import perf_counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from microgradx._base import floats
 from microgradx._base.arguments import flat, nested, shape, whole
 from microgradx._base.text import count, kind_of, name_of
 from microgradx.engine import Value
 from microgradx.nn.losses import Loss, LossName, Metric, loss_of
 from microgradx.nn.module import Module, tensors
-from microgradx.optim import Adam
+from microgradx.optim import SGD, Adam
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import outputs, pair
 from microgradx.train.eager import Eager
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     Samples = tuple[Array, Array]  # and their targets
 
 PIECE = 8192  # parameters moved at a time, for the cache: 48,000 take 1.5 ms a step, not 3.6
+TRIED = 1000  # parameters that an optimiser of one's own is tried on
 LEAST = 1e-140  # of a root of a sum of squares that none is lost from, as it would underflow
 
 
@@ -58,7 +62,8 @@ def fit(
     loss:       a name in `nn.losses.LOSSES`, or a callable of (prediction, target) for one
                 sample that returns a Value; both are Values, or lists of them
     optimizer:  an `optim.SGD` or `Adam` of parameters of the model, or another object that has
-                `parameters`, `state` and `move` as they do; None is `Adam` of all parameters.
+                `parameters`, `state` and `move` as they do, each number moved by itself; None is
+                `Adam` of all parameters.
                 Its state is used and updated, exactly as if it had taken every step itself
     batch_size: samples a step, the last batch of an epoch has what is left; None for all of them.
                 Every epoch has another order, unless all are in one batch
@@ -67,7 +72,7 @@ def fit(
     metrics:    functions of (predictions, targets), two arrays, by name; None is the accuracy
                 where the loss has one
     on_epoch:   is called with every `Epoch`, the model being up to date; it may change parameters
-                and `optimizer.lr`, and ends the training by returning True
+                and the optimizer's numbers, and ends the training by returning True
     checkpoint: where `model.save` writes before the first and after every epoch, all or nothing
 
     Ctrl-C ends the training after a step that is complete, a second one at once; the history is
@@ -79,8 +84,9 @@ def fit(
 
     The loss of one sample is recorded. On single samples, before the first epoch and now and then,
     loss and gradient are compared with those of `model` and `loss` run as they are; where they
-    differ, as after a branch on a parameter's own `.data`, it is a `FrozenBranch`. Threads may
-    train models of their own at once; one model is for one thread.
+    differ, as after a branch on a parameter's own `.data`, it is a `FrozenBranch`; so is a random
+    number, once such a look meets another. Threads may train models of their own at once; one model
+    is for one thread.
     """
     epochs, chosen, rng = whole("epochs", epochs), loss_of(loss), np.random.default_rng(seed)
     optimizer = _optimizer(optimizer, model)
@@ -96,6 +102,7 @@ def fit(
     if on_epoch is not None and not callable(on_epoch):
         raise TypeError(f"on_epoch is a function of an Epoch, got {on_epoch!r:.60}")
     function, replays = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
+    _check_that_it_moves_each(optimizer)
     trainer = _Trainer(model, replays, optimizer, (X, y), size, rng)
     eager, seen = Eager(function, replays[0], X, y), 0
     if checkpoint is not None:
@@ -129,7 +136,7 @@ def fit(
                     model.save(checkpoint)
                 if on_epoch is not None:
                     progress.clear()
-                    if on_epoch(history[-1]):
+                    if _is_true(on_epoch(history[-1])):
                         break
                 trainer.take_over()
             if not pressed:
@@ -167,10 +174,8 @@ class _Trainer:
         self.tensors = {name: places for name, places in by_tensor.items() if places}
         self.by_tensor = np.concatenate([*self.tensors.values()])
         self.widths = np.array([len(places) for places in self.tensors.values()])
-        self.state = {
-            name: _pieces(np.array(numbers)[np.argsort(self.of_optimizer)])
-            for name, numbers in optimizer.state.items()
-        }
+        self.moving = [*optimizer.parameters]
+        self.take_state()
         self.parameters = [
             SimpleNamespace(data=data, grad=grad)
             for data, grad in zip(_pieces(self.replay.data), _pieces(self.replay.gradient))
@@ -222,9 +227,23 @@ class _Trainer:
                 p.grad = 0.0
 
     def take_over(self) -> None:
-        """Go on from the numbers that the parameters have now."""
+        """Go on from the numbers that the parameters and the optimiser have now."""
         self.replay.refresh()
         self.with_outputs.refresh()
+        self.take_state()
+
+    def take_state(self) -> None:
+        """Take the optimiser's state, in the order of the replay."""
+        moving = self.optimizer.parameters
+        if len(moving) != len(self.moving) or not all(map(is_, moving, self.moving)):
+            raise ValueError(
+                "the optimizer has other parameters than at first; call fit again to move these"
+            )
+        order = np.argsort(self.of_optimizer)
+        self.state = {
+            name: _pieces(np.array(numbers)[order])
+            for name, numbers in self.optimizer.state.items()
+        }
 
     def settle(self) -> None:
         """Let the model be looked at as it is now."""
@@ -277,6 +296,11 @@ def _recorded(
     return loss_alone, replays
 
 
+def _is_true(answer: Any) -> bool:
+    """Whether it is True; a path or a list, which a call may well return, is not."""
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
+
+
 def _unmoved(leaves: list[Value]) -> list[str]:
     """A sentence on the leaves of the loss that no optimiser moves, if there are any."""
     if not leaves:
@@ -311,6 +335,37 @@ def _optimizer(optimizer: Any, model: Any) -> Any:
             f"{strange[0]!r}; make it of model.parameters()"
         )
     return optimizer
+
+
+def _check_that_it_moves_each(optimizer: Any) -> None:
+    """Compare a step of numbers with one of an array of them, both on a copy of the optimiser.
+
+    If they differ, as where a norm of all parameters is taken, it is a ValueError.
+    """
+    if getattr(type(optimizer), "move", None) in (SGD.move, Adam.move):
+        return
+    size = min(len(optimizer.parameters), TRIED)
+    data, grads = np.linspace(0.5, 1.5, size), np.linspace(-1.0, 2.0, size)
+    kept = {name: np.array(numbers)[:size] for name, numbers in optimizer.state.items()}
+    one = [SimpleNamespace(data=x, grad=g) for x, g in zip(data.tolist(), grads.tolist())]
+    all_ = [SimpleNamespace(data=data.copy(), grad=grads.copy())]
+    try:
+        with np.errstate(all="ignore"):
+            for xp, parameters in ((floats, one), (np, all_)):
+                twin = copy.deepcopy(optimizer, {id(p): p for p in optimizer.parameters})
+                state = {name: x.tolist() if xp is floats else [x] for name, x in kept.items()}
+                twin.move(xp, parameters, state)
+    except Exception:  # it can't be copied, or moves arrays alone
+        return
+    by_one = np.array([p.data for p in one])
+    wrong = ~np.isclose(all_[0].data, by_one, rtol=1e-6, atol=1e-9, equal_nan=True)
+    if wrong.any():
+        k = int(wrong.argmax())
+        raise ValueError(
+            f"the optimizer moves {data[k]:.6g} to {by_one[k]:.6g} among numbers, and to "
+            f"{all_[0].data[k]:.6g} in an array of them, as fit has them: its move must treat each "
+            "number by itself, without a norm of all or a list by parameter; or take its steps"
+        )
 
 
 def _held_out(validation: Any, X: Array, y: Array, loss: Loss, width: int) -> tuple[Array, Array]:

@@ -434,6 +434,16 @@ def test_a_bad_file_is_one_error_and_changes_and_runs_nothing(tmp_path, suffix, 
     assert not ran
 
 
+@pytest.mark.skipif(np.longdouble("1e400") == np.inf, reason="a long double is a float here")
+def test_long_doubles_beyond_all_floats_are_that_one_error_too(tmp_path):
+    model, path = Layer(2, 1, seed=1), tmp_path / "model.npz"
+    before = bits(model)
+    np.savez(path, weight=np.full((1, 2), np.longdouble("1e400")), bias=np.zeros(1))
+    with pytest.raises(WeightsError, match="a longdouble too large for a float"):
+        model.load(path)
+    assert bits(model) == before
+
+
 def test_the_payload_would_run(tmp_path):
     np.savez(tmp_path / "model.npz", weight=objects(Payload()))
     with np.load(tmp_path / "model.npz", allow_pickle=True) as archive:

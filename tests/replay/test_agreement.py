@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import microgradx as mx
+from microgradx import rules
 from microgradx.engine import Value, apply, rule
 from microgradx.replay import record
-from microgradx.replay.agreement import Disagreement
+from microgradx.replay.agreement import Disagreement, _whose
 from microgradx.replay.symbols import Symbols
 from tests.replay.nets import EXACT, SMOOTH, random_graph
 
@@ -318,8 +319,12 @@ def test_a_sum_that_is_wrong_by_a_millionth_of_what_was_added_is_refused(list_op
         return y if on_floats(xp) else y + 1e-6 * size, [1.0] * len(xs)
 
     w = [Value(x) for x in terms(seed)]
-    with pytest.raises(Disagreement, match="the replay computes .*op=total.*please report this"):
+    with pytest.raises(Disagreement, match="the replay computes .*op=total.*op 'total' gives"):
         record(lambda x: (total_of(w, x) * 1e-9).tanh() ** 2, [1.0] * len(w), dtype=dtype)
+
+
+def test_a_fault_of_no_row_of_a_readers_is_to_be_reported():
+    assert _whose([None, rules.add, rules.dot]) == "please report this"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

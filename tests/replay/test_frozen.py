@@ -11,6 +11,7 @@ import pytest
 import microgradx as mx
 from microgradx.engine import Value
 from microgradx.explain.bounds import Bounds
+from microgradx.ops import dots
 from microgradx.replay import FrozenBranch, record
 from tests.replay.nets import gradient, replayed
 
@@ -226,6 +227,62 @@ def by_any(x):
     return x * w if any([x, w]) else w  # here: bool()
 
 
+def by_less_of_the_class(x):
+    return x * w if Value.__lt__(x, 5.0) else w  # here: .data
+
+
+def by_number_second_to_a_method(x):
+    return x * w if w.__lt__(x) else w  # here: its number
+
+
+def by_float_of_the_class(x):
+    return w * Value.__float__(x)  # here: .data
+
+
+def by_bool_of_the_class(x):
+    return x * w if Value.__bool__(x) else w  # here: .data
+
+
+def by_repr_of_the_class(x):
+    return x * w if "-" in Value.__repr__(x) else w  # here: .data
+
+
+def by_the_getter_of_data(x):
+    return x * w if Value.data.fget(x) > 5.0 else w  # here: its number
+
+
+def by_the_slot(x):
+    return x * w if x._data > 5.0 else w  # here: its number
+
+
+def by_add_of_the_class(x):
+    return x * w if Value.__add__(x, 1.0) > 5.0 else w  # here: >
+
+
+def by_add_to_a_parameter(x):
+    return x * w if w.__add__(x) > 5.0 else w  # here: >
+
+
+def by_reflected_add_of_the_class(x):
+    return x * w if Value.__radd__(x, 1.0) > 5.0 else w  # here: >
+
+
+def by_mul_of_the_class(x):
+    return x * w if Value.__mul__(w, x) > 5.0 else w  # here: >
+
+
+def by_reflected_mul_of_the_class(x):
+    return x * w if Value.__rmul__(x, 2.0) > 5.0 else w  # here: >
+
+
+def by_tanh_of_the_class(x):
+    return x * w if Value.tanh(x) > 5.0 else w  # here: >
+
+
+def by_a_dot_with_a_bias(x):
+    return x * w if dots([(w,)], (w,), [x])[0] > 50.0 else w  # here: >
+
+
 def helper(x):
     return x.relu() if x > 0 else x  # here: >
 
@@ -286,6 +343,19 @@ DOORS = {  # each answers with a number of one sample
 }
 
 
+def test_operators_of_the_class_are_recorded_like_any_others():
+    def plain(x, y):
+        return (2.0 * (1.0 + (x + y) * w * x)).tanh() * y
+
+    def by_class(x, y):
+        product = Value.__mul__(Value.__mul__(Value.__add__(x, y), w), x)
+        return Value.tanh(Value.__rmul__(Value.__radd__(product, 1.0), 2.0)) * y
+
+    batch = [0.5, -1.0, 0.0], [0.1, 0.2, 0.3]
+    one, other = record(plain, 1.0, 1.0), record(by_class, 1.0, 1.0)
+    assert one(*batch) == other(*batch) and (one.gradient == other.gradient).all()
+
+
 @pytest.mark.parametrize("caught", [False, True])
 @pytest.mark.parametrize("door", DOORS)
 def test_numbers_that_leave_through_our_own_doors_are_refused_with_their_line(door, caught):
@@ -298,7 +368,7 @@ def test_numbers_that_leave_through_our_own_doors_are_refused_with_their_line(do
             factor = 1.0
         return w * x * factor
 
-    asks = re.escape(__file__) + r":\d+ asks for (the graph|a replay) of"
+    asks = re.escape(__file__) + r":\d+ asks for (the graph|a replay|\.data) of"
     with pytest.raises(FrozenBranch, match=asks):
         record(fn, 1.0)
     works()
@@ -405,7 +475,7 @@ def test_a_graph_whose_size_depends_on_data_is_refused():
 
 def unwatched(x):
     """The number of x, asked for in a way that no Value sees."""
-    return vars(Value)["data"].__get__(x)
+    return vars(Value)["_data"].__get__(x)
 
 
 TURNS = [

@@ -134,7 +134,7 @@ def test_a_rule_is_stepped_into_from_the_method(session):
 def test_break_on_a_method_of_a_value_and_on_no_other(session):
     """All methods of one operand share their lines; their frames have the names of their ops."""
     script = NEURON.replace("y = z.tanh()", "y = z.relu().tanh()")
-    ran = session(script, "b Value.tanh", "c", "p rule", "s", "s", "c")
+    ran = session(script, "b Value.tanh", "c", "p rule", "s", "s", "s", "c")
     assert ran.stops()[1][0] == "tanh" and ran.reply("p rule") == "<rule tanh(x)>"
     assert ran.stops()[-1][:2] == ("tanh", IN_TANH) and ran.ran.returncode == 0
 

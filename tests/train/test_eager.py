@@ -148,6 +148,56 @@ def test_a_class_that_is_used_as_an_index_is_refused_with_what_to_write(loss, as
         fitted(mx.nn.MLP(2, [3, 2], seed=0), loss, [0, 1, 1, 0])
 
 
+class Changing(mx.nn.Module):
+    """A net whose output is doubled in some calls."""
+
+    def __init__(self, doubles):
+        self.net, self.doubles = net(), doubles
+
+    def __call__(self, x):
+        return self.net(x) * (2.0 if self.doubles() else 1.0)
+
+
+def dice(share, seed):
+    random_numbers = random.Random(seed)
+    return lambda: random_numbers.random() < share
+
+
+def nth(n):
+    calls = iter(range(1, 10_000))
+    return lambda: next(calls) % n == 0
+
+
+@pytest.mark.parametrize("n", [4, 5, 10])
+def test_a_model_that_counts_its_calls_is_refused(n):
+    with pytest.raises(FrozenBranch, match=r"and asked again [\d.e-]+\. .* counts its calls"):
+        fitted(Changing(nth(n)))
+
+
+def test_a_model_that_draws_dice_is_refused_once_a_look_meets_another_draw():
+    for seed in range(20):
+        with pytest.raises(FrozenBranch):
+            fitted(Changing(dice(0.5, seed)))
+    trained = 0
+    for seed in range(20):
+        try:
+            fitted(Changing(dice(0.1, seed)))
+            trained += 1
+        except FrozenBranch:
+            pass
+    assert trained <= 10  # 18 where a fault had to be met thrice
+
+
+def test_a_sample_that_is_changed_in_place_is_fresh_when_a_loss_wants_values():
+    class Scaling(Line):
+        def __call__(self, x):
+            x[0] *= 3.0
+            return self.w * x[0]
+
+    history = fitted(Scaling(None), lambda p, t: (p - t.tanh()) ** 2, epochs=3)
+    assert len(history) == 3
+
+
 def test_a_loss_that_takes_values_alone_is_given_values():
     assert fitted(net(), lambda p, t: (p - t.relu()) ** 2).loss[-1] < 1.0
 

@@ -212,6 +212,48 @@ def test_an_optimiser_needs_parameters_state_and_move_alone():
     assert optimizer.state == {"moves": [1.0] * len(before)}
 
 
+class Own(SGD):
+    """A step by gradients that are made smaller, all or each in its own way."""
+
+    def __init__(self, parameters, smaller):
+        super().__init__(parameters, lr=0.1)
+        self.smaller, self.steps = smaller, [0]
+
+    def move(self, xp, parameters, state):
+        self.steps[0] += 1
+        for p, factor in zip(parameters, self.smaller(xp, parameters)):
+            p.data -= self.lr * factor * p.grad
+
+
+def by_norm(xp, parameters):
+    norm = xp.sqrt(sum(p.grad * p.grad for p in parameters))
+    return [1.0 / (1.0 + norm) for _ in parameters]
+
+
+def by_the_last_alone(xp, parameters):
+    return [0.0] * (len(parameters) - 1) + [1.0]
+
+
+def by_place(xp, parameters):
+    return [0.5**k for k in range(len(parameters))]
+
+
+@pytest.mark.parametrize("smaller", [by_norm, by_the_last_alone, by_place])
+def test_an_optimizer_that_does_not_treat_each_number_by_itself_is_refused(smaller):
+    model = model_of()
+    before, optimizer = numbers(model), Own(model.parameters(), smaller)
+    with pytest.raises(ValueError, match="must treat each number by itself"):
+        fit(model, X, SIDE, loss="hinge", epochs=1, optimizer=optimizer)
+    assert numbers(model) == before and optimizer.steps == [0]
+
+
+def test_an_optimizer_that_treats_each_number_by_itself_is_tried_on_a_copy():
+    model = model_of()
+    optimizer = Own(model.parameters(), lambda xp, ps: [1.0 / (1.0 + xp.abs(p.grad)) for p in ps])
+    fit(model, X, SIDE, loss="hinge", epochs=2, batch_size=None, optimizer=optimizer)
+    assert optimizer.steps == [2]
+
+
 def test_a_seed_gives_the_order_and_none_another_every_time():
     def trained(seed):
         model = model_of()
@@ -380,6 +422,9 @@ def pressing(kind, at, press):
                 press()
             super().move(*arguments)
 
+        def __deepcopy__(self, memo):
+            raise TypeError("not to be tried on a copy before the first step")
+
     return Pressing
 
 
@@ -497,6 +542,79 @@ def test_on_epoch_may_change_parameters_and_lr(last):
     optimizer = SGD(model.parameters(), 0.1)
     fit(model, X, TARGETS["mse"], loss="mse", optimizer=optimizer, epochs=2, on_epoch=on_epoch)
     assert set(numbers(model)) == {0.5}
+
+
+@pytest.mark.parametrize("answer", ["net.npz", [1.0], 7, np.float64(0.5), Value(1.0)])
+def test_what_on_epoch_happens_to_return_ends_nothing(answer):
+    assert len(fit(model_of(), X, SIDE, loss="hinge", epochs=3, on_epoch=lambda _: answer)) == 3
+
+
+def test_numpys_true_ends_the_training():
+    history = fit(model_of(), X, SIDE, loss="hinge", epochs=3, on_epoch=lambda _: np.True_)
+    assert len(history) == 1
+
+
+def forget(model, optimizer):
+    for numbers in optimizer.state.values():
+        numbers[:] = [0.0] * len(numbers)
+
+
+def another_state(model, optimizer):
+    optimizer.state = {name: [0.5] * len(kept) for name, kept in optimizer.state.items()}
+
+
+def a_step_of_ones_own(model, optimizer):
+    optimizer.zero_grad()
+    model([1.0, 2.0]).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def an_epoch_of_fit(model, optimizer):
+    fit(model, X[:1], [1.0], loss="mse", optimizer=optimizer, epochs=1)
+
+
+def a_step_like_it(model, optimizer):
+    optimizer.zero_grad()
+    ((model(X[0]) - 1.0) ** 2).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("kind, options", [(SGD, {"lr": 0.05, "momentum": 0.9}), OPTIMIZERS[4]])
+@pytest.mark.parametrize(
+    "change, by_hand",
+    [
+        (forget, forget),
+        (another_state, another_state),
+        (a_step_of_ones_own, a_step_of_ones_own),
+        (an_epoch_of_fit, a_step_like_it),
+    ],
+)
+def test_on_epoch_may_change_the_optimizers_state(kind, options, change, by_hand):
+    model, twin = model_of(), model_of()
+    optimizer = kind(model.parameters()[::-1], **options)
+    twins = kind(twin.parameters()[::-1], **options)
+    more = {"optimizer": optimizer, "epochs": 3, "batch_size": None}
+    fit(model, X, TARGETS["mse"], loss="mse", on_epoch=lambda _: change(model, optimizer), **more)
+    for _ in range(3):
+        next(steps_by_hand(twin, twins, TARGETS["mse"], nn.mse_loss, batch_size=len(X)))
+        by_hand(twin, twins)
+    same(numbers(model), numbers(twin))
+    for name, kept in optimizer.state.items():
+        same(kept, twins.state[name])
+
+
+@pytest.mark.parametrize("other", [lambda ps: ps[:3], lambda ps: ps[::-1]])
+def test_an_optimizer_that_gets_other_parameters_meanwhile_is_refused(other):
+    def on_epoch(epoch):
+        optimizer.parameters = other(optimizer.parameters)
+
+    model = model_of()
+    optimizer = SGD(model.parameters(), 0.1)
+    more = {"optimizer": optimizer, "epochs": 2, "on_epoch": on_epoch}
+    with pytest.raises(ValueError, match="other parameters than at first"):
+        fit(model, X, SIDE, loss="hinge", **more)
 
 
 # --- what is left behind ------------------------------------------------------------------------
