@@ -213,10 +213,10 @@ def _ratio(edge: Edge) -> str:
 # --- many of a kind -------------------------------------------------------------------------------
 
 
-def labels(edge: Edge) -> object:
-    """The labels that the edges of one kind share in several samples; else the edge itself."""
+def kind_of_edge(edge: Edge, paths: Paths) -> object:
+    """What an edge shares with the same one in other samples: labels, else how it is computed."""
     labels = (edge.input.label, edge.node.label)
-    return labels if all(labels) else edge
+    return labels if all(labels) else paths.same(paths.number(edge))
 
 
 def groups(keyed: Iterable[tuple[object, T]]) -> list[list[T]]:
@@ -267,6 +267,16 @@ def in_samples(nodes: Iterable[Value], paths: Paths) -> str:
     return f"in sample{'s' if len(first) > 1 else ''} {named} ({len(first):,} of {n:,})"
 
 
+def zero_in_samples(edge: Edge, paths: Paths) -> str:
+    """In which samples the same edge is 0 for the same cause, on the way of a gradient or not."""
+    if not paths.several:
+        return ""
+    why = cause_of_zero(edge, paths)
+    zeros = map(paths.edge, paths.zeros[paths.same(paths.number(edge))])
+    alike = [x for x in zeros if cause_of_zero(x, paths) == why]
+    return in_samples([x.node for x in alike], paths)
+
+
 def ranked(causes: list[str]) -> list[str]:
     """Each cause once, the most frequent first."""
     return sorted(dict.fromkeys(causes), key=lambda cause: -causes.count(cause))
@@ -277,7 +287,7 @@ def opposition(edges: list[Edge], paths: Paths) -> str:
     if between_samples(edges, paths):
         return _opposing_samples(edges, paths)
     pairs = [(edge, edge.partial * paths.wide(paths.index[edge.node])) for edge in edges]
-    keyed = [((labels(edge), brings.mantissa > 0), (edge, brings)) for edge, brings in pairs]
+    keyed = [((kind_of_edge(x[0], paths), x[1].mantissa > 0), x) for x in pairs]
     parts = []
     for alike in groups(keyed):
         edge, sizes = alike[0][0], Counter(show(brings) for _, brings in alike)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from math import isfinite
 
 from microgradx._base.text import clip, count, few, fixed, listed, made_at, name_of, repeated
 from microgradx.engine import Edge, Value
 from microgradx.explain.case import Case
+from microgradx.explain.causes import groups, kind_of_edge
 from microgradx.explain.extended import Extended, show
 from microgradx.explain.paths import LN10, NodeFlow, Paths
 from microgradx.explain.tangents import Repair
@@ -29,7 +31,7 @@ def sentences(
     shown, rest = few(because, 4)
     shown = [*shown, f"… and {rest:,} more like it"] if rest else shown
     lines = [f"{of} = {size}: {verdict.name}{named}", verdict.meaning, *shown]
-    lines += _places(verdict, evidence) + origins
+    lines += _places(case.paths, verdict, evidence) + origins
     if best:
         lines.append(_proposal(best))
     if case.flow is not None:
@@ -46,16 +48,15 @@ def _size(flow: NodeFlow, evidence: Evidence) -> str:
     return show(wide) + (f" (10^{power})" if power not in ("", "0.00") else "")
 
 
-def _places(verdict: Verdict, evidence: Evidence) -> list[str]:
+def _places(paths: Paths, verdict: Verdict, evidence: Evidence) -> list[str]:
     """Where it stops, or what it is mostly due to."""
-    where, culprits, lines = evidence.where, evidence.culprits, []
-    if where and verdict.begins:
-        lines.append(f"{verdict.begins} {_listed(where)}")
+    where, culprits = evidence.where, evidence.culprits
     if culprits and not where:
-        lines.append(f"At least half of it is due to {_listed(culprits)}")
-    elif culprits and len(culprits) < len(where):
-        lines.append(f"These alone are to blame: {_listed(culprits)}")
-    return lines
+        return [f"At least half of it is due to {_listed(culprits, paths)}"]
+    if culprits and len(culprits) < len(where):
+        edges = count(len(where), "edge")
+        return [f"{verdict.begins} {edges}; these alone are to blame: {_listed(culprits, paths)}"]
+    return [f"{verdict.begins} {_listed(where, paths)}"] if where and verdict.begins else []
 
 
 def _proposal(repair: Repair) -> str:
@@ -112,17 +113,13 @@ def _bottlenecks(paths: Paths, node: Value) -> str:
     return f"; all go through {', '.join(shown)}{' and more' if rest else ''}" if names else ""
 
 
-def _listed(edges: list[Edge]) -> str:
+def _listed(edges: list[Edge], paths: Paths) -> str:
     """The first edges of a list, by name, and where they were made if that was recorded.
 
-    Edges that are called the same, as those of several samples are, count as one.
+    Edges that are called the same, and the same edge in several samples, count as one.
     """
-    alike: dict[tuple[str, ...], list[Edge]] = {}
-    for e in edges:
-        names = clip(name_of(e.input), 32), clip(name_of(e.node), 32), made_at(e.node)
-        alike.setdefault(names, []).append(e)
-    texts = [
-        repeated(f"{x} ×{same[0].partial:.3g}→ {y}{made}", len(same))
-        for (x, y, made), same in alike.items()
-    ]
-    return listed(texts, 3)
+    times: Counter[str] = Counter()
+    for first, *others in groups([((kind_of_edge(e, paths), made_at(e.node)), e) for e in edges]):
+        ends = clip(name_of(first.input), 32), clip(name_of(first.node), 32)
+        times[f" ×{first.partial:.3g}→ ".join(ends) + made_at(first.node)] += 1 + len(others)
+    return listed([repeated(text, n) for text, n in times.items()], 3)

@@ -21,13 +21,14 @@ from microgradx.explain.causes import (
     in_samples,
     is_before_norm,
     is_near_optimum,
-    labels,
+    kind_of_edge,
     meet_near_zero,
     opposition,
     origins,
     provenance,
     ranked,
     why_they_oppose,
+    zero_in_samples,
 )
 from microgradx.explain.extended import show
 from microgradx.explain.tangents import EXACT
@@ -126,7 +127,7 @@ def _not_finite(case: Case) -> Evidence:
         seen = {0, *compress(paths.tails, paths.counted)}
         nodes, g = [nodes[i] for i in sorted(seen)], [g[i] for i in sorted(seen)]
     places = origins(nodes, g, leads)
-    keyed = [((labels(x.edges[0]) if x.edges else None, x.cause), x) for x in places]
+    keyed = [((kind_of_edge(x.edges[0], paths) if x.edges else None, x.cause), x) for x in places]
     because = grouped(
         keyed,
         lambda origin: [origin.sentence],
@@ -228,11 +229,11 @@ def _stopped(case: Case) -> Evidence:
     why = {edge: cause_of_zero(edge, paths) for edge in dict.fromkeys(cut + blamed)}
     alone, every = ranked([why[edge] for edge in culprits]), ranked([why[e] for e in cut])
     causes = list(dict.fromkeys(alone + every))
-    keyed = [((labels(edge), why[edge]), edge) for edge in blamed]
+    keyed = [((kind_of_edge(edge, paths), why[edge]), edge) for edge in blamed]
     because += grouped(
         keyed,
         lambda edge: provenance(edge, paths),
-        lambda alike: in_samples([edge.node for edge in alike], paths),
+        lambda alike: zero_in_samples(alike[0], paths),
     )
     if "flat loss" in causes:
         because.append("A flat loss is benign: what lies behind it has nothing left to learn there")

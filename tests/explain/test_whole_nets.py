@@ -548,3 +548,65 @@ def test_weights_without_labels_are_the_leaves_that_several_samples_read(activat
         it = why(weights[0], loss, parameters=parameters)
         assert (it.verdict, it.causes) == (named.verdict, named.causes)
         assert it.budget == pytest.approx(named.budget, rel=1e-9, abs=1e-9)
+
+
+def dead_layer(bias, labelled=False):
+    """Two hidden ReLU layers of a reader's own on twelve samples; the second has such biases.
+
+    Its weights, then its biases of the second layer, and the loss.
+    """
+    rng = random.Random(0)
+    shapes = (2, 3, 0.0), (3, 3, bias), (3, 1, 0.0)
+    layers = [
+        [([mx.Value(rng.gauss(0, 1)) for _ in range(n)], mx.Value(b)) for _ in range(m)]
+        for n, m, b in shapes
+    ]
+    loss = mx.Value(0.0)
+    for _ in range(12):
+        row = [rng.gauss(0, 1) for _ in range(2)]
+        for k, layer in enumerate(layers):
+            row = [sum((w * x for w, x in zip(ws, row)), b) for ws, b in layer]
+            if k < 2:
+                for i, z in enumerate(row):
+                    z.label = f"z{k}{i}" if labelled else ""
+                row = [z.relu() for z in row]
+                for i, y in enumerate(row):
+                    y.label = f"h{k}{i}" if labelled else ""
+        loss = loss + (row[0] - 1.0) ** 2
+    return layers[0][0][0][0], [b for _, b in layers[1]], loss / 12
+
+
+def test_the_same_gate_in_several_samples_is_one_without_labels_too():
+    _, biases, loss = dead_layer(-30.0)
+    text = " ".join(str(why(biases[0], loss)).split())
+    assert text.count("lets nothing through") == 1 and "< 0, in all 12 samples." in text
+    assert re.search(r"It stops at add\(\S+\) ×0→ relu\(0\) \(12 times\)\.", text)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_dead_neuron_is_dead_on_all_samples_also_those_that_the_gradient_does_not_reach(labelled):
+    w, _, loss = dead_layer(-30.0, labelled)
+    it = why(w, loss)
+    text = " ".join(str(it).split())
+    assert len(it.culprits) < len(it.where)  # in some samples the first layer is off too
+    assert text.count("lets nothing through") == 3 == text.count("< 0, in all 12 samples.")
+    assert f"It stops at {len(it.where)} edges; these alone are to blame: " in text
+    assert text.count(f"({len(it.culprits) // 3} times)") == 3
+
+
+def test_a_gate_that_is_off_and_one_at_its_kink_are_two_things():
+    """Of the samples in which a factor is 0, those where it is for this cause are counted."""
+    w = mx.Value(1.0, "w")
+    zs = [w + x for x in (-2.0, -3.0, -1.0, -1.0)]
+    loss = mx.sum([(z.relu() - 1.0) ** 2 for z in zs])
+    text = " ".join(str(why(w, loss)).split())
+    assert "< 0, in samples 0, 1 (2 of 4)." in text
+    assert "convention, in samples 2, 3 (2 of 4)." in text
+
+
+def test_where_something_is_not_finite_is_told_of_all_samples_without_labels_too():
+    w, b = mx.Value(0.5, "w"), mx.Value(0.0, "b")
+    loss = mx.sum([(w * x + b).sqrt() for x in (0.0, 1.0, 0.0, 4.0)])
+    text = str(why(b, loss))
+    assert "∂sqrt(0)/∂add(0) is inf at 0, in samples 0, 2 (2 of 4).\n" in text
+    assert text.count("is inf at 0") == 1
