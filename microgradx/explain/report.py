@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from itertools import islice
 from math import isfinite
@@ -10,10 +11,19 @@ from microgradx._base.text import clip, count, few, fixed, listed, made_at, name
 from microgradx.engine import Edge, Value
 from microgradx.explain.case import Case
 from microgradx.explain.causes import groups, kind_of_edge
-from microgradx.explain.extended import Extended, show
+from microgradx.explain.extended import Extended, show, signed
 from microgradx.explain.paths import LN10, NodeFlow, Paths
 from microgradx.explain.tangents import Repair
 from microgradx.explain.verdicts import Evidence, Verdict
+
+WIDTH = 100  # columns
+
+
+def wrapped(sentence: str) -> str:
+    """A sentence in as many lines as it needs."""
+    return textwrap.fill(
+        sentence, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def sentences(
@@ -79,7 +89,7 @@ def _budget(flow: NodeFlow) -> list[str]:
     if not flow.budget:
         return []
     terms = sorted(flow.budget.items(), key=lambda term: -abs(term[1]))
-    shown = ", ".join(f"{x:+.2f} {kind}" for kind, x in terms if abs(x) >= 0.005)
+    shown = ", ".join(f"{signed(x)} {kind}" for kind, x in terms if signed(x))
     return [f"Decades: {fixed(flow.decades, 2)} = {shown or '0: every factor is 1'}"]
 
 

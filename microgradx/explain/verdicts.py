@@ -258,14 +258,16 @@ def _cancelled(case: Case) -> Evidence | None:
     because = [
         f"With signs by chance its paths would add up to {show(flow.norm)}; they oppose each "
         f"other, and {show(flow.wide)} is left"
-        + (", which is within rounding of 0" if rounded else "")
+        + (", which is within rounding of 0" if rounded and flow.wide else "")
     ]
     if share < 0.9:
         most = name_of(where[0].input)
         because.append(f"Of what cancels, {share:.0%} does so at {most}, more than anywhere else")
     cause, sentence = why_they_oppose(where, case.tangents)
     because += [sentence] if sentence else []
-    because.append(opposition(where, paths))
+    sizes = [(edge.partial * paths.wide(paths.index[edge.node])).decades for edge in where]
+    if where is not shifts or max(sizes) > case.rounding:  # else each is 0, but for rounding
+        because.append(opposition(where, paths))
     exact = tangents.exact() if rounded and len(tangents.edges) <= EXACT else None
     if exact is not None:
         size = "0" if not exact else f"{float(exact):.3g}"

@@ -387,6 +387,86 @@ def test_samples_that_are_nearly_equal_are_not_and_behind_the_norm_it_is_not_the
     assert why(model.out.neurons[0].bias, loss).causes[:2] == ["opposing samples", "equal outputs"]
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_equal_samples_oppose_each_other_only_where_their_targets_differ(same):
+    """Else each brings 0 by itself, but for rounding."""
+    X, y = batch(4, 3)
+    model = Normed(True, depth=3)
+    flow = Flow(nn.mse_loss(model([X[0]] * 4), [y[0]] * 4 if same else y))
+    for layer in model.hidden:
+        it = flow.why(layer.neurons[0].bias)
+        assert it.causes == ["opposing samples", "equal samples"]
+        brings = [
+            float(x)
+            for x in re.findall(r"sample \d brings (\S+\d)", str(it).replace("\n    ", " "))
+        ]
+        assert ("Opposing each other" in str(it)) == bool(brings) == (not same)
+        assert same or (min(brings) < 0 < max(brings) and abs(sum(brings)) < 0.01 * max(brings))
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-3])
+@pytest.mark.parametrize("rows", [2, 3])
+@pytest.mark.parametrize("over_batch", [True, False])
+def test_a_norm_of_two_numbers_lets_nothing_through(over_batch, rows, spread):
+    """It makes -1 and 1 of them, but where its eps is no less than their variance."""
+    n = rows if over_batch else 3
+    first = nn.Layer(2, 2 if over_batch else rows, None, seed=1)
+    norm = (nn.BatchNorm if over_batch else nn.LayerNorm)(len(first.neurons))
+    last = nn.Layer(len(first.neurons), 1, None, seed=2)
+    z = [first([1 + spread * x for x in row]) for row in ([1, 2], [-2, 1.5], [0.5, -1])[:n]]
+    if not over_batch:
+        z = [[spread * x for x in each] for each in z]
+    normed = norm(z) if over_batch else [norm(each) for each in z]
+    loss = nn.mse_loss([last([x.tanh() for x in each]) for each in normed], [0.3, -2.0, 1.0][:n])
+    it = why(first.neurons[0].weight[0], loss)
+    stuck = rows == 2 and spread == 1
+    assert it.verdict == "cancelled" or not stuck
+    assert ("norm of two" in it.causes) == stuck
+    assert ("and makes -1 and 1 of them" in str(it)) == stuck
+    if rows == 2:
+        near = [abs(abs(y.data) - 1) for each in normed for y in each]
+        assert (max(near) < 1e-3) == stuck
+
+
+def attended(scale):
+    """A query and a key over three places, and the loss; such is the scale of the inputs."""
+    rng = random.Random(3)
+    q, k = mx.Value(1.0, "q"), mx.Value(0.8, "k")
+    X = [scale * rng.gauss(0, 1) for _ in range(3)]
+    total = mx.Value(0.0)
+    for a in X:
+        scores = [(q * a) * (k * b) for b in X]
+        largest = max(x.data for x in scores)
+        exps = [(x - largest).exp() for x in scores]
+        total = total + sum(e / sum(exps) * b for e, b in zip(exps, X))
+    return q, k, (total - 1.0) ** 2
+
+
+def test_a_softmax_by_hand_that_is_saturated_says_so():
+    q, k, loss = attended(20.0)
+    for node in (q, k):
+        it = why(node, loss)
+        assert it.causes[:2] == ["opposing paths", "saturated softmax"]
+        assert "nearly all of what it is divided by" in str(it)
+    q, k, loss = attended(1.0)
+    assert "softmax" not in str(why(q, loss)) + str(why(k, loss))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda e, x: e / (e + 1.0) - 0.25 * e,  # half of what it is divided by
+        lambda e, x: 1.0 / e + e,  # below the line
+        lambda e, x: x / (x + 1e-9),  # no e^z
+    ],
+)
+def test_other_quotients_are_no_softmax(make):
+    z, x = mx.Value(0.0, "z"), mx.Value(1.0, "x")
+    y = make(z.exp(), x)
+    assert "cancelled" in (why(z, y).verdict, why(x, y).verdict)
+    assert "softmax" not in str(why(z, y)) + str(why(x, y))
+
+
 def test_a_weight_that_a_norm_takes_most_of_says_so():
     X, y = batch(8, 3)
     model = Normed(True)
