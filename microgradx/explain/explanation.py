@@ -132,7 +132,9 @@ class Explanation(Case):
         wide = self.tangents.repaired(edges[0]) if len(edges) == 1 else opened(edges, moved)
         far = wide.decades - self.reached.decades if wide else 0.0
         better = (-far if down else far) > 0.5 and isfinite(wide.mantissa)
-        return Repair(paths.edge(edges[0]), wide, len(edges)) if better else None
+        ordered = sorted([partials[e] for e in edges], key=abs)
+        ends = tuple(dict.fromkeys((ordered[0], ordered[-1])))
+        return Repair(paths.edge(edges[0]), wide, len(edges), ends) if better else None
 
     def _together_in_samples(self, moves: list[tuple[int, Any]]) -> list[tuple[list[int], Any]]:
         """Edges and their moves; of the same edge once in each of several samples, all of them.

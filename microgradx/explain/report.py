@@ -73,15 +73,20 @@ def _proposal(repair: Repair) -> str:
     edge, rule = repair.edge, repair.edge.node.rule
     gate = rule is not None and rule.kind == "gate"
     return (
-        f"With ×1 instead of ×{edge.partial:.3g} from {name_of(edge.input)} to "
+        f"With ×1 instead of ×{_between(repair.ends)} from {name_of(edge.input)} to "
         f"{name_of(edge.node)}{_times(repair.times)} it would be {show(repair.wide)}, all other "
         "factors held" + (", to first order: compare() shows what is true" if gate else "")
     )
 
 
+def _between(ends: tuple[float, ...]) -> str:
+    """Factors, once where they are about the same."""
+    return " … ".join(dict.fromkeys(f"{x + 0.0:.3g}" for x in ends))
+
+
 def _times(n: int) -> str:
     """In how many samples the same edge is meant."""
-    return f", and so in {count(n, 'sample')}," if n > 1 else ""
+    return f" in {count(n, 'sample')}" if n > 1 else ""
 
 
 def _budget(flow: NodeFlow) -> list[str]:
@@ -100,7 +105,7 @@ def _paths(paths: Paths, node: Value, flow: NodeFlow) -> list[str]:
         return ["It is the output itself: no edge lies between", "By definition it is 1"]
     ends = numbers if len(numbers) <= 8 else [*numbers[:4], *numbers[-3:]]
     edges = map(paths.edge, ends)
-    steps = [f"×{edge.partial:.3g}→ {clip(name_of(edge.node), 24)}" for edge in edges]
+    steps = [f"×{edge.partial + 0.0:.3g}→ {clip(name_of(edge.node), 24)}" for edge in edges]
     if len(ends) < len(numbers):
         steps.insert(4, f"… {len(numbers) - 7:,} more …")
     kind = "Strongest path" if flow.norm.mantissa else "Path"
@@ -131,5 +136,5 @@ def _listed(edges: list[Edge], paths: Paths) -> str:
     times: Counter[str] = Counter()
     for first, *others in groups([((kind_of_edge(e, paths), made_at(e.node)), e) for e in edges]):
         ends = clip(name_of(first.input), 32), clip(name_of(first.node), 32)
-        times[f" ×{first.partial:.3g}→ ".join(ends) + made_at(first.node)] += 1 + len(others)
+        times[f" ×{first.partial + 0.0:.3g}→ ".join(ends) + made_at(first.node)] += 1 + len(others)
     return listed([repeated(text, n) for text, n in times.items()], 3)

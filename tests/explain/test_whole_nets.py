@@ -260,7 +260,7 @@ def test_a_neuron_that_is_off_on_every_sample_is_told_of_all_and_repaired_in_all
     loss = nn.mse_loss([model(x) for x in X], y)
     it = why(w, loss)
     assert "< 0, in all 30 samples" in str(it) and "more like it" not in str(it)
-    assert "and so in 30 samples, it would be" in str(it)
+    assert " in 30 samples it would be" in str(it)
     v = model.layers[1].neurons[0].weight[0].data
     errors = [2 * (model(x).data - t) / 30 for x, t in zip(X, y)]
     opened = sum(e * v * x[0] for e, x in zip(errors, X))
@@ -280,7 +280,7 @@ def test_an_edge_that_is_twice_in_a_sample_is_repaired_by_itself():
     loss = nn.mse_loss([run([0.5, 1.0, 0.2]), run([0.1, -1.0, 0.4])], [1.0, -1.0])
     it = why(cell.neurons[0].weight[0], Flow(loss, reference=9.0))
     best = it._best()
-    assert best.times == 1 and "samples, it would be" not in str(it)
+    assert best.times == 1 and "samples it would be" not in str(it)
     single = {repair.edge: repair.gradient for repair in it.repairs}
     assert best.gradient == pytest.approx(single[best.edge], rel=1e-12)
 
@@ -690,3 +690,29 @@ def test_where_something_is_not_finite_is_told_of_all_samples_without_labels_too
     text = str(why(b, loss))
     assert "∂sqrt(0)/∂add(0) is inf at 0, in samples 0, 2 (2 of 4).\n" in text
     assert text.count("is inf at 0") == 1
+
+
+def test_a_repair_in_several_samples_says_between_which_factors_they_lie():
+    w = mx.Value(2.0, "w")
+    zs = [w * x for x in (1.0, 3.0, 2.0)]
+    for z in zs:
+        z.label = "z"
+    hs = [z.tanh() for z in zs]
+    for h in hs:
+        h.label = "h"
+    it = why(w, Flow(mx.sum([(h - 3.0) ** 2 for h in hs]), reference=6.0))
+    slopes = [1 - math.tanh(z.data) ** 2 for z in zs]
+    text = " ".join(str(it).split())
+    words = (
+        f"With ×1 instead of ×{slopes[1]:.3g} … {slopes[0]:.3g} from z to h in 3 samples it would"
+    )
+    assert words in text
+    pulls = [2 * (math.tanh(z.data) - 3) for z in zs]
+    opened = sum(p * x for p, x in zip(pulls, (1, 3, 2)))
+    assert it._best().gradient == pytest.approx(opened, rel=1e-9)
+
+
+def test_a_factor_of_minus_0_is_0():
+    w, x = mx.Value(-0.0, "w"), mx.Value(3.0, "x")
+    text = str(why(x, w * x))
+    assert "×0→" in text and "×-0" not in text
