@@ -110,10 +110,16 @@ class Several:
     def __str__(self) -> str:
         of = clip(name_of(self.output), 32)
         head = f"{count(len(self.nodes), 'gradient')} of {of}: {self._counted(self.nodes)}."
-        worst = [wrapped(clean(it.sentences[0])) for it in self.worst]
+        worst = [wrapped(self._first(it)) for it in self.worst]
         before = ["The worst:"] if len(self.nodes) > 1 else []
         notes = [*self._notes, *self._table(), *map(wrapped, self._strangers())]
         return "\n".join([wrapped(head), *notes, *before, *worst])
+
+    def _first(self, it: Any) -> str:
+        """The first sentence of an explanation, with the sample that the node is of, if any."""
+        sentence, paths = clean(it.sentences[0]), self.paths
+        k = paths.samples[paths.index[it.node]] if it.flow else -1
+        return f"{sentence[:-1]}, in sample {k}." if k >= 0 and paths.several else sentence
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """The face in a notebook: the words as they are printed."""

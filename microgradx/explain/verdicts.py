@@ -5,12 +5,13 @@ A row asks one question of a `Case` and is answered with `Evidence`, or None if 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import compress
 from math import isfinite, log10
 from typing import TYPE_CHECKING, NamedTuple
 
-from microgradx._base.text import clean, clip, count, few, fixed, made_at, name_of
+from microgradx._base.text import clean, clip, count, few, fixed, made_at, name_of, repeated
 from microgradx.engine import Edge, Value, cut_off, with_cut_off
 from microgradx.explain.case import Case
 from microgradx.explain.causes import (
@@ -188,10 +189,8 @@ def _detached(case: Case) -> Evidence:
     cuts = [(source, x) for x in leads for source in cut_off(x) if source in leads]
     ways = list(dict.fromkeys([_way(x) for _, x in cuts]))
     because = [f"Every path to the output runs through {' or '.join(ways)}"]
-    because += [
-        f"It is cut off between {name_of(source)} and {name_of(x)}{made_at(x)}"
-        for source, x in cuts
-    ]
+    places = Counter(f"{name_of(source)} and {name_of(x)}{made_at(x)}" for source, x in cuts)
+    because += [repeated(f"It is cut off between {place}", n) for place, n in places.items()]
     whole = [way[2:] for way in ways if way.endswith("()")]
     if whole:
         because.append(

@@ -178,3 +178,21 @@ def test_sentences_are_wrapped_and_no_line_is_empty():
     for asked in (model, other, [net.layers[0].neurons[0].bias]):
         lines = str(why(asked, Flow(loss, small=0.0))).splitlines()
         assert all(lines) and all(len(x) <= 100 for x in lines if x[0] != "a")  # a row by layer
+
+
+def test_the_worst_of_several_samples_have_their_numbers():
+    scores = [model(x) for x in X]
+    of = mx.nn.mse_loss(scores, [1.0, 0.1, 1.0])
+    text = str(why(scores, of))
+    for k, score in enumerate(scores):
+        line = f"∂{of.op}({of.data:.3g})/∂layers.1[0] = "
+        [found] = [x for x in text.splitlines() if x.startswith(line) and f", in sample {k}." in x]
+        assert f"{2 * (score.data - [1.0, 0.1, 1.0][k]) / 3:.3g}" in found
+    assert "in sample" not in str(why(layer, of)) + str(why([scores[0]], scores[0] * 2.0))
+
+
+def test_a_cut_in_two_places_of_one_name_is_one_sentence():
+    x = Value(3.0, "x")
+    text = str(why(x, x.detach() * x.detach()))
+    assert "It is cut off between x and detach(3) (twice).\n" in text
+    assert text.count("cut off") == 1
