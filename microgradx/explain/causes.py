@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from microgradx import rules
 from microgradx._base import floats
 from microgradx._base.arguments import flat
 from microgradx._base.text import count, few, listed, made_at, name_of, place, repeated
@@ -213,10 +214,10 @@ def _ratio(edge: Edge) -> str:
 # --- many of a kind -------------------------------------------------------------------------------
 
 
-def labels(edge: Edge) -> object:
-    """The labels that the edges of one kind share in several samples; else the edge itself."""
+def kind_of_edge(edge: Edge, paths: Paths) -> object:
+    """What an edge shares with the same one in other samples: labels, else how it is computed."""
     labels = (edge.input.label, edge.node.label)
-    return labels if all(labels) else edge
+    return labels if all(labels) else paths.same(paths.number(edge))
 
 
 def groups(keyed: Iterable[tuple[object, T]]) -> list[list[T]]:
@@ -267,6 +268,16 @@ def in_samples(nodes: Iterable[Value], paths: Paths) -> str:
     return f"in sample{'s' if len(first) > 1 else ''} {named} ({len(first):,} of {n:,})"
 
 
+def zero_in_samples(edge: Edge, paths: Paths) -> str:
+    """In which samples the same edge is 0 for the same cause, on the way of a gradient or not."""
+    if not paths.several:
+        return ""
+    why = cause_of_zero(edge, paths)
+    zeros = map(paths.edge, paths.zeros[paths.same(paths.number(edge))])
+    alike = [x for x in zeros if cause_of_zero(x, paths) == why]
+    return in_samples([x.node for x in alike], paths)
+
+
 def ranked(causes: list[str]) -> list[str]:
     """Each cause once, the most frequent first."""
     return sorted(dict.fromkeys(causes), key=lambda cause: -causes.count(cause))
@@ -277,7 +288,7 @@ def opposition(edges: list[Edge], paths: Paths) -> str:
     if between_samples(edges, paths):
         return _opposing_samples(edges, paths)
     pairs = [(edge, edge.partial * paths.wide(paths.index[edge.node])) for edge in edges]
-    keyed = [((labels(edge), brings.mantissa > 0), (edge, brings)) for edge, brings in pairs]
+    keyed = [((kind_of_edge(x[0], paths), x[1].mantissa > 0), x) for x in pairs]
     parts = []
     for alike in groups(keyed):
         edge, sizes = alike[0][0], Counter(show(brings) for _, brings in alike)
@@ -313,15 +324,20 @@ def between_samples(edges: list[Edge], paths: Paths) -> bool:
 def why_they_oppose(edges: list[Edge], tangents: Tangents) -> tuple[str, str]:
     """The cause of opposing branches, "" for none but themselves, and the sentence on it."""
     paths = tangents.paths
-    if normed := equal_before_norm(tangents):
+    norms = _norms_on_the_way(tangents)
+    if name := _equal_before(norms, paths):
         sentence = "which makes 0 of each, whatever they are"
-        return "equal samples", f"All samples are equal where {normed} reads them, {sentence}"
+        return "equal samples", f"All samples are equal where {name} reads them, {sentence}"
+    if name := _of_two(norms, paths):
+        sentence = "and makes -1 and 1 of them, whatever they are"
+        return "norm of two", f"{name} normalises no more than two numbers, {sentence}"
     between = between_samples(edges, paths)
     if is_before_norm(edges, paths):
         lost = "a shift before it is lost" if between else "much of what is before it cancels"
         return "before a norm", f"A norm removes the mean of what it reads, so that {lost}"
     if not between:
-        return "", _narrow(tangents)
+        softmax = _saturated_softmax(edges)
+        return ("saturated softmax", softmax) if softmax else ("", _narrow(tangents))
     outputs = {node.data for node in samples_of(paths.nodes)}
     if len(outputs) == 1:
         sentence = "All outputs are equal, so that the samples pull them all ways: the net sees no "
@@ -354,23 +370,61 @@ def _narrow(tangents: Tangents) -> str:
     )
 
 
-def equal_before_norm(tangents: Tangents) -> str:
-    """The name of a norm on the way that all samples are equal before, "" if there is none.
+def _saturated_softmax(edges: list[Edge]) -> str:
+    """A sentence on an e^z that is divided by a sum that it is nearly all of, where one is."""
+    for edge in edges:
+        is_part = edge.input.rule is rules.exp and edge.node.rule is rules.div
+        if is_part and edge.position == 0 and abs(edge.node.data - 1) < 0.01:
+            one = name_of(edge.input)
+            return (
+                f"{one} is nearly all of what it is divided by, so that their quotient is 1, "
+                f"however large {one} is: this softmax is saturated"
+            )
+    return ""
+
+
+class Norm(NamedTuple):
+    """A norm in one feature, or in one sample: its name, its variance, and what that is of."""
+
+    name: str
+    var: Value
+    centred: list[Value]
+
+
+def _norms_on_the_way(tangents: Tangents) -> list[Norm]:
+    """In the order of the computation."""
+    paths, found = tangents.paths, list[Norm]()
+    variances = _statistics("var", paths)
+    on_the_way = {paths.nodes[paths.heads[e]] for e in tangents.edges} if variances else set()
+    for var in reversed(variances):
+        centred = [x for square in var.inputs for x in dict.fromkeys(square.inputs)]
+        if not on_the_way.isdisjoint(centred):
+            name = (place(var.label)[0] or var.label).removesuffix("var").removesuffix(".")
+            found.append(Norm(name or "the norm", var, centred))
+    return found
+
+
+def _equal_before(norms: list[Norm], paths: Paths) -> str:
+    """The name of the first norm that all samples are equal before, "" if there is none.
 
     It normalises each feature over samples, and none of these has any variance but rounding's.
     """
-    paths = tangents.paths
-    variances = _statistics("var", paths)
-    on_the_way = {paths.nodes[paths.heads[e]] for e in tangents.edges} if variances else set()
-    norms: dict[str, bool] = {}
-    for var in variances:
-        reads = [x for square in var.inputs for x in dict.fromkeys(square.inputs)]
-        samples = {paths.samples[paths.index[x]] for x in reads}
-        if len(samples) > 1 and min(samples) >= 0 and not on_the_way.isdisjoint(reads):
-            size = max((abs(x.data) for each in reads for x in each.inputs), default=0.0)
-            name = place(var.label)[0].removesuffix(".var")
-            norms[name] = norms.get(name, True) and var.data <= (ROUNDED * size) ** 2
-    return next((name for name, flat in reversed(norms.items()) if flat), "")
+    flat: dict[str, bool] = {}
+    for name, var, centred in norms:
+        samples = {paths.samples[paths.index[x]] for x in centred}
+        if len(samples) > 1 and min(samples) >= 0:
+            size = max((abs(x.data) for each in centred for x in each.inputs), default=0.0)
+            flat[name] = flat.get(name, True) and var.data <= (ROUNDED * size) ** 2
+    return next((name for name in flat if flat[name]), "")
+
+
+def _of_two(norms: list[Norm], paths: Paths) -> str:
+    """The name of the first norm of two numbers, of a variance beside which its eps is nothing."""
+    for name, var, centred in norms:
+        above = paths.heads[paths.strongest_edge[paths.index[var]]]  # var + eps
+        if len(centred) == 2 and paths.nodes[above].data < 1.01 * var.data:
+            return name
+    return ""
 
 
 def is_before_norm(edges: list[Edge], paths: Paths) -> bool:

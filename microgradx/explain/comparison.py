@@ -14,7 +14,7 @@ from typing import Any
 from microgradx._base.text import clean, clip, fixed, kind_of
 from microgradx.engine import Value
 from microgradx.explain.explanation import Explanation, Flow
-from microgradx.explain.extended import show
+from microgradx.explain.extended import show, signed
 
 
 class Comparison:
@@ -37,8 +37,7 @@ class Comparison:
             ["decades", *[fixed(flow.decades, 2) if flow else "" for flow in flows]],
         ]
         for kind in kinds:
-            terms = [each.budget.get(kind) for each in columns]
-            rows.append([f"  {kind}", *["" if x is None else f"{x:+.2f}" for x in terms]])
+            rows.append([f"  {kind}", *[signed(each.budget.get(kind, 0.0)) for each in columns]])
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = [
             "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])

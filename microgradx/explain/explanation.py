@@ -6,7 +6,6 @@ that into words for one node. Nothing here trusts `.grad`: it is worked out anew
 
 from __future__ import annotations
 
-import textwrap
 from functools import cached_property
 from math import isfinite
 from os import PathLike
@@ -22,15 +21,13 @@ from microgradx.explain.causes import groups
 from microgradx.explain.extended import Extended, extended
 from microgradx.explain.paths import NodeFlow, Paths
 from microgradx.explain.provenance import Unit, units_of
-from microgradx.explain.report import sentences
+from microgradx.explain.report import sentences, wrapped
 from microgradx.explain.several import Several
 from microgradx.explain.tangents import LOST, Repair
 from microgradx.explain.verdicts import judge
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-WIDTH = 100  # columns
 
 
 class Explanation(Case):
@@ -135,7 +132,9 @@ class Explanation(Case):
         wide = self.tangents.repaired(edges[0]) if len(edges) == 1 else opened(edges, moved)
         far = wide.decades - self.reached.decades if wide else 0.0
         better = (-far if down else far) > 0.5 and isfinite(wide.mantissa)
-        return Repair(paths.edge(edges[0]), wide, len(edges)) if better else None
+        ordered = sorted([partials[e] for e in edges], key=abs)
+        ends = tuple(dict.fromkeys((ordered[0], ordered[-1])))
+        return Repair(paths.edge(edges[0]), wide, len(edges), ends) if better else None
 
     def _together_in_samples(self, moves: list[tuple[int, Any]]) -> list[tuple[list[int], Any]]:
         """Edges and their moves; of the same edge once in each of several samples, all of them.
@@ -161,11 +160,8 @@ class Explanation(Case):
         return f"<why {name_of(self.node)}: {self.verdict}>"
 
     def __str__(self) -> str:
-        wrap = textwrap.TextWrapper(
-            WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-        )
         remark = [clean(f"{self.remark.sentence}.")] if self.remark else []
-        return "\n".join(map(wrap.fill, [*self.sentences, *remark]))
+        return "\n".join(map(wrapped, [*self.sentences, *remark]))
 
     @property
     def sentences(self) -> list[str]:

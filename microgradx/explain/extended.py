@@ -87,3 +87,8 @@ def show(number: Extended) -> str:
         return short(x)
     decade = floor(number.decades)
     return f"{'-' if number.mantissa < 0 else ''}{10 ** (number.decades - decade):.2f}e{decade}"
+
+
+def signed(decades: float) -> str:
+    """Decades that a factor brings, with their sign; "" for what rounds to none."""
+    return f"{decades:+.2f}" if abs(decades) >= 0.005 else ""

@@ -10,6 +10,7 @@ distribution, which has an entropy and over which each kind of factor has a mean
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -189,10 +190,19 @@ class Paths:
     def edge(self, e: int) -> Edge:
         """Edge e as the rest of the house knows it."""
         j = self.heads[e]
+        position = self._positions(j)[e - self.first[j]]
+        return Edge(self.nodes[self.tails[e]], self.nodes[j], position, self.partials[e])
+
+    def number(self, edge: Edge) -> int:
+        """The number of an edge: `edge` backwards."""
+        j = self.index[edge.node]
+        return self.first[j] + bisect_left(self._positions(j), edge.position)
+
+    def _positions(self, j: int) -> Sequence[int]:
+        """Those of the edges into node j, in order."""
         if self._latest[0] != j:
             self._latest = j, positions(self.nodes[j])  # its neighbours are often asked for next
-        position = self._latest[1][e - self.first[j]]
-        return Edge(self.nodes[self.tails[e]], self.nodes[j], position, self.partials[e])
+        return self._latest[1]
 
     def flow(self, node: Value) -> NodeFlow:
         """All that flows through a node behind the output."""
@@ -398,6 +408,15 @@ class Paths:
         if name != e or self.samples[j] < 0:
             return name
         return self.alike[self.tails[e]], self.alike[j], e - self.first[j]
+
+    @cached_property
+    def zeros(self) -> dict[object, list[int]]:
+        """The edges with a factor 0, by what each shares with the same one in other samples."""
+        found: dict[object, list[int]] = {}
+        for e, d in enumerate(self.partials):
+            if not d:
+                found.setdefault(self.same(e), []).append(e)
+        return found
 
     @cached_property
     def activations(self) -> list[tuple[list[int], list[int]]]:

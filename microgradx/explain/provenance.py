@@ -257,7 +257,7 @@ class Unit:
         else:
             same = sum(term.amount * z.data > 0 for term in terms)
             text = f"a sum of {len(terms):,} terms, the largest {short(terms[0].amount)}"
-            large = large or f"{same:,} of them have its sign"
+            large = large or f"{same:,} of them {'has' if same == 1 else 'have'} its sign"
         k = self._paths.samples[self._paths.index[z]]
         where = f" in sample {k}" if k >= 0 and len(self._every) > 1 else ""
         over = self._over_samples(few) if len(self._every) > 1 else ""

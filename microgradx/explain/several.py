@@ -12,7 +12,9 @@ from typing import Any
 from microgradx._base.text import clean, clip, count, fixed, name_of, place
 from microgradx.engine import Value, with_cut_off
 from microgradx.explain.case import Case, Limits
+from microgradx.explain.extended import signed
 from microgradx.explain.paths import Paths
+from microgradx.explain.report import wrapped
 from microgradx.explain.verdicts import ELSEWHERE, TABLE, verdict_of
 
 WORST = 3  # gradients that are explained by name
@@ -108,10 +110,16 @@ class Several:
     def __str__(self) -> str:
         of = clip(name_of(self.output), 32)
         head = f"{count(len(self.nodes), 'gradient')} of {of}: {self._counted(self.nodes)}."
-        worst = [clean(it.sentences[0]) for it in self.worst]
-        before = "The worst:" if len(self.nodes) > 1 else ""
-        notes = [*self._notes, *self._table(), *self._strangers()]
-        return "\n".join([head, *notes, before, *worst])
+        worst = [wrapped(self._first(it)) for it in self.worst]
+        before = ["The worst:"] if len(self.nodes) > 1 else []
+        notes = [*self._notes, *self._table(), *map(wrapped, self._strangers())]
+        return "\n".join([wrapped(head), *notes, *before, *worst])
+
+    def _first(self, it: Any) -> str:
+        """The first sentence of an explanation, with the sample that the node is of, if any."""
+        sentence, paths = clean(it.sentences[0]), self.paths
+        k = paths.samples[paths.index[it.node]] if it.flow else -1
+        return f"{sentence[:-1]}, in sample {k}." if k >= 0 and paths.several else sentence
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """The face in a notebook: the words as they are printed."""
@@ -149,7 +157,7 @@ class Several:
         for layer, nodes in self.layers.items():
             budget = budgets[layer]
             total = fixed(fsum(budget.values()), 2) if budget else ""
-            terms = [f"{budget[kind]:+.2f}" if kind in budget else "" for kind in kinds]
+            terms = [signed(budget.get(kind, 0.0)) for kind in kinds]
             name = clean(clip(layer or "no layer", 32))
             rows.append([name, f"{len(nodes):,}", total, *terms, self._counted(nodes)])
         widths = [max(map(len, column)) for column in zip(*rows)]

@@ -35,11 +35,13 @@ class Repair(NamedTuple):
     """The gradient that there would be if one local derivative were 1, all others as they are.
 
     times: how many edges were repaired, if the same one is in several samples
+    ends:  then the local derivatives of least and of largest size; else the one
     """
 
     edge: Edge
     wide: Extended
     times: int = 1
+    ends: tuple[float, ...] = ()
 
     @property
     def gradient(self) -> float:

@@ -5,12 +5,13 @@ A row asks one question of a `Case` and is answered with `Evidence`, or None if 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import compress
 from math import isfinite, log10
 from typing import TYPE_CHECKING, NamedTuple
 
-from microgradx._base.text import clean, clip, count, few, fixed, made_at, name_of
+from microgradx._base.text import clean, clip, count, few, fixed, made_at, name_of, repeated
 from microgradx.engine import Edge, Value, cut_off, with_cut_off
 from microgradx.explain.case import Case
 from microgradx.explain.causes import (
@@ -21,13 +22,14 @@ from microgradx.explain.causes import (
     in_samples,
     is_before_norm,
     is_near_optimum,
-    labels,
+    kind_of_edge,
     meet_near_zero,
     opposition,
     origins,
     provenance,
     ranked,
     why_they_oppose,
+    zero_in_samples,
 )
 from microgradx.explain.extended import show
 from microgradx.explain.tangents import EXACT
@@ -126,7 +128,7 @@ def _not_finite(case: Case) -> Evidence:
         seen = {0, *compress(paths.tails, paths.counted)}
         nodes, g = [nodes[i] for i in sorted(seen)], [g[i] for i in sorted(seen)]
     places = origins(nodes, g, leads)
-    keyed = [((labels(x.edges[0]) if x.edges else None, x.cause), x) for x in places]
+    keyed = [((kind_of_edge(x.edges[0], paths) if x.edges else None, x.cause), x) for x in places]
     because = grouped(
         keyed,
         lambda origin: [origin.sentence],
@@ -187,10 +189,8 @@ def _detached(case: Case) -> Evidence:
     cuts = [(source, x) for x in leads for source in cut_off(x) if source in leads]
     ways = list(dict.fromkeys([_way(x) for _, x in cuts]))
     because = [f"Every path to the output runs through {' or '.join(ways)}"]
-    because += [
-        f"It is cut off between {name_of(source)} and {name_of(x)}{made_at(x)}"
-        for source, x in cuts
-    ]
+    places = Counter(f"{name_of(source)} and {name_of(x)}{made_at(x)}" for source, x in cuts)
+    because += [repeated(f"It is cut off between {place}", n) for place, n in places.items()]
     whole = [way[2:] for way in ways if way.endswith("()")]
     if whole:
         because.append(
@@ -228,11 +228,11 @@ def _stopped(case: Case) -> Evidence:
     why = {edge: cause_of_zero(edge, paths) for edge in dict.fromkeys(cut + blamed)}
     alone, every = ranked([why[edge] for edge in culprits]), ranked([why[e] for e in cut])
     causes = list(dict.fromkeys(alone + every))
-    keyed = [((labels(edge), why[edge]), edge) for edge in blamed]
+    keyed = [((kind_of_edge(edge, paths), why[edge]), edge) for edge in blamed]
     because += grouped(
         keyed,
         lambda edge: provenance(edge, paths),
-        lambda alike: in_samples([edge.node for edge in alike], paths),
+        lambda alike: zero_in_samples(alike[0], paths),
     )
     if "flat loss" in causes:
         because.append("A flat loss is benign: what lies behind it has nothing left to learn there")
@@ -257,14 +257,16 @@ def _cancelled(case: Case) -> Evidence | None:
     because = [
         f"With signs by chance its paths would add up to {show(flow.norm)}; they oppose each "
         f"other, and {show(flow.wide)} is left"
-        + (", which is within rounding of 0" if rounded else "")
+        + (", which is within rounding of 0" if rounded and flow.wide else "")
     ]
     if share < 0.9:
         most = name_of(where[0].input)
         because.append(f"Of what cancels, {share:.0%} does so at {most}, more than anywhere else")
     cause, sentence = why_they_oppose(where, case.tangents)
     because += [sentence] if sentence else []
-    because.append(opposition(where, paths))
+    sizes = [(edge.partial * paths.wide(paths.index[edge.node])).decades for edge in where]
+    if where is not shifts or max(sizes) > case.rounding:  # else each is 0, but for rounding
+        because.append(opposition(where, paths))
     exact = tangents.exact() if rounded and len(tangents.edges) <= EXACT else None
     if exact is not None:
         size = "0" if not exact else f"{float(exact):.3g}"

@@ -82,7 +82,7 @@ NOT_IN_IT = {
 @pytest.mark.parametrize("asked, output, words", NOT_IN_IT.values(), ids=NOT_IN_IT)
 def test_what_is_not_in_the_graph_is_disconnected_and_says_why(asked, output, words):
     found = why(asked, output)
-    assert "disconnected" in found.verdicts and words in str(found)
+    assert "disconnected" in found.verdicts and words in " ".join(str(found).split())
 
 
 def test_what_is_all_in_the_graph_has_no_such_sentence():
@@ -162,3 +162,37 @@ def test_a_flow_answers_of_its_own_graph_alone():
         Flow([loss, loss])
     with pytest.raises(KeyError, match="no layer 'layer.0'; there are 'layers.0', 'layers.1'"):
         why(model, loss).budget("layer.0")
+
+
+def test_sentences_are_wrapped_and_no_line_is_empty():
+    class Owner(mx.nn.Module):
+        def __init__(self):
+            self.a_net = mx.nn.MLP(2, [3, 1], activation="tanh", seed=1)
+
+    model, other = Owner(), Owner()
+    net = model.a_net
+    for p in net.layers[0].parameters():
+        p.data *= 1e3
+    loss = mx.nn.mse_loss([net([1.0, 0.02 * k]) for k in range(3)], [1.0, 2.0, 3.0])
+    loss.label = "the_loss_" * 10
+    for asked in (model, other, [net.layers[0].neurons[0].bias]):
+        lines = str(why(asked, Flow(loss, small=0.0))).splitlines()
+        assert all(lines) and all(len(x) <= 100 for x in lines if x[0] != "a")  # a row by layer
+
+
+def test_the_worst_of_several_samples_have_their_numbers():
+    scores = [model(x) for x in X]
+    of = mx.nn.mse_loss(scores, [1.0, 0.1, 1.0])
+    text = str(why(scores, of))
+    for k, score in enumerate(scores):
+        line = f"∂{of.op}({of.data:.3g})/∂layers.1[0] = "
+        [found] = [x for x in text.splitlines() if x.startswith(line) and f", in sample {k}." in x]
+        assert f"{2 * (score.data - [1.0, 0.1, 1.0][k]) / 3:.3g}" in found
+    assert "in sample" not in str(why(layer, of)) + str(why([scores[0]], scores[0] * 2.0))
+
+
+def test_a_cut_in_two_places_of_one_name_is_one_sentence():
+    x = Value(3.0, "x")
+    text = str(why(x, x.detach() * x.detach()))
+    assert "It is cut off between x and detach(3) (twice).\n" in text
+    assert text.count("cut off") == 1

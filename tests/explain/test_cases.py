@@ -353,7 +353,7 @@ def test_a_softmax_before_a_cross_entropy_is_no_optimum(seed):
         it = why(model, flow := Flow(loss_of(model, X, y, nn.cross_entropy)))
         assert {*it.verdicts} <= {"healthy", "cancelled"}
         for p in it.verdicts.get("cancelled", ()):  # numerator and denominator of a saturated one
-            assert epochs and flow.why(p).causes == ["opposing paths"]
+            assert epochs and flow.why(p).causes == ["opposing paths", "saturated softmax"]
         for p in it.verdicts["healthy"][::20]:
             check_points_on(flow.why(p))
             assert epochs or "optimum" not in str(flow.why(p))

@@ -90,3 +90,14 @@ def test_bad_input():
         mx.compare(lambda choice: 3, ["tanh"])
     with pytest.raises(ValueError, match="at least one choice"):
         mx.compare(weight_and_loss, [])
+
+
+def test_what_rounds_to_nothing_is_left_out_of_tables():
+    def build(x):
+        w = mx.Value(1.0, "w")
+        return w, (w * x).tanh() * 2.0
+
+    assert mx.why(*build(1e-2)).budget["saturation"] == pytest.approx(-4e-5, rel=0.1)
+    w, y = build(1e-2)
+    for text in (str(mx.compare(build, [1e-2, 1.0])), str(mx.why([w], y))):
+        assert not re.search(r"[+-]0\.00\b", text), text

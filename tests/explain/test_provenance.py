@@ -568,6 +568,17 @@ def test_of_many_that_stop_it_two_are_told_of():
     assert len(why(model.layers[0].neurons[0].weight[0], loss).origins) == 2
 
 
+def test_one_term_has_its_sign_and_two_have():
+    for xs, words in (
+        ((9.0, -4.0, -4.0), "1 of them has its sign"),
+        ((5.0, 4.0, -8.0), "2 of them have its sign"),
+    ):
+        ws = [Value(1.0, f"w{i}") for i in range(3)]
+        z = mx.sum([w * x for w, x in zip(ws, xs)]) * 2.0
+        (unit,) = why(ws[0], (-1.0 * z).relu() * 1.0).origins
+        assert words in unit.because
+
+
 def test_gates_in_series_are_told_of_in_the_sample_that_is_named():
     model = nn.MLP(1, [1, 1, 1], "relu", seed=1)
     for layer in model.layers[:2]:
@@ -577,7 +588,7 @@ def test_gates_in_series_are_told_of_in_the_sample_that_is_named():
     units = explained.origins
     assert [x.edge.node.label for x in units] == ["layers.0[0]", "layers.1[0]"]
     for unit, sentence in zip(units, explained.because[1:]):
-        assert f".z = {unit.edge.input.data:.3g} < 0, in sample 0 (1 of 3)" in sentence
+        assert f".z = {unit.edge.input.data:.3g} < 0, in all 3 samples" in sentence
 
 
 def series(*scales):
