@@ -15,7 +15,16 @@ from microgradx.replay.flows import EDGES
 from microgradx.replay.totals import over_rows
 from microgradx.replay.wide import wide
 from tests.replay.nets import (
-    EXACT, NETS, SMOOTH, STYLES, batch_normalised, data, mlp, random_graph, squared, styled,
+    EXACT,
+    NETS,
+    SMOOTH,
+    STYLES,
+    batch_normalised,
+    data,
+    mlp,
+    random_graph,
+    squared,
+    styled,
     values,
 )  # fmt: skip
 
