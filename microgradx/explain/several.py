@@ -9,7 +9,7 @@ from functools import cached_property
 from math import fsum, sqrt
 from typing import Any
 
-from microgradx._base.text import clean, clip, count, fixed, name_of, place
+from microgradx._base.text import clean, clip, count, element, fixed, name_of, place
 from microgradx.engine import Value, with_cut_off
 from microgradx.explain.case import Case, Limits
 from microgradx.explain.extended import signed
@@ -69,7 +69,7 @@ class Several:
 
     @cached_property
     def worst(self) -> list[Any]:
-        """The explanations of the three worst, the worst first."""
+        """The explanations of the three worst, of different neurons where there are, in order."""
         order = [*TABLE]
         if self._chance:  # those are no worse than others
             order.remove("cancelled")
@@ -80,7 +80,11 @@ class Several:
             away = abs(case.beyond) if case.flow and case.reached.norm else 0.0
             return order.index(self._verdict[node]), -away
 
-        return [*map(self._explain, sorted(self.nodes, key=badness)[:WORST])]
+        ranked, firsts = sorted(self.nodes, key=badness), dict[object, Value]()
+        for node in ranked:
+            firsts.setdefault(_neuron(node), node)
+        worst = [*dict.fromkeys([*firsts.values(), *ranked])][:WORST]
+        return [*map(self._explain, sorted(worst, key=badness))]
 
     @property
     def _chance(self) -> bool:
@@ -167,3 +171,9 @@ class Several:
             ]).rstrip()
             for row in rows
         ]  # fmt: skip
+
+
+def _neuron(parameter: Value) -> object:
+    """What the parameters of one neuron share: their layer, and their first index."""
+    (layer, _), (_, index) = place(parameter.label), element(parameter.label)
+    return (layer, index[0]) if index else parameter

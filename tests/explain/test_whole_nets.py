@@ -716,3 +716,13 @@ def test_a_factor_of_minus_0_is_0():
     w, x = mx.Value(-0.0, "w"), mx.Value(3.0, "x")
     text = str(why(x, w * x))
     assert "×0→" in text and "×-0" not in text
+
+
+def test_the_worst_of_a_model_are_of_different_neurons():
+    model = nn.MLP(3, [5, 1], activation="relu", seed=0)
+    for neuron in model.layers[0].neurons:
+        neuron.bias.data = -50.0
+    worst = [it.node for it in why(model, nn.mse_loss(model([1.0, -1.0, 0.5]), 1.0)).worst]
+    neurons = [{*row, neuron.bias} for neuron in model.layers[0].neurons for row in [neuron.weight]]
+    assert len(worst) == 3
+    assert sorted(sum(node in neuron for node in worst) for neuron in neurons) == [0, 0, 1, 1, 1]
