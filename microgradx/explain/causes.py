@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from microgradx import rules
 from microgradx._base import floats
 from microgradx._base.arguments import flat
-from microgradx._base.text import count, few, listed, made_at, name_of, place, repeated
+from microgradx._base.text import (
+    clip,
+    count,
+    few,
+    known_as,
+    listed,
+    made_at,
+    name_of,
+    place,
+    repeated,
+    short,
+)
 from microgradx.engine import Edge, Value, cut_off, data_of, taken
 from microgradx.explain.extended import Extended, show
 from microgradx.explain.paths import Paths, partner
@@ -82,8 +93,7 @@ def provenance(edge: Edge, paths: Paths) -> list[str]:
             state = "at its kink" if source.data == rule.shut_below else "off"
             return [
                 *steps,
-                f"{name_of(node)} is 0 because its {rule.name} is {state}: "
-                f"{name_of(source)} = {source.data:.3g}",
+                f"{name_of(node)} is 0 because its {rule.name} is {state}: " + equals(source),
             ]
         factor = _zero_factor(node)
         if factor is None and source is not None and len(read) == 1 and not source.data:
@@ -139,12 +149,18 @@ def _shut(edge: Edge) -> str:
     if end is None and _underflows(edge):
         return f"The slope of {name_of(node)} at {z.data:.3g} is too small for a float"
     if end is None:
-        return f"{name_of(node)} does not change with {name_of(z)} = {z.data:.3g}"
+        return f"{name_of(node)} does not change with {equals(z)}"
     if z.data == end:
         return (
             f"{name_of(z)} = {end:g} is the kink of {rule.name}, where the slope 0 is a convention"
         )
-    return f"{name_of(node)} lets nothing through: {name_of(z)} = {z.data:.3g} < {end:g}"
+    return f"{name_of(node)} lets nothing through: {equals(z)} < {end:g}"
+
+
+def equals(node: Value) -> str:
+    """A node and its number, which one without a name has in its name."""
+    name = clip(name_of(node), 32)
+    return f"{name} = {short(node.data)}" if known_as(node) else name
 
 
 def origins(nodes: list[Value], g: list[float], leads: set[Value]) -> list[Origin]:

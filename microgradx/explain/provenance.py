@@ -15,6 +15,7 @@ from microgradx._base.arguments import flat
 from microgradx._base.text import clip, count, known_as, name_of, short
 from microgradx.engine import Edge, Value, data_of
 from microgradx.explain.case import Case
+from microgradx.explain.causes import equals
 from microgradx.explain.extended import Extended
 from microgradx.explain.paths import SATURATED, Paths, is_activation, partner, shut_from
 from microgradx.explain.samples import role_of, statistic_of
@@ -220,7 +221,7 @@ class Unit:
             largest = f", of at most {self.rule.ceiling:.3g}" if isfinite(self.rule.ceiling) else ""
             state = f"is {self.state}" if shut else "is the most saturated on the way"
             slope = short(self.edge.partial)
-            return f"{name} {state}: at {_equals(z)} its slope is {slope}{largest}"
+            return f"{name} {state}: at {equals(z)} its slope is {slope}{largest}"
         words = f"{name} is {self.state} in {self._of_all()}"
         words += f" (slope below 1 % of {self.rule.name}'s largest)" * (self.state == "saturated")
         if self.state == "off":
@@ -261,7 +262,7 @@ class Unit:
         k = self._paths.samples[self._paths.index[z]]
         where = f" in sample {k}" if k >= 0 and len(self._every) > 1 else ""
         over = self._over_samples(few) if len(self._every) > 1 else ""
-        return f"{_equals(z)}{where}: {text}{f'; {large}' if large else ''}{over}"
+        return f"{equals(z)}{where}: {text}{f'; {large}' if large else ''}{over}"
 
     def _over_samples(self, terms: list[Term]) -> str:
         """Where z lies, and what the terms multiply, one by one or, if they are many, together."""
@@ -345,12 +346,6 @@ def _large(terms: list[Term]) -> str:
 
 def _name(node: Value) -> str:
     return clip(name_of(node), 32)
-
-
-def _equals(node: Value) -> str:
-    """A node and its number, which an op without a name has in brackets."""
-    name = _name(node)
-    return f"{name} = {short(node.data)}" if known_as(node) else name
 
 
 # --- which of them --------------------------------------------------------------------------------

@@ -198,3 +198,11 @@ def test_names_keep_their_case_in_sentences():
     h.label = "layers.0[0]"
     h.backward()
     assert "\nlayers.0[0] lets nothing through: layers.0[0].z = -1 < 0.\n" in str(why(z, h))
+
+
+def test_the_number_of_what_has_no_name_is_told_once():
+    w = x(2.0, "w")
+    for labelled, words in ((True, "z = -6 < 0"), (False, "mul(-6) < 0")):
+        z = w * -3.0
+        z.label = "z" if labelled else ""
+        assert f"relu(0) lets nothing through: {words}.\n" in str(why(w, z.relu()))
