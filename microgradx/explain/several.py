@@ -69,9 +69,10 @@ class Several:
 
     @cached_property
     def worst(self) -> list[Any]:
-        """The explanations of the three worst, of different neurons where there are, in order."""
-        order = [*TABLE]
+        """The explanations of the three worst: one of each verdict first, then of each neuron."""
+        order, well = [*TABLE], ["healthy"]
         if self._chance:  # those are no worse than others
+            well.append("cancelled")
             order.remove("cancelled")
             order.append("cancelled")
 
@@ -80,10 +81,13 @@ class Several:
             away = abs(case.beyond) if case.flow and case.reached.norm else 0.0
             return order.index(self._verdict[node]), -away
 
-        ranked, firsts = sorted(self.nodes, key=badness), dict[object, Value]()
+        ranked = sorted(self.nodes, key=badness)
+        of_verdicts, of_neurons = dict[str, Value](), dict[object, Value]()
         for node in ranked:
-            firsts.setdefault(_neuron(node), node)
-        worst = [*dict.fromkeys([*firsts.values(), *ranked])][:WORST]
+            if self._verdict[node] not in well:
+                of_verdicts.setdefault(self._verdict[node], node)
+            of_neurons.setdefault(_neuron(node), node)
+        worst = [*dict.fromkeys([*of_verdicts.values(), *of_neurons.values(), *ranked])][:WORST]
         return [*map(self._explain, sorted(worst, key=badness))]
 
     @property

@@ -726,3 +726,13 @@ def test_the_worst_of_a_model_are_of_different_neurons():
     neurons = [{*row, neuron.bias} for neuron in model.layers[0].neurons for row in [neuron.weight]]
     assert len(worst) == 3
     assert sorted(sum(node in neuron for node in worst) for neuron in neurons) == [0, 0, 1, 1, 1]
+
+
+def test_the_worst_of_a_model_are_of_different_verdicts():
+    model = nn.MLP(3, [6, 6, 1], activation="relu", seed=0)
+    for p in model.parameters():
+        p.data *= 100.0
+    model.layers[0].neurons[0].bias.data = -1e6
+    it = why(model, nn.mse_loss(model([1.0, -1.0, 0.5]), 1.0))
+    assert {"stopped", "large"} <= {*it.verdicts}
+    assert [each.verdict for each in it.worst] == ["stopped", "stopped", "large"]
