@@ -77,13 +77,13 @@ class Plan:
         arrays.release()
         self._learn(paths, nodes)
         self.home, self.index = arrays.home, arrays.index
-        self._read_by: dict[int, dict[tuple[int, int], int]] = {}
+        self._mixed: dict[int, dict[tuple[int, int], int]] = {}
         for i, one in find_sums(tape).items():
             if one.absorbed:
                 self.home[one.absorbed], self.index[one.absorbed] = self.home[i], self.index[i]
                 inside = [i, *one.absorbed]
                 if len({*zip(self.loss[inside].tolist(), self.samples[inside].tolist())}) > 1:
-                    self._read_by[i] = _readers(tape, i, one)
+                    self._mixed[i] = _readers_of(tape, i, one)
         self.selects = any(isinstance(note, Op) and note.rule.selects for note in notes)
         self.sides: dict[int, list[tuple[Side, Any, Ids]]] = {}
         self.reads: dict[str, dict[str, None]] = {}
@@ -175,9 +175,9 @@ class Plan:
     def _side_of_terms(self, note: Terms, own: Ids, partner: Ids | None) -> Side:
         """The edges from `own`, which the partner is multiplied with."""
         heads = np.resize(note.array.ids.ravel(), len(own))
-        for e in np.flatnonzero(np.isin(heads, [*self._read_by])).tolist():
+        for e in np.flatnonzero(np.isin(heads, [*self._mixed])).tolist():
             term = int(own[e]), NONE if partner is None else int(partner[e])
-            heads[e] = self._read_by[int(heads[e])][term]
+            heads[e] = self._mixed[int(heads[e])][term]
         kinds = np.full(len(own), CONSTANTS)
         if partner is not None:
             kinds = self._pair_kinds(own, partner)
@@ -193,7 +193,7 @@ def _member(block: Ids, j: int | None) -> Ids:
     return (block if j is None else block[j]).ravel()
 
 
-def _readers(tape: Tape, i: int, one: Sum) -> dict[tuple[int, int], int]:
+def _readers_of(tape: Tape, i: int, one: Sum) -> dict[tuple[int, int], int]:
     """By term of a sum, from either factor, the node that reads it."""
     found, inside = {}, {*one.absorbed}
     for m in (*one.absorbed, i):

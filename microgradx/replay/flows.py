@@ -284,6 +284,7 @@ def _parts(groups: _Groups, q: Any, ln: Any) -> Iterator[tuple[int, Any]]:
 
 
 def reshaped(flows: Flows, *shape: int) -> Flows:
+    """The same flows in another shape."""
     came = None if flows.came is None else flows.came.reshape(shape)
     parts = {k: x.reshape(shape) for k, x in flows.parts.items()}
     g, squares = flows.g.reshape(*shape), flows.squares.reshape(*shape)

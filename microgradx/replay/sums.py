@@ -20,7 +20,7 @@ from microgradx.replay.arrays import Arrays, Op
 from microgradx.replay.edges import CODE, CONSTANTS, FAN, LOSS, Plan, Side
 from microgradx.replay.flows import EDGES, Flows, Given, along, joined, reshaped, through
 from microgradx.replay.tape import NONE
-from microgradx.replay.totals import Totals, outer, over_rows
+from microgradx.replay.totals import Totals, nothing, outer, over_rows
 from microgradx.replay.views import Ids
 from microgradx.replay.wide import wide
 
@@ -45,6 +45,7 @@ class Nodes(NamedTuple):
 
     @property
     def labels(self) -> list[str]:
+        """Those of the nodes."""
         return [x.label for x in self.nodes]
 
     @property
@@ -136,8 +137,7 @@ class Sums:
         sample, as a convolution's are, as much as `of` them.
         """
         plan, n = self._plan, self.n
-        total = Totals.nothing(len(plan.counts))
-        total.rows = n
+        total = nothing(len(plan.counts), n)
         with np.errstate(all="ignore"):
             for side, places in plan.grids:
                 flows = self._flows.get(self._numbers[side.note.array.name])

@@ -34,11 +34,6 @@ class Totals:
     squares: Wide
     budget: dict[str, Any]
 
-    @classmethod
-    def nothing(cls, size: int) -> Totals:
-        a, b, c, d, e = np.zeros((5, size))
-        return cls(0, a, b, c, d, wide(e), {})
-
     def taken(self, order: Ids) -> Totals:
         """Those of some parameters, in this order."""
         budget = {kind: x[order] for kind, x in self.budget.items()}
@@ -69,6 +64,12 @@ class Totals:
             added(self.squares, other.squares),
             {kind: self.budget.get(kind, 0.0) + other.budget.get(kind, 0.0) for kind in kinds},
         )  # fmt: skip
+
+
+def nothing(size: int, rows: int) -> Totals:
+    """Those of `size` parameters from which nothing leads to the loss."""
+    a, b, c, d, e = np.zeros((5, size))
+    return Totals(rows, a, b, c, d, wide(e), {})
 
 
 def over_rows(flows: Flows) -> Totals:

@@ -34,6 +34,7 @@ class Wide(NamedTuple):
         return Wide(self.mantissa[index], self.exponent[index])
 
     def reshape(self, *shape: int) -> Wide:
+        """The same numbers in another shape."""
         return Wide(self.mantissa.reshape(shape), self.exponent.reshape(shape))
 
 

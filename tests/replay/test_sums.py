@@ -87,6 +87,8 @@ def check(replay, batch=None, rows=(0, -1), tolerance=1e-12, kinds=True):
 def test_every_node_of_every_kind_of_net(name):
     net = NETS[name]()
     check(record(net.fn, *net.example), net.batch, range(len(net.batch[0])))
+    narrow = record(net.fn, *net.example, dtype="float32")
+    check(narrow, [x.astype("float32") for x in net.batch], tolerance=1e-3)
 
 
 @pytest.mark.parametrize("neuron", STYLES)
@@ -196,6 +198,12 @@ def test_an_input_that_several_samples_of_a_product_read():
     other = mlp(4, 5, 1, seed=1)
     loss = mx.mean([(net(x) - 1.0) ** 2 for net in (model, other, model)])
     check(lift(loss, inputs=[x]), [data(1, 4)], [0])
+
+
+def test_inputs_of_a_product_that_some_samples_share():
+    model, shared, own = mlp(4, 5, 1, activation="tanh"), values(data(3)), values(data(7))
+    loss = mx.mean([(model([*shared, x]) - 1.0) ** 2 for x in own])
+    check(lift(loss, inputs=[*shared, *own]), [data(10)], [0])
 
 
 def test_samples_that_are_terms_of_a_sum():
@@ -525,6 +533,12 @@ def test_totals_leave_out_what_is_not_finite():
         with np.errstate(all="ignore"):
             replay.load(batch)
         compare(replay.sums().totals(), replay.sums().of(replay.parameters))
+    w = Value(0.5, "w")
+    replay = record(lambda x: w * x.log(), 1.0)
+    replay([0.0, 2.0, 1.0])
+    totals = replay.sums().totals()
+    assert totals.reached == totals.moved == 1 and totals.rows == 3
+    compare(totals, replay.sums().of([w]))
 
 
 def test_totals_go_block_by_block(monkeypatch):
