@@ -329,7 +329,7 @@ class Paths:
                 if behind := terms[j]:
                     for i, q, _, _, _ in own:
                         terms[i] += q * behind
-            ceiling = self._ceiling(node)
+            ceiling = self.ceiling(node)
             for kind, (i, q, ln, spread, apart) in zip(self.kinds(node), own):
                 if apart:
                     budgets["loss"][i] -= 0.5 * q * apart
@@ -473,7 +473,7 @@ class Paths:
         """The kind of an edge's factor, one with a ceiling apart."""
         return self.kinds(edge.node)[edge.node.edges.index(edge)]
 
-    def _ceiling(self, node: Value) -> float:
+    def ceiling(self, node: Value) -> float:
         """ln of the ceiling of a saturating op before the loss, where it is below 1; else 0."""
         rule = node.rule
         if rule is None or rule.kind != "saturating" or node in self.loss:

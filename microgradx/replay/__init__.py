@@ -5,8 +5,14 @@ values and gradients for a batch? `Replay.source` shows the statements; `README.
 draws the passes that find them.
 """
 
+from microgradx.replay.flows import Flows
 from microgradx.replay.program import Replay
 from microgradx.replay.recording import lift, record
+from microgradx.replay.sums import Nodes, Sums
+from microgradx.replay.totals import Totals
 from microgradx.replay.tracing import FrozenBranch
+from microgradx.replay.wide import Wide
 
-__all__ = ["record", "lift", "Replay", "FrozenBranch"]
+__all__ = [
+    "record", "lift", "Replay", "FrozenBranch", "Sums", "Flows", "Nodes", "Totals", "Wide",
+]  # fmt: skip

@@ -7,7 +7,7 @@ that; if not, it is gathered.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from microgradx.replay.statements import variable
 from microgradx.replay.symbols import Symbol, Symbols
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids, Shape, has_gaps, reshaped, view_text
+from microgradx.rules import Rule
 
 WIDE = 32  # samples of so many numbers lie one behind the other, as they are loaded
 NUMBER, PARAMETER = -1, -2  # places that are no array; tensors of parameters follow below
@@ -79,6 +80,30 @@ class Use(NamedTuple):
     way: Way
 
 
+class Op(NamedTuple):
+    """That an array is computed by a row of the table from blocks of nodes, one for each operand.
+
+    A block has the array's shape, that of a list of operands one axis more before it.
+    """
+
+    array: Array
+    rule: Rule
+    blocks: list[Ids]
+
+
+class Terms(NamedTuple):
+    """That terms w · x, or w alone, are added up in an array.
+
+    w, x: in the array's shape, perhaps with an axis before it that is summed over; where it is a
+          product of matrices the rows of each, (rows, terms) and (columns, terms)
+    """
+
+    array: Array
+    w: Ids
+    x: Ids | None
+    product: bool
+
+
 @dataclass(eq=False)
 class Array:
     """Nodes that one statement computes, or that are there beforehand.
@@ -123,11 +148,18 @@ class Arrays:
     products:  the matrix products, as (rows, terms, columns)
     fallbacks: what had to be gathered
     pool:      how many rows there are to gather from
+    notes:     what the arrays are computed from, by the nodes
+
+    apart: whether nodes that say the same are computed one by one
     """
 
-    def __init__(self, tape: Tape, inputs: dict[str, Ids], tail: Shape) -> None:
+    def __init__(
+        self, tape: Tape, inputs: Mapping[str, Ids], tail: Shape, *, apart: bool = False
+    ) -> None:
         self.tape = tape
         self.tail = tail
+        self.apart = apart
+        self.notes: list[Op | Terms] = []
         self.table = Symbols()
         self.all: list[Array] = []
         self.inputs: list[Array] = []
@@ -235,6 +267,8 @@ class Arrays:
 
         An example is -mean, which every sample's difference makes anew.
         """
+        if self.apart:
+            return [i for alike in groups.values() for i in alike]
         counts = {len(alike) for alike in groups.values()}
         total = sum(len(alike) for alike in groups.values())
         often = len(counts) == 1 < min(counts) and len(groups) > 3 or total >= 4 * len(groups)
@@ -281,6 +315,7 @@ class Arrays:
     def release(self) -> None:
         """Let go of what leads back to itself, once the source is written."""
         vars(self.table).clear()
+        self.notes = []
         for array in self.all:
             array.uses.clear()
 

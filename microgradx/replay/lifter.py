@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from microgradx.replay.arrays import Arrays, taken, times
+from microgradx.replay.arrays import Arrays, Op, taken, times
 from microgradx.replay.loops import Sum, find_sums, vectorised
 from microgradx.replay.products import SumLifter, split
 from microgradx.replay.symbols import Symbol
@@ -131,6 +131,7 @@ class Lifter:
             rows = [x for x in operands if isinstance(x, list)]
             value, partials = vectorised(arrays.table, value, partials, rows)
         array = arrays.compute(rule.name, ids, value, batched)
+        arrays.notes.append(Op(array, rule, blocks))
         for block, partial in zip(blocks, partials):
             several = isinstance(partial, list)
             for part, d in zip(block, partial) if several else [(block, partial)]:

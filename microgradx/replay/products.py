@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgradx.replay.arrays import PARAMETER, WIDE, Arrays, Pullback, Way, same, times
+from microgradx.replay.arrays import (
+    PARAMETER,
+    WIDE,
+    Array,
+    Arrays,
+    Pullback,
+    Terms,
+    Way,
+    same,
+    times,
+)  # fmt: skip
 from microgradx.replay.grids import Block, Grid, classes, components, find_grid
 from microgradx.replay.loops import FEW, LONG, Sum
 from microgradx.replay.symbols import Symbol
@@ -24,10 +34,16 @@ FAR = 2**32  # more than there are places
 
 
 class Part(NamedTuple):
-    """A part of a sum, and what it reads: (ids, pullback, way, whether summed over samples)."""
+    """A part of a sum, what it reads: (ids, pullback, way, whether summed over samples), and w, x.
+
+    product: whether it is a product of matrices
+    """
 
     value: Any
     reads: list[tuple[Ids, Pullback, Way, bool]]
+    w: Ids
+    x: Ids | None
+    product: bool = False
 
 
 class Bias(NamedTuple):
@@ -117,8 +133,10 @@ class SumLifter:
         bias = self._bias(grid, blocks)
         before = len(arrays.products)
         parts: list[Part] = []
+        biases = []
         for block in blocks:
             if bias is not None and block[0] is bias.block:
+                biases.append(block[0][grid.sums].reshape(dims))
                 continue
             product = None
             if block[0] is grid.block:
@@ -133,17 +151,20 @@ class SumLifter:
             pieces = _pieces(block, grid.sums, dims)
             parts += [self._elementwise(*piece, dims, batched) for piece in pieces]
         name = "z" if len(arrays.products) > before else "sum"
-        self._add_up(name, ids[grid.sums].reshape(dims), parts, batched)
+        array = self._add_up(name, ids[grid.sums].reshape(dims), parts, batched)
+        arrays.notes += [Terms(array, w, None, False) for w in biases]
 
-    def _add_up(self, name: str, ids: Ids, parts: list[Part], batched: bool) -> None:
+    def _add_up(self, name: str, ids: Ids, parts: list[Part], batched: bool) -> Array:
         """The array of sums of all parts."""
         value = parts[0].value
         for part in parts[1:]:
             value = value + part.value
         array = self.arrays.compute(name, ids, value, batched)
         for part in parts:
+            self.arrays.notes.append(Terms(array, part.w, part.x, part.product))
             for read in part.reads:
                 self.arrays.use(array, *read)
+        return array
 
     # --- element by element ----------------------------------------------------------------------
 
@@ -155,7 +176,8 @@ class SumLifter:
             right = self.arrays.read(x, batched)
             value = left * right
             reads = [(w, times(right), same, False), (x, times(left), same, False)]
-        return Part(value if w.ndim == len(dims) else self._summed(value, len(w)), reads)
+        value = value if w.ndim == len(dims) else self._summed(value, len(w))
+        return Part(value, reads, w, x)
 
     def _summed(self, x: Any, count: int) -> Any:
         """Σ x along its first axis, of `count` elements, which may be broadcast."""
@@ -284,7 +306,7 @@ class SumLifter:
             return table.reduce("add", arrays.whole(came, dims + tail), 0)  # to any row
 
         weights = weight_ids, to_weight, way_to_weight, True
-        return Part(value, [weights, (input_ids, to_input, way_to_input, False)])
+        return Part(value, [weights, (input_ids, to_input, way_to_input, False)], w, x, True)
 
 
 def split(keys: Ids) -> list[Ids]:

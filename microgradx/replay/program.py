@@ -7,7 +7,7 @@ import linecache
 import operator
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import CodeType, SimpleNamespace
 from typing import Any
 
@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 
 from microgradx._base.text import clean, count, few
 from microgradx.engine import Value, numbers_in
+from microgradx.explain.paths import Paths
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.agreement import check_gradient, check_range, check_values
 from microgradx.replay.arrays import Arrays
 from microgradx.replay.batch import float_type, numbers, refuse_nan
+from microgradx.replay.edges import Plan
 from microgradx.replay.emit import Writer
 from microgradx.replay.lifter import lift_all
 from microgradx.replay.statements import shape_text
+from microgradx.replay.sums import Nodes, Sums
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids
 
@@ -76,6 +79,7 @@ class Replay:
         self._gradient = np.zeros_like(self._data)
         self._bound: dict[int, SimpleNamespace] = {}
         self._latest: SimpleNamespace | None = None
+        self._plan: Plan | None = None
         self._lock, self._calls, self._asked = threading.Lock(), 0, threading.local()
         weakref.finalize(self, _release, name, self._bound)
         self.refresh()
@@ -232,6 +236,37 @@ class Replay:
         """The scalar graph of any sample at the parameters' own numbers; nothing is written."""
         numbers = [x for part in sample for x in np.ravel(part).tolist()]
         return self._tape.play(numbers)[self._tape.outputs[0]]
+
+    def sums(self) -> Sums:
+        """The path sums of the latest batch at today's parameters, for every node and each row.
+
+        They are those of `Flow(replay.scalar(row))`, of the row's own loss, not of its share of the
+        mean. What they are taken from is copied: the replay may be called meanwhile.
+        """
+        if not self._is_loss:
+            raise TypeError(NO_LOSS)
+        arrays = self._arrays
+        with self._lock, np.errstate(all="ignore"):
+            bound = self._latest or self._no_batch()
+            bound.forward()
+            space = vars(bound)
+            results = {array.name: np.array(space[array.name], float) for array in arrays.all}
+            n = bound.n
+            if self._plan is None:
+                self._plan = self._planned(space)
+        return Sums(self._plan, arrays, results, n)
+
+    def arrays(self) -> Iterator[Nodes]:
+        """Each input, and what each statement computes, over the latest batch; see `Nodes`."""
+        return self.sums().arrays()
+
+    def _planned(self, space: dict[str, Any]) -> Plan:
+        """The edges between the nodes, which are of the same kinds in each sample."""
+        tape, inputs, tail = self._tape, self._arrays.inputs, self._arrays.tail
+        sample = [np.asarray(space[x.name])[..., 0] if tail else space[x.name] for x in inputs]
+        nodes = tape.play(y for x in sample for y in np.ravel(x).tolist())
+        paths = Paths(nodes[tape.outputs[0]])
+        return Plan(tape, {x.label: x.ids for x in inputs}, tail, paths, nodes)
 
     def __reduce__(self) -> str:
         raise TypeError("a replay can't be copied or pickled; record its function again")

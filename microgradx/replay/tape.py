@@ -69,6 +69,13 @@ class Tape:
         i = self._ids.get(operand)
         return self._number(operand) if i is None else i
 
+    def known(self, value: Value) -> int:
+        """The id of a Value that was recorded; else a KeyError."""
+        i = self._ids.get(value)
+        if i is None:
+            raise KeyError(f"{value!r} is no node that was recorded")
+        return i
+
     def is_number(self, i: int) -> bool:
         return i >= len(self.values)
 
