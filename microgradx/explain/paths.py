@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import compress, islice, repeat
 from math import inf, isfinite, log, log10
+from operator import itemgetter
 from typing import Any
 
 from microgradx._base.text import names_parameter, place
@@ -333,11 +334,11 @@ class Paths:
         edges = zip(self.tails, self.shares, self.logarithms, self.spreads, self.aparts)
         for j, node in enumerate(self.nodes):
             own = [*islice(edges, self.first[j + 1] - self.first[j])]
-            if not own:
+            if not self.squares[j] or not own:
                 continue
             for terms in budgets.values():
                 if behind := terms[j]:
-                    for i, q, _, _, _ in own:
+                    for i, q, _, _, _ in own if isfinite(behind) else filter(itemgetter(1), own):
                         terms[i] += q * behind
             ceiling = self.ceiling(node)
             for kind, (i, q, ln, spread, apart) in zip(self.kinds(node), own):
@@ -345,7 +346,7 @@ class Paths:
                     budgets["loss"][i] -= 0.5 * q * apart
                 if spread != apart:
                     budgets[FANS.get(kind, kind)][i] -= 0.5 * q * (spread - apart)
-                if ln:
+                if ln and q:
                     budgets[kind][i] += q * (ln - ceiling)
                     if ceiling:
                         budgets["sigmoid ceiling"][i] += q * ceiling

@@ -448,3 +448,11 @@ def test_credits_are_shares_times_what_an_edge_brings_to_the_norm():
             credits = {e: c for c, e in tangents.credits()}
             assert credits == pytest.approx(expected, rel=1e-12, abs=2e-13)
             assert sum(credits.values()) == pytest.approx(sums.norm(i).decades, abs=1e-11)
+
+
+def test_an_edge_without_a_share_brings_a_budget_nothing_of_what_is_not_finite():
+    x = Value(1.0, "x")
+    sums = Paths((x * 0.0).sqrt() + x * 2.0)  # the slope of the root is infinite
+    i = sums.index[x]
+    assert sorted(sums.shares)[0] == 0.0 and sums.norm(i).decades == pytest.approx(math.log10(2))
+    assert sum(sums.budget(i).values()) == pytest.approx(math.log(2))
