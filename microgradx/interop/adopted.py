@@ -281,22 +281,29 @@ def agree(
     model: Adopted,
     apart: float,
     source: str,
-    of: str,
-    hint: str = "",
+    rows: int,
+    *,
+    gradients: bool = False,
+    within: float = AGREES,
     last_digits: Callable[[], float] = lambda: 0.0,
+    hint: str = "",
 ) -> None:
     """Let a net say how well it agrees with its source; too badly is a ValueError.
 
+    gradients:   whether they were compared too, or outputs alone
+    within:      the largest difference there may be; a source in float32 has its own rounding
     last_digits: how far the source is from itself where its numbers differ in the last digit; a
                  net that magnifies that, such as one of huge weights, may differ by a hundred times
                  as much
     """
-    if not apart <= AGREES and not apart <= MAGNIFIED * min(last_digits(), 1e-8):
+    compared = "outputs and gradients" if gradients else "outputs"
+    if not apart <= within and not apart <= MAGNIFIED * min(last_digits(), 1e-8):
         raise ValueError(
-            f"the adopted net differs from {source} by {apart:.1e}, relative, in {of}; more than "
-            f"{AGREES:.0e} is not the same net{hint}"
+            f"the adopted net differs from {source} by {apart:.1e}, relative, in {compared} of "
+            f"{count(rows, 'row')}; more than {within:.0e} is not the same net{hint}"
         )
-    model.__dict__["agreement"] = f"agrees with {source} {digits(apart)}"
+    agrees = "agrees" if gradients else "its outputs agree"
+    model.__dict__["agreement"] = f"{agrees} with {source} {digits(apart)}"
 
 
 def digits(apart: float) -> str:

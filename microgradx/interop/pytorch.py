@@ -72,8 +72,15 @@ def adopt(net: Any, example: Any) -> Adopted:
     except RecursionError:
         raise ValueError("the net calls itself without end on Values") from None
     hint = "; if it mixes the rows of a batch, as without batch_first, let it take one sample"
-    what = f"outputs and gradients of {count(len(rows), 'row')}"
-    agree(model, apart, "PyTorch", what, hint, lambda: _last_digits(torch, net, rows, reference))
+    agree(
+        model,
+        apart,
+        "PyTorch",
+        len(rows),
+        gradients=True,
+        last_digits=lambda: _last_digits(torch, net, rows, reference),
+        hint=hint,
+    )
     _own_rounding(torch, as_it_is, rows, reference, model)
     return model
 
