@@ -49,6 +49,9 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(width, 8), nn.Linear(8, width)
         self.place = nn.Parameter(0.1 * torch.randn(length, width))
         self.register_buffer("mask", torch.tril(torch.ones(length, length)))
+        for norm in (self.norm1, self.norm2):  # as an exporter makes one of two that are equal
+            for p in norm.parameters():
+                nn.init.uniform_(p, 0.5, 1.5)
 
     def forward(self, x):
         x = x + self.place[: x.shape[1]]
@@ -76,10 +79,15 @@ class Convolution(nn.Module):
 
 
 class LeNet(nn.Module):
-    def __init__(self):
+    """LeCun's net on pixels × pixels, with so many channels and neurons."""
+
+    def __init__(self, pixels=28, channels=(6, 16), widths=(120, 84, 10)):
         super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(1, 6, 5, padding=2), nn.Conv2d(6, 16, 5)
-        self.fc1, self.fc2, self.fc3 = nn.Linear(400, 120), nn.Linear(120, 84), nn.Linear(84, 10)
+        self.conv1 = nn.Conv2d(1, channels[0], 5, padding=2)
+        self.conv2 = nn.Conv2d(*channels, 5)
+        left = channels[1] * ((pixels // 2 - 4) // 2) ** 2
+        self.fc1, self.fc2 = nn.Linear(left, widths[0]), nn.Linear(widths[0], widths[1])
+        self.fc3 = nn.Linear(widths[1], widths[2])
 
     def forward(self, x):
         x = F.avg_pool2d(torch.sigmoid(self.conv1(x)), 2)
@@ -178,7 +186,9 @@ class Signals(nn.Module):
 
 
 def rows(*shape, seed=3):
-    return torch.randn(8, *shape, generator=torch.Generator().manual_seed(seed)).double().numpy()
+    """Eight rows of multiples of 1/64, which are short in a file."""
+    drawn = torch.randn(8, *shape, generator=torch.Generator().manual_seed(seed))
+    return (drawn * 64).round().double().numpy() / 64
 
 
 SIX = {
@@ -203,6 +213,7 @@ OTHERS = {
     "attention, separate": (lambda: Attention(kdim=6, vdim=6, bias=False), (4, 6)),
     "encoder layer": (lambda: nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), (3, 6)),
     "arithmetic": (Arithmetic, (6,)),
+    "small LeNet": (lambda: LeNet(14, (2, 3), (8, 6, 4)), (1, 14, 14)),
     "signals": (Signals, (2, 9)),
 }  # fmt: skip
 
