@@ -19,10 +19,15 @@ T = TypeVar("T")
 
 Place = tuple[str, str]  # layer and neuron, each "" where a node has none
 
-# `layers.0[2]`, `layers.0[2].z`, `layers.0.weight[2,1]`, `layers.0.bias[2]`
-PLACE = re.compile(r"(?P<layer>.+?)(\.weight|\.bias)?\[(?P<neuron>\d+)(,\d+)*\](\.z)?")
-# `layers.0.weight[2,1]`, `bias[0]`, `weight`, and on a blackboard `w`, `w1`, `W_2`, `b`
-PARAMETER = re.compile(r"(.+\.)?(weight|bias|[wWbB])_?\d*(\[\d+(,\d+)*\])?")
+# `layers.0.weight[2,1]`, `layers.0.bias[2]`; `layers.0[2]`, `layers.0[2].z`, and at position 4 of a
+# sample `layers.0[4,2]`
+PLACE = re.compile(
+    r"(?P<layer>.+?)"
+    r"((\.weight|\.bias)\[(?P<row>\d+)(,\d+)*\]|\[(\d+,)*(?P<neuron>\d+)\](\.z)?)"
+)
+# `layers.0.weight[2,1]`, `bias[0]`, `weight`, PyTorch's `rnn.weight_ih_l0[2,1]` and
+# `in_proj_bias[3]`, and on a blackboard `w`, `w1`, `W_2`, `b`
+PARAMETER = re.compile(r"(.+\.)?((\w+_)?(weight|bias)(_\w+)?|[wWbB])_?\d*(\[\d+(,\d+)*\])?")
 # `layers.0.weight[2,1]`
 ELEMENT = re.compile(r"(?P<path>.+?)(\[(?P<index>\d+(,\d+)*)\])?")
 
@@ -40,7 +45,7 @@ def element(label: str) -> tuple[str, tuple[int, ...]]:
 def place(label: str) -> Place:
     """The layer and the neuron that a label names."""
     match = PLACE.fullmatch(label) if label else None
-    return (match["layer"], match["neuron"]) if match else ("", "")
+    return (match["layer"], match["row"] or match["neuron"]) if match else ("", "")
 
 
 def common_place(one: Place, other: Place) -> Place:

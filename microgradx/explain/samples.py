@@ -18,7 +18,9 @@ from microgradx.rules import Rule
 
 LABEL = re.compile(r"(?P<path>.*?)\[(?P<index>\d+(,\d+)*)\](?P<z>\.z)?")
 # What a module owns beside its outputs: its tensors of parameters, and a norm's statistics.
-TENSOR = re.compile(r"(?:.*\.)?(?:(?P<parameter>weight|bias)|(?P<statistic>mean|var))")
+TENSOR = re.compile(
+    r"(?:.*\.)?(?:(?P<parameter>(?:\w+_)?(?:weight|bias)(?:_\w+)?)|(?P<statistic>mean|var))"
+)
 
 SEARCHED = 100  # nodes below the output, for a sum of samples
 
