@@ -1,10 +1,11 @@
-"""W2 and W5 replayed: a training step of generated NumPy code beside NumPy, PyTorch and JAX.
+"""W2, W5 and W7 replayed: generated NumPy code beside NumPy, PyTorch and JAX.
 
 W2 is micrograd's demo: 100 points of two moons, MLP 2-16-16-1, hinge loss, L2 with alpha 1e-4, SGD,
 f64. W5 is softmax cross-entropy on random data, plain SGD, f64 and f32. `peers` names the exact
 form of each peer's code. All start from the same weights, and the losses, gradients and parameters
 of 20 steps are checked to be the same before anything is timed. In a turn each peer does a block
-of steps of about 20 ms; a ratio is the median over the turns, each ratio from one turn.
+of steps of about 20 ms; a ratio is the median over the turns, each ratio from one turn. W7 is a net
+over 10,000 rows: the path sums of every node in every row, and of every parameter over all rows.
 
 `python -m tests.bench.replayed` prints these lines alone.
 """
@@ -226,9 +227,63 @@ def unrolled() -> Line:
     return Line(work, "on", f"{each:.2f} s", "", "", each, 0.3, "s", at_most=True)
 
 
+def every_row() -> Iterator[Line]:
+    """W7: 784-128-64-10 is recorded; then its path sums, 1,000 rows a time, beside a gradient."""
+    import torch
+
+    rng, rows = np.random.default_rng(0), 10_000
+    X, y = rng.normal(size=(rows, 784)), rng.integers(0, 10, rows)
+    Y = np.eye(10)[y]
+    model = nn.MLP(784, [128, 64, 10], seed=0)
+    linear = [torch.nn.Linear(*sizes).double() for sizes in ((784, 128), (128, 64), (64, 10))]
+    for layer, own in zip(linear, model.layers):
+        state = own.state_dict()
+        layer.load_state_dict({name: torch.tensor(x) for name, x in state.items()})
+    relu = torch.nn.ReLU()
+    net = torch.nn.Sequential(linear[0], relu, linear[1], relu, linear[2])
+    inputs, classes = torch.tensor(X), torch.tensor(y)
+
+    def recorded() -> Any:
+        return record(lambda x, target: nn.cross_entropy(model(x), target), X[0], Y[0])
+
+    with collector("on"):
+        [times] = in_turns(3, recorded)
+    replay, each = recorded(), median(times) / len(model.parameters())
+    yield Line(
+        "W7 record 784-128-64-10, a parameter", "on", f"{each * 1e6:.1f} µs", "", "",
+        each * 1e6, 10, "µs", at_most=True,
+    )  # fmt: skip
+
+    def sums() -> float:
+        total = 0.0
+        for start in range(0, rows, 1000):
+            batch = slice(start, start + 1000)
+            total += replay(X[batch], Y[batch]) / 10
+            found = replay.sums()
+            found.totals()
+            for array in found.arrays():
+                array.flows.budget  # noqa: B018
+        return total
+
+    def gradient() -> float:
+        net.zero_grad()
+        loss = torch.nn.functional.cross_entropy(net(inputs), classes)
+        loss.backward()
+        return float(loss.detach())
+
+    assert abs(sums() - gradient()) < 1e-9
+    with collector("on"):
+        mine, theirs = in_turns(3, sums, gradient)
+    yield Line(
+        "W7 path sums of 10,000 rows", "on", f"{median(mine):.2f} s", "PyTorch",
+        f"{median(theirs):.2f} s", speedup(theirs, mine), 10, at_most=True,
+    )  # fmt: skip
+
+
 def lines() -> Iterator[Line]:
     yield irregular()
     yield unrolled()
+    yield from every_row()
     for (work, dtype), task in tasks().items():
         works = {"ours": Ours(task), **made(work, task)}
         check(task, works)
