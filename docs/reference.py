@@ -14,7 +14,8 @@ from pdoc import doc, render
 PAGES = [
     "microgradx", "microgradx.nn", "microgradx.optim", "microgradx.step", "microgradx.step.html",
     "microgradx.explain", "microgradx.explain.explanation", "microgradx.explain.bounds",
-    "microgradx.pictures", "microgradx.replay", "microgradx.train", "microgradx.engine",
+    "microgradx.pictures", "microgradx.replay", "microgradx.train", "microgradx.interop",
+    "microgradx.engine",
     "microgradx.ops", "microgradx.rules",
 ]  # fmt: skip
 # `name:  what it is`, `one, other: what they are`; the lines below belong to it if they stand in.

@@ -450,10 +450,6 @@ def _shortest(x: float) -> float:
     return float(str(np.float32(x)))
 
 
-def _gelu(x: Any, approximate: str = "none") -> Array:
-    return each(of.gelu_tanh if approximate == "tanh" else Value.gelu)(x)
-
-
 def _clip(x: Any, low: Any = None, high: Any = None, min: Any = None, max: Any = None) -> Array:
     ends = [low if low is not None else min, high if high is not None else max]
     low, high = (e if x is None else x for x, e in zip(ends, (-math.inf, math.inf)))
@@ -595,7 +591,7 @@ def _binary(ufunc: Any) -> Callable[..., Any]:
 ACTIVATIONS: dict[str, Callable[..., Any]] = {
     **{name: _elementwise(getattr(Value, name.lower())) for name in
        ("Relu", "Sigmoid", "Tanh", "Softplus", "Sin", "Cos")},
-    "Gelu": _gelu,
+    "Gelu": of.gelu,
     "LeakyRelu": lambda x, alpha=0.01: each(of.leaky_relu(_shortest(alpha)))(x),
     "Elu": lambda x, alpha=1.0: each(of.elu(_shortest(alpha)))(x),
     "Selu": lambda x, alpha=of.SELU[0], gamma=of.SELU[1]: each(of.elu(alpha, gamma))(x),

@@ -11,6 +11,7 @@ import functools
 import inspect
 import os
 import sys
+from _thread import get_ident
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -238,9 +239,9 @@ class _Net:
     def __init__(self, torch: Any, net: Any) -> None:
         self.net = net
         self.model: Any = None
-        self.labels: Any = None
+        self.passes: dict[int, Labels] = {}  # by thread, the labels of the pass that it runs
         self._taken: dict[str, Any] = {}
-        kind = array_class(torch)
+        kind, state = array_class(torch), {*net.state_dict()}
         made: dict[int, Any] = {}
         self.tensors: dict[str, Array] = {}
         kept: list[Any] = []  # or another tensor could get the id of one
@@ -262,17 +263,19 @@ class _Net:
         self.buffers = {
             name: nest
             for name, b in net.named_buffers()
-            if name in net.state_dict() and (nest := b.tolist()) != []
+            if name in state and (nest := b.tolist()) != []
         }
 
     def run(self, x: Array) -> Array:
         """The output for one sample."""
         torch = sys.modules["torch"]
         self._take_buffers(torch)
-        self.labels = Labels()
-        batch = array_class(torch).of(x[None], self)
-        found = _first(self.net(batch))
-        self.labels.write()
+        self.passes[get_ident()] = labels = Labels()
+        try:
+            found = _first(self.net(array_class(torch).of(x[None], self)))
+        finally:
+            del self.passes[get_ident()]
+        labels.write()
         if not hasattr(found, "nodes"):
             raise TypeError(f"the net returns {type(found).__name__}, which holds no Values")
         found = found.nodes
@@ -386,14 +389,15 @@ def answer(torch: Any, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         raise _unsupported(f"{raw} on a tensor of numbers, which can't hold Values", args)
     takes = [_taken(torch, a) for a in args]
     named = {name: _taken(torch, a) for name, a in named.items()}
-    labels = {"labels": net.labels} if name in COMPOSITE else {}
+    labels = net.passes[get_ident()]
+    noted = {"labels": labels} if name in COMPOSITE else {}
     try:
-        found = function(*takes, **named, **labels)
+        found = function(*takes, **named, **noted)
     except (FrozenBranch, RecursionError):
         raise
     except (TypeError, ValueError, IndexError) as error:
         raise type(error)(f"{raw}, {_where(args)}: {error}") from error
-    _label(net.labels, name, takes, named, found)
+    _label(labels, name, takes, named, found)
     if in_place or name == "setitem":
         args[0].nodes[...] = args[0].nodes if name == "setitem" else found
         return args[0]
@@ -461,7 +465,7 @@ def _where(args: Any) -> str:
     """The line of the reader's own code that has called, and the module that it is in."""
     nets = [a.net for a in _arrays(args)]
     names = {id(m): name for net in nets[:1] for name, m in net.net.named_modules()}
-    theirs = os.path.dirname(getattr(sys.modules["torch"], "__file__", "") or "-") + os.sep
+    theirs = os.path.dirname(str(sys.modules["torch"].__file__)) + os.sep
     line = module = ""
     frame: Any = sys._getframe(1)
     while frame and not (line and module):

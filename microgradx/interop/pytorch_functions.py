@@ -32,10 +32,6 @@ def _elementwise(f: Callable[[Value], Value]) -> Callable[..., Any]:
     return lambda x, *_, **__: found(x)
 
 
-def _gelu(x: Any, approximate: str = "none") -> Array:
-    return each(of.gelu_tanh if approximate == "tanh" else Value.gelu)(x)
-
-
 def _softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Array:
     """ln(1 + exp(beta x)) / beta, above the threshold too, where PyTorch rounds to x."""
     if beta == 1:
@@ -489,7 +485,7 @@ _RELU_CELL = functools.partial(of.tanh_cell, each(Value.relu))
 
 ACTIVATIONS: dict[str, Callable[..., Any]] = {
     **{name: _elementwise(getattr(Value, name)) for name in ("relu", "sigmoid", "tanh", "silu")},
-    "gelu": _gelu,
+    "gelu": of.gelu,
     "softplus": _softplus,
     "leaky_relu": lambda x, negative_slope=0.01: each(of.leaky_relu(negative_slope))(x),
     "elu": lambda x, alpha=1.0: each(of.elu(alpha))(x),

@@ -104,9 +104,16 @@ def elu(alpha: float, scale: float = 1.0) -> Callable[[Value], Value]:
 SELU = (1.6732632423543772, 1.0507009873554805)
 
 
-def gelu_tanh(x: Value) -> Value:
+def _gelu_by_tanh(x: Value) -> Value:
     """Its approximation by a tanh (Hendrycks and Gimpel 2016)."""
     return 0.5 * x * (1.0 + (math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)).tanh())
+
+
+GELUS = {"none": Value.gelu, "tanh": _gelu_by_tanh}
+
+
+def gelu(x: Any, approximate: str = "none") -> Array:
+    return each(GELUS[approximate])(x)
 
 
 def hard_sigmoid(x: Value, slope: float = 1.0 / 6.0, offset: float = 0.5) -> Value:

@@ -20,6 +20,9 @@ from microgradx._base.text import (
 PLACES = [
     ("layers.0[2]", ("layers.0", "2")),
     ("layers.0[2].z", ("layers.0", "2")),
+    ("up[4,2].z", ("up", "2")),
+    ("conv[5,4,2]", ("conv", "2")),
+    ("conv.weight[2,0,1,1]", ("conv", "2")),
     ("layers.0.weight[2,1]", ("layers.0", "2")),
     ("layers.0.bias[12]", ("layers.0", "12")),
     ("net.layers.3[0]", ("net.layers.3", "0")),
@@ -55,13 +58,16 @@ def test_common_place(one, other, expected):
 
 @pytest.mark.parametrize(
     "label",
-    ["w", "w1", "b", "weight", "bias[2]", "layers.0.weight[2,1]", "layers.0.bias[2]", "net.w3"],
-)
+    ["w", "w1", "b", "weight", "bias[2]", "layers.0.weight[2,1]", "layers.0.bias[2]", "net.w3",
+     "rnn.weight_ih_l0[2,1]", "attn.in_proj_bias[3]", "bias_hh_l1_reverse[0]"],
+)  # fmt: skip
 def test_names_of_parameters(label):
     assert names_parameter(label)
 
 
-@pytest.mark.parametrize("label", ["", "x", "x1", "loss", "layers.0[2]", "layers.0[2].z", "wide"])
+@pytest.mark.parametrize(
+    "label", ["", "x", "x1", "loss", "layers.0[2]", "layers.0[2].z", "wide", "weights"]
+)
 def test_names_of_others(label):
     assert not names_parameter(label)
 

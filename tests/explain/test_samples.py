@@ -167,6 +167,8 @@ def test_what_has_no_layers_is_no_net():
         ("layers.0.weight[2,1]", ("layers.0.weight", "2,1", "parameter")),
         ("weight[2,1]", ("weight", "2,1", "parameter")),
         ("bias", ("", "", "parameter")),
+        ("rnn.weight_ih_l0[2,1]", ("rnn.weight_ih_l0", "2,1", "parameter")),
+        ("rnn[4,2].z", ("rnn", "4,2", "z")),
         ("layers.1.mean[0]", ("layers.1.mean", "0", "")),
         ("loss", ("", "", "")),
         ("", ("", "", "")),
