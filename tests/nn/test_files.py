@@ -439,7 +439,7 @@ def test_long_doubles_beyond_all_floats_are_that_one_error_too(tmp_path):
     model, path = Layer(2, 1, seed=1), tmp_path / "model.npz"
     before = bits(model)
     np.savez(path, weight=np.full((1, 2), np.longdouble("1e400")), bias=np.zeros(1))
-    with pytest.raises(WeightsError, match="a longdouble too large for a float"):
+    with pytest.raises(WeightsError, match="a (longdouble|float128) too large for a float"):
         model.load(path)
     assert bits(model) == before
 
