@@ -561,7 +561,7 @@ def _recurrent(cell: Callable[..., Any], gates: Sequence[int], states: int) -> C
             neurons: list[tuple[Array, Array]] = []
             step = cell(lambda z, h, neurons=neurons: neurons.append((z, h)))
             found, end = of.recurrent(step, [*x], state, own, back)
-            name = path if len(ways) == 1 or path is None else f"{path}.l{k}"
+            name = path if not k or path is None else f"{path}.reverse"
             for z, h in reversed(neurons) if back else neurons:  # in the order of time
                 labels.outputs(name, z)
                 if h is not z:

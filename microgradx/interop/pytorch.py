@@ -125,10 +125,14 @@ def _copy(net: Any, double: bool = True) -> Any:
         found = copy.deepcopy(net).cpu().eval()
     except Exception as error:
         raise ValueError(f"the net can't be copied: {error}") from error
-    for module in found.modules() if double else ():
+    if not double:
+        return found
+    found = found.double()
+    for module in found.modules():
+        _replace(sys.modules["torch"], module, {})
         if type(module).__name__ == "Softplus":  # above it PyTorch rounds ln(1 + eˣ) to x
             module.threshold = max(module.threshold, EXACT_FROM)
-    return found.double() if double else found
+    return found
 
 
 def _facts(module: Any) -> str:
@@ -257,9 +261,7 @@ class _Net:
                 module._parameters[own] = made[id(p)]
         self.tied = _tied(net, made)
         for module in net.modules():
-            for own, held in vars(module).items():
-                if own not in ("_parameters", "_buffers", "_modules"):
-                    vars(module)[own] = _replaced(torch, held, made)
+            _replace(torch, module, made)
         self.buffers = {
             name: nest
             for name, b in net.named_buffers()
@@ -308,8 +310,17 @@ def _tied(net: Any, made: Mapping[int, Any]) -> dict[str, Array]:
     }
 
 
+def _replace(torch: Any, module: Any, made: Mapping[int, Any]) -> None:
+    """Put arrays in the places of parameters that a module holds elsewhere, as in a list.
+
+    Other tensors that it holds become float64.
+    """
+    for own, held in vars(module).items():
+        if own not in ("_parameters", "_buffers", "_modules"):
+            vars(module)[own] = _replaced(torch, held, made)
+
+
 def _replaced(torch: Any, held: Any, made: Mapping[int, Any]) -> Any:
-    """What a module holds beside its parameters, with arrays in their places, and in float64."""
     if isinstance(held, torch.Tensor):
         if id(held) in made:
             return made[id(held)]

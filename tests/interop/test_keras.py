@@ -76,6 +76,11 @@ class Add(Layer):
         return sum(xs)
 
 
+class Average(Layer):
+    def call(self, *xs):
+        return sum(xs) / len(xs)
+
+
 class Concatenate(Layer):
     def call(self, *xs):
         return np.concatenate(xs, self.axis)
@@ -127,8 +132,9 @@ def functional():
     a = Dense("a", 4, 3, relu, (x,))
     b = Dense("b", 4, 3, tanh, (x,), bias=False)
     c = Add("add", a, b)
-    d = Concatenate("both", c, a, axis=-1)
-    return Functional(x, a, b, c, d, Dense("read", 6, 1, inputs=(d,)), width=4)
+    average = Average("average", a, b)
+    d = Concatenate("both", c, average, axis=-1)
+    return Functional(x, a, b, c, average, d, Dense("read", 6, 1, inputs=(d,)), width=4)
 
 
 X = np.random.default_rng(0).normal(size=(20, 4))

@@ -298,6 +298,48 @@ def test_bad_input_is_one_clear_error(what):
         call()
 
 
+class Beside(nn.Module):
+    """Tensors that no PyTorch list knows: a parameter again, and plain float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.again, self.plain = [{"w": self.fc.weight}], torch.randn(4, 2)
+
+    def forward(self, x):
+        return F.linear(self.fc(x), self.again[0]["w"]) @ self.plain
+
+
+def test_tensors_that_a_module_holds_elsewhere_are_found():
+    torch.manual_seed(0)
+    model = mx.adopt(Beside(), example=np.ones((2, 4)))
+    assert digits(model) < 1e-14 and len(model.parameters()) == 20
+
+
+class Shifted(nn.Module):
+    """A parameter whose gradient is 0 but for rounding: a softmax doesn't see it."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.shift = nn.Linear(4, 4), nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return F.softmax(self.fc(x) + self.shift, dim=1)
+
+
+def test_a_gradient_that_is_only_rounding_has_no_digits_to_agree():
+    torch.manual_seed(0)
+    assert digits(mx.adopt(Shifted(), example=torch_nets.rows(4))) < 1e-12
+
+
+def test_softplus_is_exact_where_pytorch_rounds_it():
+    net = nn.Sequential(nn.Linear(1, 1), nn.Softplus())
+    with torch.no_grad():
+        net[0].weight.fill_(1.0), net[0].bias.fill_(0.0)
+    model = mx.adopt(net, example=[[21.0]])
+    assert model([21.0]).data - 21.0 == pytest.approx(np.exp(-21.0), rel=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_weights_under_a_norm_are_computed():
     from torch.nn.utils.parametrizations import weight_norm
