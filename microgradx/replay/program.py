@@ -79,7 +79,7 @@ class Replay:
         self._gradient = np.zeros_like(self._data)
         self._bound: dict[int, SimpleNamespace] = {}
         self._latest: SimpleNamespace | None = None
-        self._plan: Plan | None = None
+        self._plans: dict[bool, Plan] = {}
         self._lock, self._calls, self._asked = threading.Lock(), 0, threading.local()
         weakref.finalize(self, _release, name, self._bound)
         self.refresh()
@@ -237,11 +237,13 @@ class Replay:
         numbers = [x for part in sample for x in np.ravel(part).tolist()]
         return self._tape.play(numbers)[self._tape.outputs[0]]
 
-    def sums(self) -> Sums:
+    def sums(self, by_layer: bool = False) -> Sums:
         """The path sums of the latest batch at today's parameters, for every node and each row.
 
         They are those of `Flow(replay.scalar(row))`, of the row's own loss, not of its share of the
         mean. What they are taken from is copied: the replay may be called meanwhile.
+
+        by_layer: whether budgets are split by layer too, by the labels of nodes: `flows.ledger`
         """
         if not self._is_loss:
             raise TypeError(NO_LOSS)
@@ -252,21 +254,21 @@ class Replay:
             space = vars(bound)
             results = {array.name: np.array(space[array.name], float) for array in arrays.all}
             n = bound.n
-            if self._plan is None:
-                self._plan = self._planned(space)
-        return Sums(self._plan, arrays, results, n)
+            if by_layer not in self._plans:
+                self._plans[by_layer] = self._planned(space, by_layer)
+        return Sums(self._plans[by_layer], arrays, results, n)
 
     def arrays(self) -> Iterator[Nodes]:
         """Each input, and what each statement computes, over the latest batch; see `Nodes`."""
         return self.sums().arrays()
 
-    def _planned(self, space: dict[str, Any]) -> Plan:
+    def _planned(self, space: dict[str, Any], by_layer: bool) -> Plan:
         """The edges between the nodes, which are of the same kinds in each sample."""
         tape, inputs, tail = self._tape, self._arrays.inputs, self._arrays.tail
         sample = [np.asarray(space[x.name])[..., 0] if tail else space[x.name] for x in inputs]
         nodes = tape.play(y for x in sample for y in np.ravel(x).tolist())
         paths = Paths(nodes[tape.outputs[0]])
-        return Plan(tape, {x.label: x.ids for x in inputs}, tail, paths, nodes)
+        return Plan(tape, {x.label: x.ids for x in inputs}, tail, paths, nodes, by_layer)
 
     def __reduce__(self) -> str:
         raise TypeError("a replay can't be copied or pickled; record its function again")

@@ -17,7 +17,7 @@ import numpy as np
 from microgradx.engine import Value
 from microgradx.replay import runtime
 from microgradx.replay.arrays import Arrays, Op
-from microgradx.replay.edges import CODE, CONSTANTS, FAN, LOSS, Plan, Side
+from microgradx.replay.edges import CODE, CONSTANTS, LOSS, Plan, Side, fan_of, in_layers_of
 from microgradx.replay.flows import EDGES, Flows, Given, along, joined, reshaped, through
 from microgradx.replay.tape import NONE
 from microgradx.replay.totals import Totals, nothing, outer, over_rows
@@ -62,13 +62,14 @@ class Nodes(NamedTuple):
 class Sums:
     """The path sums of a batch: `sums[name]` of an array's nodes, `sums.of(nodes)` of any.
 
-    n: how many rows there are
+    n:      how many rows there are
+    layers: the names of the layers by which budgets are split, "" the first, for what is of none
 
     plan, arrays: of the replay; results: by name, the numbers in those arrays
     """
 
     def __init__(self, plan: Plan, arrays: Arrays, results: Mapping[str, Any], n: int) -> None:
-        self.n = n
+        self.n, self.layers = n, plan.layers
         self._plan, self._arrays, self._results = plan, arrays, results
         self._flows: dict[int, Flows] = {}
         self._partials: dict[str, Any] = {}
@@ -189,7 +190,8 @@ class Sums:
             ceilings = ceilings if ceilings is None else ceilings[heads]
             if regular is not None:
                 regular = _full(regular, size)[heads]
-                kinds = np.where(regular & (kinds != LOSS), CODE["activations"], kinds)
+                free = in_layers_of(kinds, CODE["activations"])
+                kinds = np.where(regular & (kinds != LOSS), free, kinds)
         elif side.at is None:
             d = np.ones((1, 1))
         else:
@@ -197,7 +199,7 @@ class Sums:
         if edges is not None or len(heads) > size:
             flows = flows[heads]
         found = along(flows, d, kinds, ceilings, selects)
-        return Given(index, found, FAN[kinds], self._plan.samples_of(side, edges))
+        return Given(index, found, fan_of(kinds), self._plan.samples_of(side, edges))
 
     def _by_matrices(self, side: Side, flows: Flows, edges: Ids | None, index: Ids) -> Given:
         """What the inputs of a product get: by all rows of its weights at once."""
@@ -208,7 +210,7 @@ class Sums:
         found = reshaped(found, w.shape[1] * columns, n)
         found = found if edges is None else found[edges]
         samples = self._plan.samples_of(side, edges)
-        return Given(index, found, FAN[side.kinds[:1, None]], samples)
+        return Given(index, found, fan_of(side.kinds[:1, None]), samples)
 
     def _of_op(self, note: Op) -> Any:
         """By operand its partials; where a power's factors are activations; ln of ceilings."""

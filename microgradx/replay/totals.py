@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from microgradx.explain.paths import KINDS, LN10
-from microgradx.replay.flows import Flows
+from microgradx.replay.edges import split
+from microgradx.replay.flows import Flows, by_kind
 from microgradx.replay.views import Ids
 from microgradx.replay.wide import Wide, added, root, scaled, wide
 
@@ -93,7 +94,8 @@ def outer(flows: Flows, x: Any, kind: int) -> Totals:
     found["norms"], found["decades"] = (
         found["norms"] + more, found["decades"] + measures["moved"].dot(ln.T),
     )  # fmt: skip
-    found[KINDS[kind]] = found.get(KINDS[kind], 0.0) + more
+    name = split(kind)[0]
+    found[name] = found.get(name, 0.0) + more
     g2, up = _squares(flows.g.mantissa, flows.g.exponent, _moved(flows))
     x2, x_up = _squares(x, np.zeros_like(x, np.int64), live)
     return _as_totals(flows, found, wide(g2.dot(x2.T), 2 * (up + x_up.T)))
@@ -112,7 +114,8 @@ def _moved(flows: Flows) -> Any:
 def _measures(flows: Flows) -> dict[str, Any]:
     """By name of a total, or kind, what each row adds to it."""
     reached, moved = _reached(flows), _moved(flows)
-    parts = {KINDS[k]: np.where(reached, x, 0.0) / LN10 for k, x in flows.parts.items()}
+    found = by_kind(flows.parts).items()
+    parts = {kind: np.where(reached, x, 0.0) / LN10 for kind, x in found}
     return {
         "reached": reached * 1.0, "moved": moved * 1.0,
         "norms": np.where(reached, 0.5 * flows.squares.decades, 0.0),
