@@ -71,6 +71,7 @@ class Plan:
     home, index: by id the array and the place there; a node in the midst of a sum has the sum's
     sides:  by array, what reads it: a side, which of its edges, and the places of their nodes
     reads:  by array, the names of those that it reads
+    notes:  by array, the op of its nodes, where they are no sums
 
     grids:  of products in one column, the sides to weights that nothing else reads
     rest:   the places of the other parameters; by place, `counts` has how many edges they have
@@ -116,6 +117,7 @@ class Plan:
                 inside = [i, *one.absorbed]
                 if len({*zip(self.loss[inside].tolist(), self.samples[inside].tolist())}) > 1:
                     self._mixed[i] = _readers_of(tape, i, one)
+        self.notes = {note.array.name: note for note in notes if isinstance(note, Op)}
         self.selects = any(isinstance(note, Op) and note.rule.selects for note in notes)
         self.sides: dict[int, list[tuple[Side, Any, Ids]]] = {}
         self.reads: dict[str, dict[str, None]] = {}

@@ -54,6 +54,11 @@ class Nodes(NamedTuple):
         return self.sums[self.name]
 
     @property
+    def slopes(self) -> Any:
+        """∂node/∂its first operand; None for what is no op, or one of lists."""
+        return self.sums.slopes(self.name)
+
+    @property
     def adjoints(self) -> Any:
         """∂(loss of the row)/∂node, not ∂(mean loss), in the shape of all rows."""
         return self.flows.g.floats
@@ -113,6 +118,25 @@ class Sums:
         ids = np.array([self._plan.tape.known(x) for x in nodes], dtype=np.int64)
         once, back = np.unique(ids, return_inverse=True)
         return self._at(once)[back.ravel()]
+
+    def values_of(self, nodes: Iterable[Value]) -> Any:
+        """The numbers of recorded Values over the batch, in rows as in `Nodes.values`."""
+        return self._values(np.array([self._plan.tape.known(x) for x in nodes], dtype=np.int64))
+
+    def layer_of(self, node: Value) -> str:
+        """The layer that a recorded Value is part of by its label, or by that of what reads it."""
+        return self.layers[self._plan.levels[self._plan.tape.known(node)]]
+
+    def in_loss(self, node: Value) -> bool:
+        """Whether a recorded Value comes after all layers, in the loss."""
+        return bool(self._plan.loss[self._plan.tape.known(node)])
+
+    def slopes(self, name: str) -> Any:
+        """By an array's name, the partials of its nodes to their first operand; None without one."""
+        note = self._plan.notes.get(name)
+        if note is None or note.rule.operands[0] in note.rule.lists:
+            return None
+        return self._of_op(note)[0].get((0, None))
 
     def _at(self, ids: Ids) -> Flows:
         """Those of nodes by their ids, each once."""
