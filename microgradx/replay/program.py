@@ -7,7 +7,7 @@ import linecache
 import operator
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, SimpleNamespace
 from typing import Any
 
@@ -236,6 +236,34 @@ class Replay:
         """The scalar graph of any sample at the parameters' own numbers; nothing is written."""
         numbers = [x for part in sample for x in np.ravel(part).tolist()]
         return self._tape.play(numbers)[self._tape.outputs[0]]
+
+    @property
+    def nodes(self) -> list[Value]:
+        """What was recorded, each node after those it reads; their numbers are the example's."""
+        return self._tape.values
+
+    @property
+    def output(self) -> Value:
+        """The recorded loss, or the first of the outputs."""
+        return self._tape.values[self._tape.outputs[0]]
+
+    def values_of(self, nodes: Iterable[Value]) -> NDArray[Any]:
+        """The numbers of recorded Values over the latest batch, (nodes, n).
+
+        A Value that was not recorded is a KeyError.
+        """
+        ids = [self._tape.known(x) for x in nodes]
+        with self._lock, np.errstate(all="ignore"):
+            bound = self._latest or self._no_batch()
+            bound.forward()
+            results = np.empty((len(ids), bound.n))
+            for k, i in enumerate(ids):
+                if self._arrays.home[i] < 0:
+                    results[k] = self._tape.number(i)
+                else:
+                    array, place = self._arrays.at(i)
+                    results[k] = vars(bound)[array.name][place]
+        return results
 
     def sums(self, by_layer: bool = False) -> Sums:
         """The path sums of the latest batch at today's parameters, for every node and each row.

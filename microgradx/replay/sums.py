@@ -125,14 +125,15 @@ class Sums:
 
     def layer_of(self, node: Value) -> str:
         """The layer that a recorded Value is part of by its label, or by that of what reads it."""
-        return self.layers[self._plan.levels[self._plan.tape.known(node)]]
+        found: str = self.layers[self._plan.levels[self._plan.tape.known(node)]]
+        return found
 
     def in_loss(self, node: Value) -> bool:
         """Whether a recorded Value comes after all layers, in the loss."""
         return bool(self._plan.loss[self._plan.tape.known(node)])
 
     def slopes(self, name: str) -> Any:
-        """By an array's name, the partials of its nodes to their first operand; None without one."""
+        """By an array's name, the partials to the first operands of its nodes; None without."""
         note = self._plan.notes.get(name)
         if note is None or note.rule.operands[0] in note.rule.lists:
             return None

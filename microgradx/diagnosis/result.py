@@ -1,0 +1,144 @@
+"""The check-up: a whole net over its whole data, in one call."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from microgradx._base.text import kind_of
+from microgradx.diagnosis import words
+from microgradx.diagnosis.box import Box, box_of
+from microgradx.diagnosis.findings import Facts, Finding, findings_of
+from microgradx.diagnosis.ledger import Ledger
+from microgradx.diagnosis.survey import Survey
+from microgradx.diagnosis.table import Table
+from microgradx.diagnosis.task import Task, task_of
+from microgradx.diagnosis.units import Verdicts, table_of
+from microgradx.engine import Value
+from microgradx.explain import why
+from microgradx.explain.explanation import Explanation
+from microgradx.train.progress import ctrl_c
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+
+def checkup(
+    model: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    loss: Any = None,
+    optimizer: Any = None,
+    box: Any = "data",
+    rows: int = 10_000,
+) -> Checkup:
+    """What is wrong with a net on its data, at its present numbers, and what that costs.
+
+    model:     a Module, or whatever `adopt` takes: a net of PyTorch, scikit-learn or Keras, the
+               path of an .onnx file, a function of one sample
+    X, y:      one entry a row; y are whole numbers for classes, names for a scikit-learn
+               classifier, else in the shape of the outputs. None asks about the mean output
+    loss:      as for `fit`, or one of PyTorch's; None: cross-entropy of classes, binary for one
+               output of 0 and 1, hinge for -1 and 1, else the mean squared error; outputs that are
+               probabilities are taken for such
+    optimizer: its step is looked at too: an `optim` object of the model's parameters, a function
+               that makes one of them, or PyTorch's
+    box:       the inputs for which a dead unit is proved so: "data", the range of each column, or a
+               pair (low, high) of numbers or of arrays in the shape of a row
+    rows:      at most so many are looked at, evenly spaced
+
+    Returns a `Checkup`, which prints as a page. Nothing is changed, and the net is looked at as in
+    `eval()`. Data that isn't finite, of another width than the net takes, empty or of words,
+    targets of another kind than the loss takes, a box with low > high are a TypeError or
+    ValueError; so is a net that can't be adopted or recorded. After Ctrl-C it is of the rows that
+    have been looked at so far.
+    """
+    task = task_of(model, X, y, loss, rows)
+    chosen = box_of(box, task.X)
+    with ctrl_c() as pressed:
+        survey = Survey(task, stop=lambda: bool(pressed))
+    return Checkup(survey, chosen, optimizer, bool(pressed))
+
+
+class Checkup:
+    """What a walk over all rows has found; print it.
+
+    task:      the net, its rows and its loss
+    findings:  what is wrong, the dearest first; empty where nothing was found
+    layers:    columns by layer: how many of its nodes a gradient comes to, the mean decades of it,
+               their median, the parts of the budget
+    neurons:   columns by unit: how often it is off or saturated, z from where to where, dead,
+               proved dead, locked, and through which tensors it could be revived
+    loss:      the mean over the rows; guess: that of the best constant outputs, if it is known
+    agreement: how well the adopted net agrees with its source; "" for a Module
+    ledger:    the lines by layer
+    interrupted: whether Ctrl-C has ended the walk
+    """
+
+    def __init__(self, survey: Survey, box: Box, optimizer: Any, interrupted: bool) -> None:
+        self.survey, self.box, self.optimizer = survey, box, optimizer
+        self.task: Task = survey.task
+        self.interrupted = interrupted
+        self.verdicts = Verdicts(survey, box)
+        self.ledger = Ledger(survey)
+        self.loss, self.guess = float(np.mean(survey.losses)), self.task.guess
+        self.agreement: str = getattr(self.task.model, "agreement", "")
+        self.findings: list[Finding] = findings_of(Facts(survey, self.verdicts, self.ledger, box))
+
+    @cached_property
+    def layers(self) -> Table:
+        return self.ledger.table()
+
+    @cached_property
+    def neurons(self) -> Table:
+        return table_of(self.survey, self.verdicts)
+
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """By layer, how many units it has."""
+        return self.survey.widths
+
+    def sample(self, finding: Finding | int) -> Value:
+        """The scalar graph of the row that shows a finding, for `draw`, `why`, `page`.
+
+        finding: one of `findings`, or its place there
+        """
+        row = self._asked(finding).row
+        task = self.task
+        sample = [task.X[row]] if task.targets is None else [task.X[row], task.targets[row]]
+        return self.survey.replay.played(*sample)
+
+    def why(self, finding: Finding | int) -> Explanation:
+        """Why the gradient of a parameter that a finding concerns is what it is, in that row."""
+        found, loss = self._asked(finding), self.sample(finding)
+        node = next((p for p in self.survey.replay.parameters if p.label == found.node), None)
+        if node is None:
+            raise ValueError(f"{found.verdict} is about no gradient; its `because` is all there is")
+        explanation: Explanation = why(node, loss)
+        return explanation
+
+    def _asked(self, finding: Finding | int) -> Finding:
+        if isinstance(finding, int) and not isinstance(finding, bool):
+            if not -len(self.findings) <= finding < len(self.findings):
+                raise IndexError(f"finding {finding} of {len(self.findings)}")
+            return self.findings[finding]
+        if not isinstance(finding, Finding):
+            raise TypeError(f"ask for one of the findings, or its place, got {kind_of(finding)}")
+        return finding
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the report to an .html file, or the figures to a .json file; returns its Path."""
+        from microgradx.diagnosis.report import write
+
+        return write(self, path)
+
+    def __repr__(self) -> str:
+        verdicts = ", ".join(dict.fromkeys(f.verdict for f in self.findings)) or "nothing found"
+        return f"<Checkup of {len(self.task.X):,} rows: {verdicts}>"
+
+    def __str__(self) -> str:
+        return words.page(self)
