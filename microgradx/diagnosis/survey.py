@@ -130,7 +130,7 @@ class Survey:
     sums:    of the last batch
     losses:  of every row
     results: (outputs, n), what the net returned
-    books:   by layer, in the order of the computation; `last` are the outputs'
+    books:   by layer, in the order of the computation
     zs:      the nodes that the books are of: pre-activations, and outputs of linear units
     units:   the activations
     totals:  of every parameter
@@ -146,7 +146,6 @@ class Survey:
         self.losses = np.empty(len(task.X))
         self.results = np.empty((len(self.outputs), len(task.X)))
         self.books: dict[str, Book] = {}
-        self.last = Book()
         self.totals: Totals | None = None
         self.gradient = np.zeros(len(self.replay.parameters))
         self.finite = np.ones(len(task.X), bool)
@@ -281,7 +280,6 @@ class Survey:
                 whole = len(places) == len(flows.entropy)
                 self.books[path].add(flows if whole else flows[places], sums.layers)
         flows = sums.of(self.outputs)
-        self.last.add(flows, sums.layers)
         self.results[:, rows] = sums.values_of(self.outputs)
         self.losses[rows] = sums.values_of([self.replay.output])[0]
         finite = np.isfinite(flows.g.mantissa).all(axis=0) & np.isfinite(self.losses[rows])
