@@ -17,7 +17,7 @@ The thresholds, which were fixed before the planted nets of the tests were made:
                           half of that
     copies                units of a layer have equal weights in, and equal weights out
     inputs out of scale   a column's root mean square is above 30; or each column's is below 1/30
-    inputs far from 0     a column's mean is above 3, and 5 times its spread
+    inputs far from 0     a column's mean is above 3, and 10 times its spread
     targets out of reach  a target lies outside what the output's activation can give
     bounded logits        cross-entropy of outputs that are probabilities, or squashed
     constant outputs      an output's spread is below 1e-6 of its size, and no finding says why
@@ -55,7 +55,7 @@ APART = 1.5  # how far tensors are off that are named together
 CAUSE = 3.0  # times its usual size a tensor is named as the cause of a saturation
 CEILING = math.log10(0.25)
 CHAIN, SMALL, LARGE = -2.0, -3.0, 2.0  # decades beside R at the outputs
-WIDE, FAR, OFF_CENTRE = 30.0, 3.0, 5.0  # of inputs
+WIDE, FAR, OFF_CENTRE = 30.0, 3.0, 10.0  # of inputs
 STILL = 1e-6  # of an output's size
 TENTH, HALF = 0.1, 0.5  # of what is missing
 ENTROPY, SQUARES = 2.0, 10.0  # times the loss of a guess
@@ -121,6 +121,23 @@ class Facts:
     def columns(self) -> Any:
         """(n, columns): the inputs, each row flat."""
         return self.task.X.reshape(len(self.task.X), -1)
+
+    @cached_property
+    def read(self) -> Any:
+        """(n, columns): the numbers that weights are multiplied with and no parameter is behind.
+
+        They are the inputs, or what the net makes of them first, as a scaler does.
+        """
+        survey = self.survey
+        behind = {*survey.replay.parameters}
+        for node in survey.replay.nodes:
+            if any(x in behind for x in node.inputs):
+                behind.add(node)
+        fixed = [x for t in self.tensors for x in t.reads if x not in behind]
+        nodes = [*dict.fromkeys(fixed)]
+        if not nodes or {*nodes} == {*survey.inputs}:
+            return self.columns if nodes or not self.tensors else self.columns[:, :0]
+        return survey.values_of(nodes).T
 
     def numbers(self, units: Sequence[int]) -> tuple[int, ...]:
         """Their numbers in the layer."""
@@ -569,7 +586,9 @@ def _terms(facts: Facts, terms: dict[Part, float], far: float) -> str:
 
 @rule
 def inputs(facts: Facts) -> Iterator[Finding]:
-    x = facts.columns
+    x = facts.read
+    if not x.shape[1]:
+        return
     mean, spread = x.mean(axis=0), x.std(axis=0)
     size = np.hypot(mean, spread)
     first = next((n for path, n in facts.ledger.owners.items() if n), 0)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._base.arguments import flat, nested
+from microgradx._base.text import element
 from microgradx.diagnosis.task import Task, in_use
 from microgradx.engine import Value
 from microgradx.explain.paths import shut_from
@@ -22,6 +23,7 @@ from microgradx.replay.totals import Totals
 ROOM = 2.0**26  # numbers that a batch's path sums may take, nodes times rows
 ARRAYS = 16  # of these for each node, beside those of the layers
 BIN = 0.01  # decades: how exactly medians are known
+DEEP = 4  # nodes below z that a product is looked for
 SPAN = 400.0  # decades up and down of which medians are told apart
 
 Key = tuple[str, str]  # a layer and the number of a unit
@@ -316,13 +318,18 @@ class Survey:
 def is_unit(x: Value) -> bool:
     """Whether a node is an activation: of one number, and flat where that is too small or large."""
     rule = x.rule
-    return rule is not None and rule.kind in ("saturating", "gate") and len(x.inputs) == 1
+    if rule is None or len(x.inputs) != 1 or rule.silent or rule.lists:
+        return False
+    return rule.kind in ("saturating", "gate")
 
 
 def _named(
     members: dict[tuple[Key, str], list[Value]], sums: Sums
 ) -> dict[tuple[Key, str], list[Value]]:
-    """Units without a label are called by their op, in the layer of what reads them."""
+    """Units without a label are called by their op, in the layer of what reads them.
+
+    Their numbers are those of their rows of weights, so that the steps of a recurrent net are one.
+    """
     found: dict[tuple[Key, str], list[Value]] = {}
     for (key, op), nodes in members.items():
         if key != ("", ""):
@@ -330,7 +337,28 @@ def _named(
             continue
         numbers: dict[str, int] = {}
         for x in nodes:
-            layer = sums.layer_of(x)
-            k = numbers[layer] = numbers.get(layer, -1) + 1
-            found[(f"{layer} {op}".strip(), str(k)), op] = [x]
+            layer = f"{sums.layer_of(x)} {op}".strip()
+            product = next(products(x.inputs[0]), None)
+            row = element(product[0][0].label)[1] if product else ()
+            if not row:
+                numbers[layer] = numbers.get(layer, -1) + 1
+                row = (numbers[layer],)
+            found.setdefault(((layer, str(row[0])), op), []).append(x)
     return found
+
+
+def products(z: Value) -> Iterator[tuple[list[Value], Sequence[Any]]]:
+    """The products of lists that z is a sum of: leaves, and what they are multiplied with."""
+    level = [z]
+    for _ in range(DEEP):
+        below: list[Value] = []
+        for node in level:
+            rule = node.rule
+            if rule is not None and rule.kind == "product" and rule.lists:
+                for row, other in (node.operands[:2], node.operands[1::-1]):
+                    if all(isinstance(p, Value) and p.rule is None for p in row):
+                        yield list(row), other
+                        break
+            elif rule is not None and rule.kind == "linear":
+                below += [x for x in node.inputs if not role_of(x.label).role]
+        level = below

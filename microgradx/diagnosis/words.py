@@ -54,7 +54,8 @@ def opening(c: Checkup) -> Iterator[str]:
     guess = "" if c.guess is None else f" (guessing: {short(c.guess, 4)})"
     yield f"{rows} of {of}, {task.source}: {loss}{guess}"
     if c.agreement:
-        yield f"The graph {c.agreement}."
+        whose = "" if c.agreement.startswith("its ") else "The graph "
+        yield f"{whose}{c.agreement}."[0].upper() + f"{whose}{c.agreement}."[1:]
     if c.interrupted:
         yield f"Interrupted: only the first {count(n, 'row')} have been looked at."
 
