@@ -24,6 +24,9 @@ The thresholds, which were fixed before the planted nets of the tests were made:
     worse than a guess    the loss is 2 times that of a constant guess, of squares 10 times
     linear net            two layers without an activation between them; or no activation at all,
                           where the best linear fit leaves 90 % of the targets' variance
+    large step            a step by the optimiser's raises the loss, turns a unit off in every row,
+                          or saturates one
+    small step            the loss falls along it to 100 times as far
     unused parameters     no path leads from them to the loss
     not finite            a loss or a gradient is nan or infinite in some row
 """
@@ -44,6 +47,7 @@ from microgradx._base.text import count, element, fixed, listed, short
 from microgradx.diagnosis.box import AFFINE, Box, dependence
 from microgradx.diagnosis.ledger import Ledger, Part, Price, name_of_part
 from microgradx.diagnosis.scales import Tensor, tensors_of
+from microgradx.diagnosis.steps import Steps
 from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.task import Task
 from microgradx.diagnosis.units import Verdicts
@@ -57,6 +61,7 @@ CEILING = math.log10(0.25)
 CHAIN, SMALL, LARGE = -2.0, -3.0, 2.0  # decades beside R at the outputs
 WIDE, FAR, OFF_CENTRE = 30.0, 3.0, 10.0  # of inputs
 STILL = 1e-6  # of an output's size
+SHORT = 100.0  # times a step's length
 TENTH, HALF = 0.1, 0.5  # of what is missing
 ENTROPY, SQUARES = 2.0, 10.0  # times the loss of a guess
 UNEXPLAINED = 0.9  # of the targets' variance
@@ -97,8 +102,11 @@ class Finding:
 class Facts:
     """All that the rules look at."""
 
-    def __init__(self, survey: Survey, verdicts: Verdicts, ledger: Ledger, box: Box) -> None:
+    def __init__(
+        self, survey: Survey, verdicts: Verdicts, ledger: Ledger, box: Box, steps: Steps | None
+    ) -> None:
         self.survey, self.verdicts, self.ledger, self.box = survey, verdicts, ledger, box
+        self.steps = steps
         self.task: Task = survey.task
         self.guilty: set[str] = set()  # tensors that a saturation has been blamed on
         self.told: set[Part] = set()  # parts of the budget that a finding is about
@@ -798,3 +806,52 @@ def unused_parameters(facts: Facts) -> Iterator[Finding]:
             "loss, so none of them is ever trained.",
             cost=SIXTEEN * len(idle) / (len(idle) + facts.ledger.total),
         )  # fmt: skip
+
+
+@rule
+def large_step(facts: Facts) -> Iterator[Finding]:
+    steps = facts.steps
+    if steps is None or not math.isfinite(steps.before.loss):
+        return
+    before, after, off, shut = steps.before, steps.after, steps.turned_off, steps.shut
+    rises = not after.loss <= before.loss
+    if not (rises or off or shut):
+        return
+    does = [f"raises the loss from {short(before.loss)} to {short(after.loss)}"] * rises
+    does += [f"turns {count(len(off), 'neuron')} off in every row"] if off else []
+    does += [f"saturates {count(len(shut), 'neuron')} in half of the rows"] if shut else []
+    begins = min(steps.rises if rises else math.inf, steps.dies if off else math.inf,
+                 steps.saturates if shut else math.inf)  # fmt: skip
+    tensor, ratio = _moved_most(steps)
+    yield Finding(
+        "large step", steps.words, rows=1.0,
+        because=f"A step {' and '.join(does)}. That begins at {short(begins, 2)} times its size.\n"
+        f"It moves {tensor} by {short(10.0**ratio, 2)} of its own size; about 0.001 is usual.",
+        cost=SIXTEEN * (1.0 if rises else facts.share(facts.starved_by(off)) or 0.1),
+        node=_some_parameter(facts),
+    )  # fmt: skip
+
+
+@rule
+def small_step(facts: Facts) -> Iterator[Finding]:
+    steps = facts.steps
+    if steps is None or steps.best < SHORT or not math.isfinite(steps.before.loss):
+        return
+    tensor, ratio = _moved_most(steps)
+    yield Finding(
+        "small step", steps.words, decades=math.log10(steps.best),
+        because=f"It moves no tensor by more than {short(10.0**ratio, 2)} of its own size "
+        f"({tensor}), and the loss falls along it to {steps.best:,.0f} times as far: from "
+        f"{short(steps.before.loss)} to {short(steps.after.loss)} in one step, to "
+        f"{short(steps.least)} there.", cost=math.log10(steps.best), node=_some_parameter(facts),
+    )  # fmt: skip
+
+
+def _moved_most(steps: Steps) -> tuple[str, float]:
+    """The tensor that moves most beside its own size, and log₁₀ of that."""
+    known = [
+        (ratio, name) for name, ratio in zip(steps.table["tensor"], steps.table["log10 of it"])
+        if ratio == ratio
+    ]  # fmt: skip
+    ratio, name = max(known, default=(-math.inf, "nothing"))
+    return name, ratio

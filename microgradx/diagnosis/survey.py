@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -170,10 +171,14 @@ class Survey:
         with in_use(task.model):
             return record(loss, *[x.tolist() for x in example])
 
-    def batches(self, most: int = 2**60) -> Iterator[tuple[slice, list[Array]]]:
+    def pieces(self, n: int) -> int:
+        """Into how many batches so many rows are cut, for the memory that their sums take."""
+        return math.ceil(n / max(1, min(int(ROOM / (ARRAYS * self.size)), n)))
+
+    def batches(self) -> Iterator[tuple[slice, list[Array]]]:
         """The rows of each batch, and its arrays."""
         task, n = self.task, len(self.task.X)
-        size = max(1, min(int(ROOM / (ARRAYS * self.size)), n, most))
+        size = math.ceil(n / self.pieces(n))
         for start in range(0, n, size):
             rows = slice(start, min(start + size, n))
             yield rows, [x[rows] for x in (task.X, task.targets) if x is not None]

@@ -14,6 +14,7 @@ from microgradx.nn.module import title
 
 if TYPE_CHECKING:
     from microgradx.diagnosis.result import Checkup
+    from microgradx.diagnosis.steps import Steps
 
 WIDTH = 80
 SPELT = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
@@ -37,6 +38,7 @@ def page(c: Checkup) -> str:
         blocks.append("\n".join([
             "Mean decades of the gradient where it isn't 0; each line adds up:", *table]
         ))  # fmt: skip
+    blocks += ["\n".join(stepping(c.step))] if c.step else []
     blocks.append("\n".join(further(c)))
     return "\n\n".join(blocks)
 
@@ -189,6 +191,23 @@ def _share(x: float) -> str:
 
 def _decades(x: float) -> str:
     return "" if math.isnan(x) else "-inf" if x == -math.inf else f"{x + 0.0:+.2f}"
+
+
+def stepping(steps: Steps) -> Iterator[str]:
+    """What a step does, and from which length on."""
+    known = [x for x in steps.table["log10 of it"] if math.isfinite(x)]
+    lie = (
+        f"; update / weight 10^{fixed(min(known), 1)} … 10^{fixed(max(known), 1)}" if known else ""
+    )
+    loss = f"the loss goes from {short(steps.before.loss, 4)} to {short(steps.after.loss, 4)}"
+    yield from _wrapped(f"A step of {steps.words}: {loss}{lie}.", "")
+    begins = [
+        (steps.rises, "the loss rises"), (steps.dies, "a neuron dies"),
+        (steps.saturates, "one saturates"),
+    ]  # fmt: skip
+    later = [f"{words} from {short(x, 2)} times" for x, words in begins if math.isfinite(x)]
+    if later:
+        yield from _wrapped(f"Longer ones: {', '.join(later)} its length on.", "")
 
 
 def further(c: Checkup) -> Iterator[str]:
