@@ -228,7 +228,7 @@ def dead(facts: Facts) -> Iterator[Finding]:
         lost = facts.starved_by(locked)
         if len(gone) == len(members):
             facts.flat = True
-            lost = max(lost, int((facts.survey.moved == 0).sum()))
+            lost = max(lost, int((~facts.survey.moved).sum()))
         cost = SIXTEEN * lost + FOUR * facts.starved_by([u for u in gone if u not in locked])
         node = facts.parameters_of(gone[0])
         yield Finding(

@@ -19,7 +19,6 @@ from microgradx.replay import Replay, record
 from microgradx.replay.batch import Array
 from microgradx.replay.flows import Flows
 from microgradx.replay.sums import Nodes, Sums
-from microgradx.replay.totals import Totals
 
 ROOM = 2.0**26  # numbers that a batch's path sums may take, nodes times rows
 ARRAYS = 16  # of these for each node, beside those of the layers
@@ -136,7 +135,7 @@ class Survey:
     books:   by layer, in the order of the computation
     zs:      the nodes that the books are of: pre-activations, and outputs of linear units
     units:   the activations
-    totals:  of every parameter
+    moved:   by parameter, whether its gradient is not 0 in some row
     gradient: of the mean loss, in the order of the replay's parameters
     finite:  by row whether loss and gradients are finite
     """
@@ -149,7 +148,7 @@ class Survey:
         self.losses = np.empty(len(task.X))
         self.results = np.empty((len(self.outputs), len(task.X)))
         self.books: dict[str, Book] = {}
-        self.totals: Totals | None = None
+        self.moved = np.zeros(len(self.replay.parameters), bool)
         self.gradient = np.zeros(len(self.replay.parameters))
         self.finite = np.ones(len(task.X), bool)
         self.done = 0
@@ -173,7 +172,8 @@ class Survey:
 
     def pieces(self, n: int) -> int:
         """Into how many batches so many rows are cut, for the memory that their sums take."""
-        return math.ceil(n / max(1, min(int(ROOM / (ARRAYS * self.size)), n)))
+        computed = max(1, self.size - len(self.replay.parameters))
+        return math.ceil(n / max(1, min(int(ROOM / (ARRAYS * computed)), n)))
 
     def batches(self) -> Iterator[tuple[slice, list[Array]]]:
         """The rows of each batch, and its arrays."""
@@ -187,13 +187,6 @@ class Survey:
     def size(self) -> int:
         """How many nodes were recorded."""
         return len(self.replay.nodes)
-
-    @property
-    def moved(self) -> Array:
-        """By parameter, in how many rows its gradient is not 0."""
-        assert self.totals is not None
-        found: Array = self.totals.moved
-        return found
 
     def values_of(self, nodes: Sequence[Value]) -> Array:
         """The numbers of some recorded Values in every row, (nodes, n)."""
@@ -215,8 +208,7 @@ class Survey:
                 self._add(sums, rows)
                 n = rows.stop - rows.start
                 self.gradient += self.replay.gradient * n
-                totals = sums.totals()
-            self.totals = totals if self.totals is None else self.totals + totals
+                self.moved |= sums.moves(self.moved | (self.replay.gradient != 0))
             self.done = rows.stop
             if stop():
                 break

@@ -20,7 +20,7 @@ from microgradx.replay.arrays import Arrays, Op
 from microgradx.replay.edges import CODE, CONSTANTS, LOSS, Plan, Side, fan_of, in_layers_of
 from microgradx.replay.flows import EDGES, Flows, Given, along, joined, reshaped, through
 from microgradx.replay.tape import NONE
-from microgradx.replay.totals import Totals, nothing, outer, over_rows
+from microgradx.replay.totals import Totals, met, moved, nothing, outer, over_rows
 from microgradx.replay.views import Ids
 from microgradx.replay.wide import wide
 
@@ -176,6 +176,26 @@ class Sums:
                 places = plan.rest[ends == block]
                 total.put(places, over_rows(self._at(plan.arrays.p.ids[places])))
         return total.taken(plan.index[self._arrays.p.ids])
+
+    def moves(self, known: Any) -> Any:
+        """By parameter whether its g is not 0 in some row, in the order of `replay.parameters`.
+
+        known: those of which that is known, as the gradient of the mean loss is not 0
+        """
+        plan, ids = self._plan, self._arrays.p.ids
+        found = np.zeros(len(plan.counts), bool)
+        found[plan.index[ids]] = known
+        with np.errstate(all="ignore"):
+            for side, places in plan.grids:
+                flows = self._flows.get(self._numbers[side.note.array.name])
+                if flows is not None and not found[places].all():
+                    x = self._values(side.note.x[0])
+                    found[places] |= met(flows, np.broadcast_to(x, (len(x), self.n)))
+            rest = plan.rest[~found[plan.rest]]
+            for block in np.array_split(rest, len(rest) * self.n // EDGES + 1):
+                if len(block):
+                    found[block] = moved(self._at(plan.arrays.p.ids[block])).any(axis=1)
+        return found[plan.index[ids]]
 
     # --- what a node is given --------------------------------------------------------------------
 

@@ -508,6 +508,17 @@ def test_totals_are_those_of_the_rows(name):
     compare(sums.totals(), sums.of(replay.parameters))
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_which_parameters_move(name):
+    net = NETS[name]()
+    replay = record(net.fn, *net.example)
+    replay(*net.batch)
+    sums = replay.sums()
+    moves = sums.totals().moved > 0
+    assert np.array_equal(sums.moves(np.zeros(len(moves), bool)), moves)
+    assert np.array_equal(sums.moves(replay.gradient != 0), moves | (replay.gradient != 0))
+
+
 def test_totals_of_batches_add_up():
     replay, X, T = mlp_of_digits()
     X[X > 1] = 0.0
