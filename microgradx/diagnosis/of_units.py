@@ -1,0 +1,230 @@
+"""The rules of units: what is dead, saturated, a copy, or not a number."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from microgradx._base.text import count, element, listed, short
+from microgradx.diagnosis.facts import (
+    CEILING,
+    FOUR,
+    SIXTEEN,
+    Facts,
+    Finding,
+    beside,
+    fits_well,
+    how_many,
+    numbered,
+    price_words,
+    reads_inputs,
+    some_parameter,
+)
+from microgradx.engine import Value
+
+CAUSE = 3.0  # times its usual size a tensor is named as the cause of a saturation
+FAR = 3.0  # of inputs that are named as one
+NUMBERED = 12
+
+
+def not_finite(facts: Facts) -> Iterator[Finding]:
+    wrong = np.flatnonzero(~facts.survey.finite)
+    if wrong.size:
+        n, total = wrong.size, len(facts.survey.finite)
+        loss = facts.survey.losses[wrong[0]]
+        yield Finding(
+            "not finite", "loss" if not math.isfinite(loss) else "gradient", rows=n / total,
+            because=f"In {count(n, 'row')} of {total:,}, such as row {wrong[0]}, "
+            + (f"the loss is {loss:g}." if not math.isfinite(loss) else "a gradient is not finite.")
+            + " Ask c.why(finding) where that begins.",
+            cost=2 * SIXTEEN * n / total, row=int(wrong[0]), node=some_parameter(facts),
+        )  # fmt: skip
+
+
+def dead(facts: Facts) -> Iterator[Finding]:
+    verdicts = facts.verdicts
+    for layer, members in facts.by_layer.items():
+        gone = [u for u in members if verdicts.dead[u]]
+        if not gone:
+            continue
+        locked = [u for u in gone if verdicts.locked[u]]
+        lost = facts.starved_by(locked)
+        if len(gone) == len(members):
+            facts.flat = True
+            lost = max(lost, int((~facts.survey.moved).sum()))
+        cost = SIXTEEN * lost + FOUR * facts.starved_by([u for u in gone if u not in locked])
+        node = facts.parameters_of(gone[0])
+        yield Finding(
+            "dead", layer, facts.numbers(gone), math.inf, 1.0,
+            "\n".join(_deaths(facts, layer, gone)), cost / max(facts.ledger.total, 1),
+            _nearest_row(facts, gone), node[-1].label if node else "", len(members),
+        )  # fmt: skip
+
+
+def _nearest_row(facts: Facts, gone: Sequence[int]) -> int:
+    """The row in which the one that misses least is nearest to being on."""
+    units, margins = facts.survey.units, facts.verdicts.margins
+    u = min(gone, key=lambda u: margins[u] if margins[u] == margins[u] else math.inf)
+    z = facts.survey.values_of([units.nodes[u][0].inputs[0]])[0]
+    return int(z.argmax())
+
+
+def _deaths(facts: Facts, layer: str, gone: Sequence[int]) -> Iterator[str]:
+    verdicts, keys = facts.verdicts, facts.survey.units.keys
+    kinds: dict[str, list[int]] = {}
+    for u in gone:
+        proof = verdicts.proofs.get(u)
+        kinds.setdefault(proof.verdict if proof else "flat", []).append(u)
+    rows = count(len(facts.survey.losses), "row")
+    if proved := kinds.pop("proved", []):
+        yield f"Proved, for every input {facts.box.words}: {numbered(keys, proved)}."
+    if refuted := kinds.pop("refuted", []):
+        yield f"Off on all {rows}, by at least {_margins(facts, refuted)}."
+    if unknown := kinds.pop("unknown", []):
+        only = "" if not (proved or refuted) else " (not proved: not in the first layer)"
+        yield f"Off on all {rows}{only}, by at least {_margins(facts, unknown)}."
+    if flat := kinds.pop("flat", []):
+        yield f"Flat on all {rows}: {numbered(keys, flat)}."
+    yield from _locks(facts, layer, gone)
+
+
+def _margins(facts: Facts, gone: Sequence[int]) -> str:
+    """`0.014 (33), 0.02 (5 28 44 57)`, those of one margin together."""
+    groups: dict[str, list[str]] = {}
+    margins = facts.verdicts.margins
+    for u in sorted(gone, key=lambda u: (float(short(float(margins[u]), 2)), u))[:NUMBERED]:
+        groups.setdefault(short(float(margins[u]), 2), []).append(facts.survey.units.keys[u][1])
+    rest = len(gone) - NUMBERED
+    return ", ".join(f"{margin} ({' '.join(ks)})" for margin, ks in groups.items()) + (
+        f" and {rest} more" if rest > 0 else ""
+    )
+
+
+def _locks(facts: Facts, layer: str, gone: Sequence[int]) -> Iterator[str]:
+    locked = [u for u in gone if facts.verdicts.locked[u]]
+    free = [u for u in gone if not facts.verdicts.locked[u]]
+    if locked:
+        names = {_row_of(p.label, len(locked) > 1): None
+                 for u in locked for p in facts.parameters_of(u)}  # fmt: skip
+        all_ = {1: "It is", 2: "Both are"}.get(len(gone), f"All {len(gone)} are") if not free else (
+            f"{count(len(locked), 'neuron')} of these {'is' if len(locked) == 1 else 'are'}"
+        )  # fmt: skip
+        whose = " of theirs" if names and len(locked) > 1 else ""
+        to = f"{' or '.join([*names][:2])}{whose}" if names else "what lies behind"
+        yield f"{all_} locked: no gradient reaches {to}."
+    if free:
+        through = {name: None for u in free for name in facts.verdicts.through[u]}
+        who = "It can" if len(gone) == 1 else "They can" if not locked else (
+            f"{count(len(free), 'other')} can"
+        )  # fmt: skip
+        yield f"{who} be revived through {listed([*through], 2)}."
+
+
+def _row_of(label: str, whole: bool) -> str:
+    """The tensor that a parameter is of, or the part of it that is one unit's."""
+    tensor, place = element(label)
+    return tensor if whole or not place else f"{tensor}[{place[0]}]"
+
+
+def saturated(facts: Facts) -> Iterator[Finding]:
+    verdicts, units, last = facts.verdicts, facts.survey.units, {*facts.survey.outputs}
+    for layer, members in facts.by_layer.items():
+        shut = [u for u in members if verdicts.saturated[u]]
+        if last & {x for u in shut for x in units.nodes[u]} and fits_well(facts):
+            continue  # as the outputs of a net that is right are
+        if not shut:
+            continue
+        price = facts.ledger.price(("saturation", layer))
+        facts.told.add(("saturation", layer))
+        facts.flat = facts.flat or len(shut) == len(members)
+        own = facts.ledger.owners.get(layer, 0) * len(shut) / len(members)
+        cost = max(price.cost, -CEILING * facts.share(round(own)))
+        rows = float(units.saturated[shut].sum() / units.seen[shut].sum())
+        z = facts.survey.values_of([units.nodes[shut[0]][0].inputs[0]])[0]
+        row = int(np.argsort(np.abs(z))[len(z) // 2])
+        node = facts.parameters_of(shut[0])
+        op = units.ops[shut[0]]
+        each = "every slope" if len(shut) == len(members) else (
+            "its slope" if len(shut) == 1 else "each of their slopes"
+        )  # fmt: skip
+        largest = {"sigmoid": "the sigmoid's 0.25", "tanh": "tanh's 1"}.get(op, "the largest")
+        words = [
+            f"In the median row {each} is below 1 % of {largest}, because "
+            f"{_why_saturated(facts, layer, shut)}.", *price_words(price, layer),
+        ]  # fmt: skip
+        yield Finding(
+            "saturated", layer, facts.numbers(shut), abs(price.worst), rows, "\n".join(words), cost,
+            row, node[-1].label if node else "", len(members),
+        )  # fmt: skip
+
+
+def _why_saturated(facts: Facts, layer: str, shut: Sequence[int]) -> str:
+    """The weights, the inputs or the bias, whichever is out of proportion; else the range of z."""
+    units, tensor = facts.survey.units, facts.tensor_of(layer)
+    if tensor is not None:
+        rows = [tensor.rows[k] for k in (units.keys[u][1] for u in shut) if k in tensor.rows]
+        size = math.sqrt(np.mean([p.data**2 for row in rows for p in row])) if rows else 0.0
+        if size > CAUSE * tensor.usual:
+            facts.guilty.add(tensor.name)
+            times = how_many(size / tensor.usual)
+            part = "" if len(shut) == len(tensor.rows) else " their part of" if len(
+                shut) > 1 else " its row of"  # fmt: skip
+            return (
+                f"{part}{' ' * bool(part)}{tensor.name} is {times} times {tensor.whose} "
+                f"({beside(size, tensor.usual)})"
+            ).strip()
+        means = abs(units.mean[shut])
+        z = facts.survey.values_of([units.nodes[shut[0]][0].inputs[0]])[0]
+        if reads_inputs(facts, shut[0]) and np.abs(facts.columns).max() > FAR:
+            low, high = facts.columns.min(), facts.columns.max()
+            return f"the inputs lie in {short(low)} … {short(high)}: z goes to {short(_far(z))}"
+        bias = [p for u in shut for p in facts.parameters_of(u)[tensor.fan_in :]]
+        if bias and means.size and np.median([abs(p.data) for p in bias]) > 0.5 * abs(_far(z)):
+            typical = float(np.median([p.data for p in bias]))
+            return f"{element(bias[0].label)[0]} is {short(typical)} there"
+    low, high = units.least[shut].min(), units.most[shut].max()
+    return f"z lies in {short(low)} … {short(high)}"
+
+
+def _far(z: Any) -> float:
+    return float(z[np.abs(z).argmax()])
+
+
+def copies(facts: Facts) -> Iterator[Finding]:
+    units, outputs = facts.survey.units, {*facts.survey.outputs}
+    for layer, members in facts.by_layer.items():
+        groups: dict[tuple[float, ...], list[int]] = {}
+        for u in members:
+            weights = facts.parameters_of(u)
+            hidden = not outputs & {*units.nodes[u]}
+            if hidden and weights and not facts.verdicts.dead[u]:
+                groups.setdefault(tuple(p.data for p in weights), []).append(u)
+        same = [u for group in groups.values() if len(group) > 1 for u in _with_equal_ends(
+            facts, group)]  # fmt: skip
+        if same:
+            own = sum(len(facts.parameters_of(u)) for u in same)
+            yield Finding(
+                "copies", layer, facts.numbers(same), because=
+                f"{numbered(units.keys, same)} have equal weights in and equal weights out: their "
+                "gradients are equal, and they stay equal whatever is trained.",
+                cost=SIXTEEN * facts.share(own), node=facts.parameters_of(same[0])[0].label,
+                of=len(members),
+            )  # fmt: skip
+
+
+def _with_equal_ends(facts: Facts, group: Sequence[int]) -> list[int]:
+    """Those of a group whose outputs are multiplied with equal weights."""
+    nodes = {facts.survey.units.nodes[u][0]: u for u in group}
+    out: dict[int, list[float]] = {u: [] for u in group}
+    for node in facts.survey.replay.nodes:
+        if node.rule is not None and node.rule.lists and node.rule.kind == "product":
+            weights, xs = node.operands[:2]
+            for w, x in zip(weights, xs):
+                if x in nodes:
+                    out[nodes[x]].append(w.data if isinstance(w, Value) else w)
+    times = Counter(map(tuple, out.values()))
+    return [u for u in group if times[tuple(out[u])] > 1]
