@@ -1,7 +1,9 @@
 """The findings: what is wrong with a net over its data, one rule a verdict, ranked by price.
 
 A finding costs decades of the gradient times the share of the parameters that pay them. A stop
-counts as SIXTEEN of them, the digits that a float has; so does what no gradient can mend.
+counts as SIXTEEN of them, the digits that a float has, and as FOUR where it can be revived; so does
+what no gradient can mend. A loss that is worse than a guess counts as one at most: as a rule it
+follows from something else.
 
 The thresholds, which were fixed before the planted nets of the tests were made:
 
@@ -9,17 +11,22 @@ The thresholds, which were fixed before the planted nets of the tests were made:
     saturated             a unit's slope in the median row is below 1 % of its activation's largest
     small, large weights  a tensor is 10 times off its initialiser's scale, and that costs a decade
     zero weights          each weight of a tensor is 0
-    sigmoid chain         two or more layers' ceilings of ¼, and R is 2 decades below the outputs'
-    vanishing, exploding  R is 3 decades below, or 2 above, with none of the causes above
+    sigmoid chain         two or more layers' ceilings of ¼ hold a tenth of what is missing where R
+                          is 2 decades below that at the outputs
+    vanishing, exploding  R is 3 decades below, or 2 above, and the findings above hold less than
+                          half of that
     copies                units of a layer have equal weights in, and equal weights out
     inputs out of scale   a column's root mean square is above 30; or each column's is below 1/30
-    inputs far from 0     a column's mean is above 3, and 5 times its spread
+    inputs far from 0     a column's mean is above 3, and 10 times its spread
     targets out of reach  a target lies outside what the output's activation can give
     bounded logits        cross-entropy of outputs that are probabilities, or squashed
     constant outputs      an output's spread is below 1e-6 of its size, and no finding says why
     worse than a guess    the loss is 2 times that of a constant guess, of squares 10 times
     linear net            two layers without an activation between them; or no activation at all,
                           where the best linear fit leaves 90 % of the targets' variance
+    large step            a step by the optimiser's raises the loss, turns a unit off in every row,
+                          or saturates one
+    small step            the loss falls along it to 100 times as far
     unused parameters     no path leads from them to the loss
     not finite            a loss or a gradient is nan or infinite in some row
 """
@@ -38,20 +45,24 @@ import numpy as np
 from microgradx._base import floats
 from microgradx._base.text import count, element, fixed, listed, short
 from microgradx.diagnosis.box import AFFINE, Box, dependence
-from microgradx.diagnosis.ledger import Ledger, Price, name_of_part
+from microgradx.diagnosis.ledger import Ledger, Part, Price, name_of_part
 from microgradx.diagnosis.scales import Tensor, tensors_of
+from microgradx.diagnosis.steps import Steps
 from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.task import Task
 from microgradx.diagnosis.units import Verdicts
 from microgradx.engine import Value
 
-SIXTEEN = 16.0  # decades that a stop counts as
+SIXTEEN, FOUR = 16.0, 4.0  # decades that a stop counts as
 SCALE, DECADE = 10.0, 1.0  # how far a tensor is off, and what that costs at least
+APART = 1.5  # how far tensors are off that are named together
 CAUSE = 3.0  # times its usual size a tensor is named as the cause of a saturation
 CEILING = math.log10(0.25)
 CHAIN, SMALL, LARGE = -2.0, -3.0, 2.0  # decades beside R at the outputs
-WIDE, FAR, OFF_CENTRE = 30.0, 3.0, 5.0  # of inputs
+WIDE, FAR, OFF_CENTRE = 30.0, 3.0, 10.0  # of inputs
 STILL = 1e-6  # of an output's size
+SHORT = 100.0  # times a step's length
+TENTH, HALF = 0.1, 0.5  # of what is missing
 ENTROPY, SQUARES = 2.0, 10.0  # times the loss of a guess
 UNEXPLAINED = 0.9  # of the targets' variance
 NUMBERED = 12  # units whose numbers a sentence lists
@@ -84,18 +95,23 @@ class Finding:
     of: int = field(default=0, repr=False)  # how many units the layer has
 
     def __str__(self) -> str:
-        units = f", {len(self.neurons)} of {count(self.of, 'unit')}" if self.neurons else ""
+        units = f", {len(self.neurons)} of {count(self.of, 'neuron')}" if self.neurons else ""
         return f"{self.verdict}: {self.where}{units}\n{self.because}"
 
 
 class Facts:
     """All that the rules look at."""
 
-    def __init__(self, survey: Survey, verdicts: Verdicts, ledger: Ledger, box: Box) -> None:
+    def __init__(
+        self, survey: Survey, verdicts: Verdicts, ledger: Ledger, box: Box, steps: Steps | None
+    ) -> None:
         self.survey, self.verdicts, self.ledger, self.box = survey, verdicts, ledger, box
+        self.steps = steps
         self.task: Task = survey.task
         self.guilty: set[str] = set()  # tensors that a saturation has been blamed on
-        self.stopped: set[str] = set()  # layers from which no gradient comes, with a finding
+        self.told: set[Part] = set()  # parts of the budget that a finding is about
+        self.unreachable = False  # whether targets lie where the outputs can't
+        self.flat = False  # whether a finding says why outputs are all alike
 
     @cached_property
     def tensors(self) -> list[Tensor]:
@@ -114,6 +130,23 @@ class Facts:
         """(n, columns): the inputs, each row flat."""
         return self.task.X.reshape(len(self.task.X), -1)
 
+    @cached_property
+    def read(self) -> Any:
+        """(n, columns): the numbers that weights are multiplied with and no parameter is behind.
+
+        They are the inputs, or what the net makes of them first, as a scaler does.
+        """
+        survey = self.survey
+        behind = {*survey.replay.parameters}
+        for node in survey.replay.nodes:
+            if any(x in behind for x in node.inputs):
+                behind.add(node)
+        fixed = [x for t in self.tensors for x in t.reads if x not in behind]
+        nodes = [*dict.fromkeys(fixed)]
+        if not nodes or {*nodes} == {*survey.inputs}:
+            return self.columns if nodes or not self.tensors else self.columns[:, :0]
+        return survey.values_of(nodes).T
+
     def numbers(self, units: Sequence[int]) -> tuple[int, ...]:
         """Their numbers in the layer."""
         return tuple(int(k) if k.isdigit() else i for i, (_, k) in
@@ -124,6 +157,15 @@ class Facts:
 
     def tensor_of(self, layer: str) -> Tensor | None:
         return next((t for t in self.tensors if t.layer == layer), None)
+
+    def starved_by(self, dead: Sequence[int]) -> int:
+        """How many parameters have no gradient as these units are off: their own, and those out."""
+        nodes = {x: u for u in dead for x in self.survey.units.nodes[u][:1]}
+        out = sum(
+            sum(x in nodes for x in node.inputs) for node in self.survey.replay.nodes
+            if nodes and node.rule is not None and node.rule.kind == "product"
+        )  # fmt: skip
+        return out + sum(len(self.parameters_of(u)) for u in dead)
 
     def parameters_of(self, u: int) -> list[Value]:
         """Those that a unit's z is a product of, and its bias."""
@@ -182,14 +224,16 @@ def dead(facts: Facts) -> Iterator[Finding]:
         gone = [u for u in members if verdicts.dead[u]]
         if not gone:
             continue
-        lost = sum(2 * len(facts.parameters_of(u)) for u in gone)
+        locked = [u for u in gone if verdicts.locked[u]]
+        lost = facts.starved_by(locked)
         if len(gone) == len(members):
-            facts.stopped.add(layer)
+            facts.flat = True
             lost = max(lost, int((facts.survey.moved == 0).sum()))
+        cost = SIXTEEN * lost + FOUR * facts.starved_by([u for u in gone if u not in locked])
         node = facts.parameters_of(gone[0])
         yield Finding(
             "dead", layer, facts.numbers(gone), math.inf, 1.0,
-            "\n".join(_deaths(facts, layer, gone)), SIXTEEN * min(facts.share(lost), 1.0),
+            "\n".join(_deaths(facts, layer, gone)), cost / max(facts.ledger.total, 1),
             _nearest_row(facts, gone), node[-1].label if node else "", len(members),
         )  # fmt: skip
 
@@ -212,10 +256,10 @@ def _deaths(facts: Facts, layer: str, gone: Sequence[int]) -> Iterator[str]:
     if proved := kinds.pop("proved", []):
         yield f"Proved, for every input {facts.box.words}: {_units(keys, proved)}."
     if refuted := kinds.pop("refuted", []):
-        yield f"Off on all {rows}, by at least: {_margins(facts, refuted)}."
+        yield f"Off on all {rows}, by at least {_margins(facts, refuted)}."
     if unknown := kinds.pop("unknown", []):
         only = "" if not (proved or refuted) else " (not proved: not in the first layer)"
-        yield f"Off on all {rows}{only}, by at least: {_margins(facts, unknown)}."
+        yield f"Off on all {rows}{only}, by at least {_margins(facts, unknown)}."
     if flat := kinds.pop("flat", []):
         yield f"Flat on all {rows}: {_units(keys, flat)}."
     yield from _locks(facts, layer, gone)
@@ -228,13 +272,13 @@ def _units(keys: Sequence[tuple[str, str]], gone: Sequence[int]) -> str:
 
 
 def _margins(facts: Facts, gone: Sequence[int]) -> str:
-    """`33 0.014 · 5 28 44 57 0.02`, those of one margin together."""
+    """`0.014 (33), 0.02 (5 28 44 57)`, those of one margin together."""
     groups: dict[str, list[str]] = {}
     margins = facts.verdicts.margins
-    for u in sorted(gone, key=lambda u: margins[u])[:NUMBERED]:
-        groups.setdefault(short(margins[u], 2), []).append(facts.survey.units.keys[u][1])
+    for u in sorted(gone, key=lambda u: (float(short(float(margins[u]), 2)), u))[:NUMBERED]:
+        groups.setdefault(short(float(margins[u]), 2), []).append(facts.survey.units.keys[u][1])
     rest = len(gone) - NUMBERED
-    return " · ".join(f"{' '.join(ks)} {margin}" for margin, ks in groups.items()) + (
+    return ", ".join(f"{margin} ({' '.join(ks)})" for margin, ks in groups.items()) + (
         f" and {rest} more" if rest > 0 else ""
     )
 
@@ -243,11 +287,12 @@ def _locks(facts: Facts, layer: str, gone: Sequence[int]) -> Iterator[str]:
     locked = [u for u in gone if facts.verdicts.locked[u]]
     free = [u for u in gone if not facts.verdicts.locked[u]]
     if locked:
-        names = {element(p.label)[0]: None for u in locked for p in facts.parameters_of(u)}
-        all_ = "It is" if len(gone) == 1 else f"All {len(gone)} are" if not free else (
-            f"{count(len(locked), 'unit')} of these {'is' if len(locked) == 1 else 'are'}"
+        names = {_row_of(p.label, len(locked) > 1): None
+                 for u in locked for p in facts.parameters_of(u)}  # fmt: skip
+        all_ = {1: "It is", 2: "Both are"}.get(len(gone), f"All {len(gone)} are") if not free else (
+            f"{count(len(locked), 'neuron')} of these {'is' if len(locked) == 1 else 'are'}"
         )  # fmt: skip
-        whose = f" of {'its' if len(locked) == 1 else 'theirs'}" if names else ""
+        whose = " of theirs" if names and len(locked) > 1 else ""
         to = f"{' or '.join([*names][:2])}{whose}" if names else "what lies behind"
         yield f"{all_} locked: no gradient reaches {to}."
     if free:
@@ -256,6 +301,12 @@ def _locks(facts: Facts, layer: str, gone: Sequence[int]) -> Iterator[str]:
             f"{count(len(free), 'other')} can"
         )  # fmt: skip
         yield f"{who} be revived through {listed([*through], 2)}."
+
+
+def _row_of(label: str, whole: bool) -> str:
+    """The tensor that a parameter is of, or the part of it that is one unit's."""
+    tensor, place = element(label)
+    return tensor if whole or not place else f"{tensor}[{place[0]}]"
 
 
 @rule
@@ -268,6 +319,8 @@ def saturated(facts: Facts) -> Iterator[Finding]:
         if not shut:
             continue
         price = facts.ledger.price(("saturation", layer))
+        facts.told.add(("saturation", layer))
+        facts.flat = facts.flat or len(shut) == len(members)
         own = facts.ledger.owners.get(layer, 0) * len(shut) / len(members)
         cost = max(price.cost, -CEILING * facts.share(round(own)))
         rows = float(units.saturated[shut].sum() / units.seen[shut].sum())
@@ -302,7 +355,7 @@ def _why_saturated(facts: Facts, layer: str, shut: Sequence[int]) -> str:
         size = math.sqrt(np.mean([p.data**2 for row in rows for p in row])) if rows else 0.0
         if size > CAUSE * tensor.usual:
             facts.guilty.add(tensor.name)
-            times = short(size / tensor.usual, 2)
+            times = _times(size / tensor.usual)
             part = "" if len(shut) == len(tensor.rows) else " their part of" if len(
                 shut) > 1 else " its row of"  # fmt: skip
             return (
@@ -329,6 +382,11 @@ def _far(z: Any) -> float:
 def _reads_inputs(facts: Facts, u: int) -> bool:
     z = facts.survey.units.nodes[u][0].inputs[0]
     return bool({*facts.survey.inputs} & {*z.inputs})
+
+
+def _times(x: float) -> str:
+    """`3.5`, `43`, `1,583`"""
+    return short(x, 2) if x < 10 else f"{x:,.0f}" if x < 1e6 else short(x)
 
 
 def _two(size: float, usual: float) -> str:
@@ -364,6 +422,7 @@ def zero_weights(facts: Facts) -> Iterator[Finding]:
         if tensor.size == 0.0:
             behind = _behind(facts, tensor.layer)
             facts.guilty.add(tensor.name)
+            facts.flat = True
             lost = sum(facts.ledger.owners.get(path, 0) for path in behind)
             stop = f" No gradient gets to {_layers(behind)}." if behind else ""
             yield Finding(
@@ -399,10 +458,12 @@ def scaled_weights(facts: Facts) -> Iterator[Finding]:
             continue
         price = facts.ledger.price(("weights", tensor.layer))
         first = not price.lines
+        facts.flat = facts.flat or ratio < 1
         decades = math.log10(ratio) if first else price.worst
         if abs(decades) < DECADE or (decades < 0) != (ratio < 1):
             continue
-        times = f"{short(ratio, 2)} times" if ratio > 1 else f"1/{1 / ratio:,.0f} of"
+        facts.told.add(("weights", tensor.layer))
+        times = f"{_times(ratio)} times" if ratio > 1 else f"1/{1 / ratio:,.0f} of"
         cost = abs(decades) * facts.share(_next_parameters(facts, tensor)) if first else price.cost
         words = f"It is {times} {tensor.whose} ({_two(tensor.size, tensor.usual)})."
         if first:
@@ -472,8 +533,11 @@ def sigmoid_chain(facts: Facts) -> Iterator[Finding]:
         return
     price = facts.ledger.price(*parts)
     line = facts.ledger.lines.get(price.where)
-    if line is None or price.worst > 1.9 * CEILING or facts.ledger.short(line) > CHAIN:
+    if line is None or price.worst > 1.9 * CEILING:
         return
+    if facts.ledger.short(line) > CHAIN or price.worst > TENTH * facts.ledger.short(line):
+        return
+    facts.told.update(parts)
     layers = sum(part in line.parts for part in parts)
     yield Finding(
         "sigmoid chain", price.where, decades=-price.worst, cost=price.cost,
@@ -486,25 +550,43 @@ def sigmoid_chain(facts: Facts) -> Iterator[Finding]:
 @rule
 def vanishing(facts: Facts) -> Iterator[Finding]:
     """What is small or large for none of the reasons above: its largest terms are named."""
-    if facts.guilty or facts.stopped:
-        return
     lines = [line for line in facts.ledger.lines.values() if line.parameters and line.reached]
     for name, worst in (("vanishing", min), ("exploding", max)):
         line = worst(lines, key=facts.ledger.short, default=None)
         far = facts.ledger.short(line) if line else 0.0
         if line is None or (far > SMALL if name == "vanishing" else far < LARGE):
             continue
-        terms = sorted(line.parts.items(), key=lambda part: part[1] * math.copysign(1.0, far))
-        named = [
-            f"{name_of_part(part)} {fixed(x, 1)}" for part, x in reversed(terms)
-            if x * far > 0.1 * far * far and part[0] != "loss"
-        ]  # fmt: skip
+        terms = {part: x for part, x in line.parts.items() if part[0] != "loss" and x * far > 0}
+        if sum(x for part, x in terms.items() if part in facts.told) / far > HALF:
+            continue
         size = "below" if far < 0 else "above"
         yield Finding(
-            name, line.layer, decades=abs(far), cost=abs(far) * facts.share(line.parameters),
-            because=f"Gradients are {fixed(abs(far), 1)} decades {size} those at the outputs: "
-            f"{listed(named, 4)}.", node=_parameter_in(facts, [line.layer]),
+            name, line.layer, decades=abs(far),
+            cost=sum(abs(facts.ledger.short(x)) * facts.share(x.parameters) for x in lines),
+            because=f"Gradients are {fixed(abs(far), 1)} decades {size} those at the outputs.\n"
+            + _terms(facts, terms, far), node=_parameter_in(facts, [line.layer]),
         )  # fmt: skip
+
+
+def _terms(facts: Facts, terms: dict[Part, float], far: float) -> str:
+    """The largest terms; weights of several layers together, beside an initialiser's."""
+    weights = {layer: x for (kind, layer), x in terms.items() if kind == "weights"}
+    beside = [
+        t for t in facts.tensors if t.layer in weights and (t.ratio > 1) == (far > 0)
+        and not 1 / APART < t.ratio < APART
+    ]  # fmt: skip
+    whole = sum(weights[t.layer] for t in beside)
+    if len(beside) > 1 and whole / far > HALF:
+        ratios = sorted(t.ratio for t in beside)
+        low, high = (short(x, 2) for x in (ratios[0], ratios[-1]))
+        to = low if low == high else f"{low} to {high}"
+        return (
+            f"The weights of {count(len(beside), 'layer')} are {to} times {beside[0].whose}: "
+            f"together they make {fixed(abs(whole), 1)} decades of it."
+        )
+    ranked = sorted(terms.items(), key=lambda term: -abs(term[1]))
+    named = [f"{name_of_part(p)} {fixed(x, 1)}" for p, x in ranked if x / far > TENTH]
+    return f"The largest parts: {listed(named or [name_of_part(p) for p, _ in ranked[:1]], 4)}."
 
 
 # --- the data ------------------------------------------------------------------------------------
@@ -512,7 +594,9 @@ def vanishing(facts: Facts) -> Iterator[Finding]:
 
 @rule
 def inputs(facts: Facts) -> Iterator[Finding]:
-    x = facts.columns
+    x = facts.read
+    if not x.shape[1]:
+        return
     mean, spread = x.mean(axis=0), x.std(axis=0)
     size = np.hypot(mean, spread)
     first = next((n for path, n in facts.ledger.owners.items() if n), 0)
@@ -522,7 +606,7 @@ def inputs(facts: Facts) -> Iterator[Finding]:
         yield _of_inputs(
             facts, "inputs far from 0", away, np.log10(np.abs(mean[k]) / spread[k]),
             f"Column {k} lies in {short(x[:, k].min())} … {short(x[:, k].max())}: its mean is "
-            f"{short(abs(mean[k]) / spread[k], 2)} times its spread. Subtract the mean of each "
+            f"{_times(abs(mean[k]) / spread[k])} times its spread. Subtract the mean of each "
             "column, and divide by its spread.", first,
         )  # fmt: skip
     large = (size > WIDE) & ~away
@@ -571,6 +655,7 @@ def targets_out_of_reach(facts: Facts) -> Iterator[Finding]:
         low, high = reach(y)
         out = (targets[:, k] < low) | (targets[:, k] > high)
         if out.any():
+            facts.unreachable = True
             name = "the output" if len(outputs) == 1 else f"output {k}"
             yield Finding(
                 "targets out of reach", "y" if len(outputs) == 1 else f"y[{k}]",
@@ -638,7 +723,7 @@ def bounded_logits(facts: Facts) -> Iterator[Finding]:
 @rule
 def worse_than_a_guess(facts: Facts) -> Iterator[Finding]:
     guess, loss = facts.task.guess, float(facts.survey.losses.mean())
-    if not guess or not math.isfinite(loss):
+    if not guess or not math.isfinite(loss) or facts.unreachable:
         return
     if loss > guess * (SQUARES if facts.task.name == "mse" else ENTROPY):
         results = facts.survey.results
@@ -650,7 +735,7 @@ def worse_than_a_guess(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "worse than a guess", "loss", decades=math.log10(loss / guess),
             because=f"The loss is {short(loss)}, and {short(guess)} if the outputs were the best "
-            f"constants. {lie}{also}.", cost=math.log10(loss / guess),
+            f"constants.\n{lie}{also}.", cost=min(math.log10(loss / guess), 1.0),
             row=int(facts.survey.losses.argmax()), node=_last_parameter(facts),
         )  # fmt: skip
 
@@ -693,7 +778,7 @@ def _unexplained(task: Task, x: Any) -> float:
 
 @rule
 def constant_outputs(facts: Facts) -> Iterator[Finding]:
-    if facts.stopped or facts.guilty or len(facts.task.X) < 2:
+    if facts.flat or len(facts.task.X) < 2:
         return
     results = facts.survey.results
     spread, size = results.std(axis=1), np.abs(results).max(axis=1)
@@ -721,3 +806,52 @@ def unused_parameters(facts: Facts) -> Iterator[Finding]:
             "loss, so none of them is ever trained.",
             cost=SIXTEEN * len(idle) / (len(idle) + facts.ledger.total),
         )  # fmt: skip
+
+
+@rule
+def large_step(facts: Facts) -> Iterator[Finding]:
+    steps = facts.steps
+    if steps is None or not math.isfinite(steps.before.loss):
+        return
+    before, after, off, shut = steps.before, steps.after, steps.turned_off, steps.shut
+    rises = not after.loss <= before.loss
+    if not (rises or off or shut):
+        return
+    does = [f"raises the loss from {short(before.loss)} to {short(after.loss)}"] * rises
+    does += [f"turns {count(len(off), 'neuron')} off in every row"] if off else []
+    does += [f"saturates {count(len(shut), 'neuron')} in half of the rows"] if shut else []
+    begins = min(steps.rises if rises else math.inf, steps.dies if off else math.inf,
+                 steps.saturates if shut else math.inf)  # fmt: skip
+    tensor, ratio = _moved_most(steps)
+    yield Finding(
+        "large step", steps.words, rows=1.0,
+        because=f"A step {' and '.join(does)}. That begins at {short(begins, 2)} times its size.\n"
+        f"It moves {tensor} by {short(10.0**ratio, 2)} of its own size; about 0.001 is usual.",
+        cost=SIXTEEN * (1.0 if rises else facts.share(facts.starved_by(off)) or 0.1),
+        node=_some_parameter(facts),
+    )  # fmt: skip
+
+
+@rule
+def small_step(facts: Facts) -> Iterator[Finding]:
+    steps = facts.steps
+    if steps is None or steps.best < SHORT or not math.isfinite(steps.before.loss):
+        return
+    tensor, ratio = _moved_most(steps)
+    yield Finding(
+        "small step", steps.words, decades=math.log10(steps.best),
+        because=f"It moves no tensor by more than {short(10.0**ratio, 2)} of its own size "
+        f"({tensor}), and the loss falls along it to {steps.best:,.0f} times as far: from "
+        f"{short(steps.before.loss)} to {short(steps.after.loss)} in one step, to "
+        f"{short(steps.least)} there.", cost=math.log10(steps.best), node=_some_parameter(facts),
+    )  # fmt: skip
+
+
+def _moved_most(steps: Steps) -> tuple[str, float]:
+    """The tensor that moves most beside its own size, and log₁₀ of that."""
+    known = [
+        (ratio, name) for name, ratio in zip(steps.table["tensor"], steps.table["log10 of it"])
+        if ratio == ratio
+    ]  # fmt: skip
+    ratio, name = max(known, default=(-math.inf, "nothing"))
+    return name, ratio

@@ -16,7 +16,7 @@ from microgradx.explain.paths import SHOWN
 
 Part = tuple[str, str]  # a kind and a layer
 
-OPPOSITION = ("opposition", "")
+OPPOSITION, LOSS = ("opposition", ""), ("loss", "")
 
 
 class Line(NamedTuple):
@@ -59,7 +59,7 @@ class Price(NamedTuple):
 
 
 class Ledger:
-    """The lines by layer, in the order of the computation, and that of the outputs."""
+    """The lines by layer, in the order of the computation."""
 
     def __init__(self, survey: Survey) -> None:
         self.owners = owners(survey.replay.parameters)
@@ -67,7 +67,6 @@ class Ledger:
         self.lines = {
             path: _line(path, book, self.owners.get(path, 0)) for path, book in survey.books.items()
         }
-        self.outputs = _line("outputs", survey.last, 0)
 
     def price(self, *parts: Part) -> Price:
         """Of some parts of the budget together."""
@@ -88,8 +87,8 @@ class Ledger:
         return [part for part in found if part[0] == kind]
 
     def short(self, line: Line) -> float:
-        """How many decades R is below that at the outputs; above 0 where it is larger."""
-        return line.norm - self.outputs.norm
+        """How many decades the net itself adds to R, without the loss; below 0 where it takes."""
+        return line.norm - line.parts.get(LOSS, 0.0)
 
     def table(self) -> Table:
         """The lines as columns."""

@@ -12,6 +12,7 @@ from microgradx.diagnosis import words
 from microgradx.diagnosis.box import Box, box_of
 from microgradx.diagnosis.findings import Facts, Finding, findings_of
 from microgradx.diagnosis.ledger import Ledger
+from microgradx.diagnosis.steps import Steps
 from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.table import Table
 from microgradx.diagnosis.task import Task, task_of
@@ -76,6 +77,8 @@ class Checkup:
     loss:      the mean over the rows; guess: that of the best constant outputs, if it is known
     agreement: how well the adopted net agrees with its source; "" for a Module
     ledger:    the lines by layer
+    step:      the optimiser's: `step.table` by tensor, and at which lengths of it the loss rises
+               and units die or saturate; None without an optimizer
     interrupted: whether Ctrl-C has ended the walk
     """
 
@@ -87,7 +90,9 @@ class Checkup:
         self.ledger = Ledger(survey)
         self.loss, self.guess = float(np.mean(survey.losses)), self.task.guess
         self.agreement: str = getattr(self.task.model, "agreement", "")
-        self.findings: list[Finding] = findings_of(Facts(survey, self.verdicts, self.ledger, box))
+        self.step = None if optimizer is None else Steps(survey, optimizer)
+        facts = Facts(survey, self.verdicts, self.ledger, box, self.step)
+        self.findings: list[Finding] = findings_of(facts)
 
     @cached_property
     def layers(self) -> Table:

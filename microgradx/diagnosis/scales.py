@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from microgradx._base.text import element
-from microgradx.diagnosis.survey import Survey
+from microgradx.diagnosis.survey import Survey, products
 from microgradx.engine import Value
 from microgradx.explain.samples import role_of
-
-DEEP = 4  # nodes below z that a product is looked for
 
 # By the kind of activation: whose scale, and how many times Glorot's it is.
 HE, GLOROT, FOR_SIGMOID = "He's scale", "Glorot's scale", "Glorot's scale for a sigmoid"
@@ -27,7 +24,8 @@ class Tensor(NamedTuple):
     fan_in:      how many inputs a unit reads
     size:        the root of the mean of its weights' squares, usual: that an initialiser gives
     whose:       which initialiser's
-    rows:        by unit, the weights that it reads
+    rows:        by unit, the weights of its
+    reads:       the nodes that they are multiplied with
     """
 
     name: str
@@ -38,6 +36,7 @@ class Tensor(NamedTuple):
     usual: float
     whose: str
     rows: dict[str, list[Value]]
+    reads: list[Value]
 
     @property
     def ratio(self) -> float:
@@ -49,14 +48,18 @@ def tensors_of(survey: Survey) -> list[Tensor]:
     """The tensors of weights, layer by layer, as far as products of labelled units tell."""
     activations = dict(zip(survey.units.keys, survey.units.ops))
     found: dict[tuple[str, str], dict[str, list[Value]]] = {}
+    read: dict[tuple[str, str], dict[Value, None]] = {}
     leaves = {*survey.replay.parameters}
     for node in survey.zs:
         layer, index, _ = role_of(node.label)
         unit = index.rpartition(",")[2]
-        for weights in _products(node):
+        for weights, xs in products(node):
             if weights[0] in leaves:
-                name = element(weights[0].label)[0]
-                found.setdefault((name, layer), {}).setdefault(unit, weights)
+                key = element(weights[0].label)[0], layer
+                found.setdefault(key, {}).setdefault(unit, weights)
+                read.setdefault(key, {}).update(
+                    dict.fromkeys(x for x in xs if isinstance(x, Value))
+                )
     result = []
     for (name, layer), rows in found.items():
         numbers = np.array([p.data for row in rows.values() for p in row])
@@ -64,26 +67,10 @@ def tensors_of(survey: Survey) -> list[Tensor]:
         fan_in = len(next(iter(rows.values())))
         usual, whose = _usual(activation, fan_in, len(rows))
         size = float(np.sqrt(np.mean(numbers**2)))
-        result.append(Tensor(name, layer, activation, fan_in, size, usual, whose, rows))
+        result.append(
+            Tensor(name, layer, activation, fan_in, size, usual, whose, rows, [*read[name, layer]])
+        )
     return result
-
-
-def _products(z: Value) -> Iterator[list[Value]]:
-    """The weights of the products that z is a sum of."""
-    level = [z]
-    for _ in range(DEEP):
-        below: list[Value] = []
-        for node in level:
-            rule = node.rule
-            if rule is not None and rule.kind == "product" and rule.lists:
-                weights, xs = node.operands[:2]
-                for row in (weights, xs):
-                    if all(isinstance(p, Value) and p.rule is None for p in row):
-                        yield list(row)
-                        break
-            elif rule is not None and rule.kind == "linear":
-                below += [x for x in node.inputs if not role_of(x.label).role]
-        level = below
 
 
 def _usual(activation: str, fan_in: int, units: int) -> tuple[float, str]:

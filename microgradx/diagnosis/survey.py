@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._base.arguments import flat, nested
+from microgradx._base.text import element
 from microgradx.diagnosis.task import Task, in_use
 from microgradx.engine import Value
 from microgradx.explain.paths import shut_from
@@ -22,6 +24,7 @@ from microgradx.replay.totals import Totals
 ROOM = 2.0**26  # numbers that a batch's path sums may take, nodes times rows
 ARRAYS = 16  # of these for each node, beside those of the layers
 BIN = 0.01  # decades: how exactly medians are known
+DEEP = 4  # nodes below z that a product is looked for
 SPAN = 400.0  # decades up and down of which medians are told apart
 
 Key = tuple[str, str]  # a layer and the number of a unit
@@ -130,7 +133,7 @@ class Survey:
     sums:    of the last batch
     losses:  of every row
     results: (outputs, n), what the net returned
-    books:   by layer, in the order of the computation; `last` are the outputs'
+    books:   by layer, in the order of the computation
     zs:      the nodes that the books are of: pre-activations, and outputs of linear units
     units:   the activations
     totals:  of every parameter
@@ -146,7 +149,6 @@ class Survey:
         self.losses = np.empty(len(task.X))
         self.results = np.empty((len(self.outputs), len(task.X)))
         self.books: dict[str, Book] = {}
-        self.last = Book()
         self.totals: Totals | None = None
         self.gradient = np.zeros(len(self.replay.parameters))
         self.finite = np.ones(len(task.X), bool)
@@ -169,10 +171,14 @@ class Survey:
         with in_use(task.model):
             return record(loss, *[x.tolist() for x in example])
 
-    def batches(self, most: int = 2**60) -> Iterator[tuple[slice, list[Array]]]:
+    def pieces(self, n: int) -> int:
+        """Into how many batches so many rows are cut, for the memory that their sums take."""
+        return math.ceil(n / max(1, min(int(ROOM / (ARRAYS * self.size)), n)))
+
+    def batches(self) -> Iterator[tuple[slice, list[Array]]]:
         """The rows of each batch, and its arrays."""
         task, n = self.task, len(self.task.X)
-        size = max(1, min(int(ROOM / (ARRAYS * self.size)), n, most))
+        size = math.ceil(n / self.pieces(n))
         for start in range(0, n, size):
             rows = slice(start, min(start + size, n))
             yield rows, [x[rows] for x in (task.X, task.targets) if x is not None]
@@ -281,7 +287,6 @@ class Survey:
                 whole = len(places) == len(flows.entropy)
                 self.books[path].add(flows if whole else flows[places], sums.layers)
         flows = sums.of(self.outputs)
-        self.last.add(flows, sums.layers)
         self.results[:, rows] = sums.values_of(self.outputs)
         self.losses[rows] = sums.values_of([self.replay.output])[0]
         finite = np.isfinite(flows.g.mantissa).all(axis=0) & np.isfinite(self.losses[rows])
@@ -318,13 +323,18 @@ class Survey:
 def is_unit(x: Value) -> bool:
     """Whether a node is an activation: of one number, and flat where that is too small or large."""
     rule = x.rule
-    return rule is not None and rule.kind in ("saturating", "gate") and len(x.inputs) == 1
+    if rule is None or len(x.inputs) != 1 or rule.silent or rule.lists:
+        return False
+    return rule.kind in ("saturating", "gate")
 
 
 def _named(
     members: dict[tuple[Key, str], list[Value]], sums: Sums
 ) -> dict[tuple[Key, str], list[Value]]:
-    """Units without a label are called by their op, in the layer of what reads them."""
+    """Units without a label are called by their op, in the layer of what reads them.
+
+    Their numbers are those of their rows of weights, so that the steps of a recurrent net are one.
+    """
     found: dict[tuple[Key, str], list[Value]] = {}
     for (key, op), nodes in members.items():
         if key != ("", ""):
@@ -332,7 +342,28 @@ def _named(
             continue
         numbers: dict[str, int] = {}
         for x in nodes:
-            layer = sums.layer_of(x)
-            k = numbers[layer] = numbers.get(layer, -1) + 1
-            found[(f"{layer} {op}".strip(), str(k)), op] = [x]
+            layer = f"{sums.layer_of(x)} {op}".strip()
+            product = next(products(x.inputs[0]), None)
+            row = element(product[0][0].label)[1] if product else ()
+            if not row:
+                numbers[layer] = numbers.get(layer, -1) + 1
+                row = (numbers[layer],)
+            found.setdefault(((layer, str(row[0])), op), []).append(x)
     return found
+
+
+def products(z: Value) -> Iterator[tuple[list[Value], Sequence[Any]]]:
+    """The products of lists that z is a sum of: leaves, and what they are multiplied with."""
+    level = [z]
+    for _ in range(DEEP):
+        below: list[Value] = []
+        for node in level:
+            rule = node.rule
+            if rule is not None and rule.kind == "product" and rule.lists:
+                for row, other in (node.operands[:2], node.operands[1::-1]):
+                    if all(isinstance(p, Value) and p.rule is None for p in row):
+                        yield list(row), other
+                        break
+            elif rule is not None and rule.kind == "linear":
+                below += [x for x in node.inputs if not role_of(x.label).role]
+        level = below

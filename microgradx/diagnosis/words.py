@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 from microgradx._base.text import clean, clip, count, fixed, short, squeeze
 from microgradx.diagnosis.findings import Finding
-from microgradx.diagnosis.ledger import OPPOSITION, Ledger, Line, Part, name_of_part
+from microgradx.diagnosis.ledger import OPPOSITION, Ledger, Line, Part
 from microgradx.nn.module import title
 
 if TYPE_CHECKING:
     from microgradx.diagnosis.result import Checkup
+    from microgradx.diagnosis.steps import Steps
 
 WIDTH = 80
 SPELT = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
-MANY = 6  # findings that are told whole; the rest get a line each
+TWICE = 2  # findings of one verdict are each told whole; of more, the first is
+MANY = 6  # others that are named
 LINES = 12  # of the ledger
 LEAST = 0.05  # decades: a column of the ledger has more somewhere
 
@@ -31,11 +33,12 @@ def page(c: Checkup) -> str:
     number = SPELT[n] if n < len(SPELT) else f"{n}"
     order = ", the dearest first" if n > 1 else ""
     blocks = [head, f"{number} finding{'s' * (n > 1)}{order}."]
-    blocks.append("\n".join(line for k, f in enumerate(c.findings, 1) for line in told(f, k)))
+    blocks.append("\n".join(line for group in _alike(c.findings) for line in _told(group)))
     if len(table := ledger(c.ledger)) > 2:
         blocks.append("\n".join([
             "Mean decades of the gradient where it isn't 0; each line adds up:", *table]
         ))  # fmt: skip
+    blocks += ["\n".join(stepping(c.step))] if c.step else []
     blocks.append("\n".join(further(c)))
     return "\n\n".join(blocks)
 
@@ -53,7 +56,8 @@ def opening(c: Checkup) -> Iterator[str]:
     guess = "" if c.guess is None else f" (guessing: {short(c.guess, 4)})"
     yield f"{rows} of {of}, {task.source}: {loss}{guess}"
     if c.agreement:
-        yield f"The graph {c.agreement}."
+        whose = "" if c.agreement.startswith("its ") else "The graph "
+        yield f"{whose}{c.agreement}."[0].upper() + f"{whose}{c.agreement}."[1:]
     if c.interrupted:
         yield f"Interrupted: only the first {count(n, 'row')} have been looked at."
 
@@ -79,23 +83,42 @@ def healthy(c: Checkup) -> str:
             "outputs"
         )
     units = len(c.neurons["layer"])
-    dead = f"no unit of {units:,} is dead or saturated" if units else ""
+    dead = f"no neuron of {units:,} is dead or saturated" if units else ""
     facts = "; ".join(x for x in (lies, dead) if x)
     return "\n".join(_wrapped(f"Nothing found{': ' * bool(facts)}{facts}.", ""))
 
 
-def told(finding: Finding, k: int) -> Iterator[str]:
-    """A finding, with its number."""
-    units = ""
-    if finding.neurons:
-        units = f", {len(finding.neurons)} of {count(finding.of, 'unit')}"
-    head = f"{k}  {finding.verdict}: {finding.where}{units}"
-    if k > MANY:
-        yield squeeze(clean(head), WIDTH)
-        return
-    yield from _wrapped(head, "   ", first="")
-    for text in finding.because.split("\n"):
-        yield from _wrapped(text, "   ")
+Numbered = tuple[int, Finding]
+
+
+def _alike(findings: list[Finding]) -> list[list[Numbered]]:
+    """Findings with their numbers, those of one verdict together where the dearest stands."""
+    groups: dict[str, list[Numbered]] = {}
+    for k, finding in enumerate(findings, 1):
+        groups.setdefault(finding.verdict, []).append((k, finding))
+    return [*groups.values()]
+
+
+def _told(group: list[Numbered]) -> Iterator[str]:
+    """The first is told whole; of the others it says where."""
+    for k, finding in group[:MANY] if len(group) <= TWICE else group[:1]:
+        yield from _wrapped(f"{k}  {finding.verdict}: {whereabouts(finding)}", "   ", first="")
+        for text in finding.because.split("\n"):
+            yield from _wrapped(text, "   ")
+    if len(group) > TWICE:
+        others = [f"{k} {whereabouts(finding)}" for k, finding in group[1:]]
+        yield from _wrapped(f"Also: {'; '.join(others[:MANY])}{_more(len(others))}.", "   ")
+
+
+def _more(n: int) -> str:
+    return f"; and {n - MANY} more in c.findings" if n > MANY else ""
+
+
+def whereabouts(finding: Finding) -> str:
+    """`layers.0, 2 of 3 neurons`"""
+    if not finding.neurons:
+        return finding.where
+    return f"{finding.where}, {len(finding.neurons)} of {count(finding.of, 'neuron')}"
 
 
 def _wrapped(text: str, indent: str, first: str | None = None) -> list[str]:
@@ -170,10 +193,27 @@ def _decades(x: float) -> str:
     return "" if math.isnan(x) else "-inf" if x == -math.inf else f"{x + 0.0:+.2f}"
 
 
+def stepping(steps: Steps) -> Iterator[str]:
+    """What a step does, and from which length on."""
+    known = [x for x in steps.table["log10 of it"] if math.isfinite(x)]
+    lie = (
+        f"; update / weight 10^{fixed(min(known), 1)} … 10^{fixed(max(known), 1)}" if known else ""
+    )
+    loss = f"the loss goes from {short(steps.before.loss, 4)} to {short(steps.after.loss, 4)}"
+    yield from _wrapped(f"A step of {steps.words}: {loss}{lie}.", "")
+    begins = [
+        (steps.rises, "the loss rises"), (steps.dies, "a neuron dies"),
+        (steps.saturates, "one saturates"),
+    ]  # fmt: skip
+    later = [f"{words} from {short(x, 2)} times" for x, words in begins if math.isfinite(x)]
+    if later:
+        yield from _wrapped(f"Longer ones: {', '.join(later)} its length on.", "")
+
+
 def further(c: Checkup) -> Iterator[str]:
     """What to ask next."""
     yield "Ask further: c.why(c.findings[0]), c.sample(c.findings[0]), c.try_remedies();"
     yield "c.neurons and c.layers are tables; c.save('report.html') has the pictures."
 
 
-__all__ = ["healthy", "name_of_part", "page", "told"]
+__all__ = ["healthy", "opening", "page", "whereabouts"]
