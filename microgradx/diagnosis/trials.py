@@ -42,20 +42,7 @@ def tried(
     batch_size: int | None = 64,
     seed: Any = 0,
 ) -> Trials:
-    """Train the net as it is, and copies of it that are changed, one for each remedy.
-
-    nets:       nets of the reader's own to be trained beside them, by name: Modules, or what
-                `adopt` takes
-    epochs:     how long each is trained
-    optimizer:  as for `optimizers.for_parameters`; None is that of the check-up, else Adam
-    batch_size, seed: as for `fit`; all meet the same batches in the same order
-
-    Returns `Trials`, which print as a table with a verdict. The net, its optimiser and the data
-    stay as they are. After Ctrl-C it has what is known so far. A candidate that raises says so in
-    its row, but for the net as it is. No targets, epochs below 1, a net of other outputs or of
-    another width, a name that is taken are a ValueError, and a thing that is no net a TypeError,
-    before anything is trained.
-    """
+    """The trials; arguments and errors as for `Checkup.try_remedies`."""
     task = checkup.task
     if task.targets is None:
         raise ValueError("a remedy is tried by training, which takes targets: checkup(model, X, y)")
@@ -283,9 +270,10 @@ class _Race:
         early = [t for t in self.others if t not in ahead and self._was_faster(t)]
         rest = [t for t in self.others if t not in ahead and t not in early]
         return _groups(
-            ("Ahead so far", ahead), ("Faster at first, no better in the end", early),
+            ("Ahead so far, which may not last", ahead),
+            ("Faster at first, no better in the end", early),
             ("No help", rest),
-        )  # fmt: skip
+        )
 
     def _was_faster(self, trial: Trial) -> bool:
         one, own = trial.third, self.own.third
