@@ -2,5 +2,6 @@
 
 from microgradx.diagnosis.findings import Finding
 from microgradx.diagnosis.result import Checkup, checkup
+from microgradx.diagnosis.trials import Trial, Trials
 
-__all__ = ["Checkup", "Finding", "checkup"]
+__all__ = ["Checkup", "Finding", "Trial", "Trials", "checkup"]

@@ -394,7 +394,7 @@ class Remedy(NamedTuple):
 
     words:  its name, of a place; `{}` is the place
     places: what it applies to, of a case; nothing where it doesn't
-    change: makes a net of (case, a copy of the net, place)
+    change: makes a net of (case, a copy of the net, place); a new one leaves the net as it is
     step:   what the reader's step size is multiplied by
     graph:  "same" as before, "wrapped" by another, or "new", with parameters of its own
     """
@@ -406,12 +406,12 @@ class Remedy(NamedTuple):
     graph: str = "same"
 
 
-def biases(n: int) -> str:
-    return "the dead unit's bias nudged" if n == 1 else f"the {n:,} biases nudged"
+def nudging(n: int) -> str:
+    return f"nudging {count(n, 'bias', 'biases')}"
 
 
 def smaller_step(n: int) -> str:
-    return f"step ÷ 10 + {count(n, 'bias', 'biases')} nudged" if n else "step ÷ 10"
+    return "nudging at step ÷ 10" if n else "step ÷ 10"
 
 
 def all_of(n: int) -> str:
@@ -420,17 +420,17 @@ def all_of(n: int) -> str:
 
 REMEDIES = (
     Remedy("inputs standardised", where(*INPUTS), standardised, graph="wrapped"),
+    Remedy(nudging, dead_ones, nudged),
     Remedy(smaller_step, blown_up, nudged, step=0.1),
     Remedy("step × 10", where("small step"), as_before, step=10.0),
-    Remedy(biases, dead_ones, nudged),
     Remedy(str, alone, scaled),
     Remedy(all_of, together, mended),
-    Remedy(lambda n: f"{n} weights at their scale", off_scale, all_scaled),
+    Remedy(lambda n: f"{n} tensors to scale", off_scale, all_scaled),
     Remedy(lambda tensor: f"{tensor.name} drawn anew", drawn_alike, redrawn),
-    Remedy("a new ReLU net (He)", choked_but_for("relu"), anew("relu"), graph="new"),
-    Remedy("a new tanh net (Glorot)", choked_but_for("tanh"), anew("tanh"), graph="new"),
-    Remedy("a new net with skips", choked_and_square, anew(skip=True), graph="new"),
-    Remedy("a new net with layer norms", choked_but_for("linear"), anew(norm=True), graph="new"),
+    Remedy("new ReLU net (He)", choked_but_for("relu"), anew("relu"), graph="new"),
+    Remedy("new tanh net (Glorot)", choked_but_for("tanh"), anew("tanh"), graph="new"),
+    Remedy("new net with skips", choked_and_square, anew(skip=True), graph="new"),
+    Remedy("new net with norms", choked_but_for("linear"), anew(norm=True), graph="new"),
 )  # fmt: skip
 
 
@@ -466,4 +466,5 @@ def candidates(case: Case) -> list[Candidate]:
 
 
 def _made(remedy: Remedy, case: Case, place: Any) -> Module:
-    return remedy.change(case, copied(case.model), place).eval()
+    model = case.model if remedy.graph == "new" else copied(case.model)
+    return remedy.change(case, model, place).eval()

@@ -16,6 +16,7 @@ from microgradx.diagnosis.steps import Steps
 from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.table import Table
 from microgradx.diagnosis.task import Task, task_of
+from microgradx.diagnosis.trials import Trials, tried
 from microgradx.diagnosis.units import Verdicts, table_of
 from microgradx.engine import Value
 from microgradx.explain import why
@@ -24,6 +25,7 @@ from microgradx.train.progress import ctrl_c
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -134,6 +136,31 @@ class Checkup:
         if not isinstance(finding, Finding):
             raise TypeError(f"ask for one of the findings, or its place, got {kind_of(finding)}")
         return finding
+
+    def try_remedies(
+        self,
+        remedies: Mapping[str, Any] | None = None,
+        *,
+        epochs: int = 3,
+        optimizer: Any = None,
+        batch_size: int | None = 64,
+        seed: Any = 0,
+    ) -> Trials:
+        """Train the net as it is, and copies with a remedy each for what was found; see `Trials`.
+
+        remedies:   nets of your own to be tried beside them, by name: {"wider": net}
+        epochs:     how long each is trained
+        optimizer:  as for `checkup`, and None is the check-up's own; Adam, if that has none
+        batch_size, seed: as for `fit`; all meet the same batches in the same order
+
+        The net, its optimiser and the data stay as they are. A terminal or a notebook shows how far
+        it is; after Ctrl-C it has what is known so far. A copy that can't be trained says so in its
+        row. No targets, epochs below 1, a net of your own with other outputs or inputs, or a name
+        that is taken are a ValueError, what is no net a TypeError, before anything is trained.
+        """
+        return tried(
+            self, remedies, epochs=epochs, optimizer=optimizer, batch_size=batch_size, seed=seed
+        )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the report to an .html file, or the figures to a .json file; returns its Path."""

@@ -42,20 +42,7 @@ def tried(
     batch_size: int | None = 64,
     seed: Any = 0,
 ) -> Trials:
-    """Train the net as it is, and copies of it that are changed, one for each remedy.
-
-    nets:       nets of the reader's own to be trained beside them, by name: Modules, or what
-                `adopt` takes
-    epochs:     how long each is trained
-    optimizer:  as for `optimizers.for_parameters`; None is that of the check-up, else Adam
-    batch_size, seed: as for `fit`; all meet the same batches in the same order
-
-    Returns `Trials`, which print as a table with a verdict. The net, its optimiser and the data
-    stay as they are. After Ctrl-C it has what is known so far. A candidate that raises says so in
-    its row, but for the net as it is. No targets, epochs below 1, a net of other outputs or of
-    another width, a name that is taken are a ValueError, and a thing that is no net a TypeError,
-    before anything is trained.
-    """
+    """The trials; arguments and errors as for `Checkup.try_remedies`."""
     task = checkup.task
     if task.targets is None:
         raise ValueError("a remedy is tried by training, which takes targets: checkup(model, X, y)")
@@ -187,7 +174,7 @@ def _figures(found: Figures | None) -> str:
 
 
 def _loss(x: float) -> str:
-    return fixed(x, 3) if 0.001 <= abs(x) < 100 else short(x, 3)
+    return fixed(x, 3) if 0.001 <= abs(x) < 10 else short(x, 3)
 
 
 def _deaths(trial: Trial) -> str:
@@ -282,17 +269,11 @@ class _Race:
         ahead = [t for t in self.others if t.loss < self.own.loss - self.scale]
         early = [t for t in self.others if t not in ahead and self._was_faster(t)]
         rest = [t for t in self.others if t not in ahead and t not in early]
-        parts = []
-        if ahead:
-            parts.append(f"{_named(ahead)} {_be(ahead)} ahead of it so far")
-        if early:
-            parts.append(f"{_named(early)} {_be(early)} faster at first and no better in the end")
-        if rest:
-            do = "doesn't" if len(rest) == 1 else "don't"
-            some = ahead or early
-            who = _named(rest) if len(rest) == 1 else "the rest" if some else "the remedies"
-            parts.append(f"{who} {do} help")
-        return [_capital("; ".join(parts)) + "."] * bool(parts)
+        return _groups(
+            ("Ahead so far, which may not last", ahead),
+            ("Faster at first, no better in the end", early),
+            ("No help", rest),
+        )
 
     def _was_faster(self, trial: Trial) -> bool:
         one, own = trial.third, self.own.third
@@ -308,49 +289,31 @@ class _Race:
         """What is clearly better than the net as it is."""
         best = self.best
         assert best is not None
-        own = f"{_loss(self.own.loss)} as it is"
-        if self.own.loss == math.inf:
-            own = "as it is it diverges"
-        found = [f"{_capital(best.name)} is best: {_loss(best.loss)} {self.horizon}; {own}."]
+        own = "diverging" if self.own.loss == math.inf else _loss(self.own.loss)
+        found = f"Best with {best.name}: {_loss(best.loss)} {self.horizon}; as it is, {own}."
         reach = min(self.own.loss, self.base)
         level = best.loss + (1 - HALF) * (reach - best.loss)
         rest = [t for t in self.others if t is not best]
         good = [t for t in rest if t.loss <= level]
-        poor = [t for t in rest if t.loss > level and t.loss > reach - self.scale]
-        little = [t for t in rest if t not in good and t not in poor]
-        parts = [
-            f"{_named(group)} {'helps' if len(group) == 1 else 'help'} {how}"
-            for group, how in ((good, "too"), (little, "less"))
-            if group
-        ]
-        if poor:
-            do = "doesn't" if len(poor) == 1 else "don't"
-            parts.append(f"{_named(poor)} {do} help")
-        return [*found, *[_capital("; ".join(parts)) + "."] * bool(parts)]
+        none = [t for t in rest if t.loss > max(level, reach - self.scale)]
+        some = [t for t in rest if t not in good and t not in none]
+        return [found, *_groups(("Good too", good), ("Some help", some), ("No help", none))]
 
 
 def _troubles(trials: Trials) -> list[str]:
     """Those that diverge, together."""
-    wild = [trial for trial in trials if trial.after and trial.trouble]
-    if not wild:
-        return []
-    return [_capital(f"{_named(wild)} {'diverges' if len(wild) == 1 else 'diverge'}.")]
+    return _groups(("Diverging", [t for t in trials if t.after and t.trouble]))
+
+
+def _groups(*groups: tuple[str, list[Trial]]) -> list[str]:
+    """`No help: a, b and c.` for each group that has any."""
+    return [f"{words}: {_named(trials)}." for words, trials in groups if trials]
 
 
 def _named(trials: Iterable[Trial]) -> str:
     """`a`, `a and b`, `a, b and c`"""
     *some, last = [trial.name for trial in trials]
     return f"{', '.join(some)} and {last}" if some else last
-
-
-def _be(trials: list[Trial]) -> str:
-    return "is" if len(trials) == 1 else "are"
-
-
-def _capital(text: str) -> str:
-    """Only of a word of ours: a tensor keeps its name."""
-    word = text.partition(" ")[0]
-    return text[:1].upper() + text[1:] if word.isalpha() else text
 
 
 # --- running them --------------------------------------------------------------------------------
@@ -370,6 +333,7 @@ class _Runner:
         with in_one_line() as line:
             for k, candidate in enumerate(found, 1):
                 line.title = f"{k} of {len(found)}, {squeeze(candidate.name, 30)}"
+                line.show("recording")
                 trials.append(self._trial(candidate, trials.third))
                 if trials[-1].trouble == INTERRUPTED:
                     trials.interrupted = True
