@@ -123,6 +123,10 @@ class Facts:
         )  # fmt: skip
         return out + sum(len(self.parameters_of(u)) for u in dead)
 
+    def is_empty(self, u: int) -> bool:
+        """Whether a unit is off as all that it reads is weighed by 0: the weights are at fault."""
+        return self.survey.units.most[u] == 0 and not any(p.data for p in self.parameters_of(u))
+
     def parameters_of(self, u: int) -> list[Value]:
         """Those that a unit's z is a product of, and its bias."""
         z = self.survey.units.nodes[u][0].inputs[0]

@@ -201,7 +201,7 @@ def _unexplained(task: Task, x: Any) -> float:
 
 
 def constant_outputs(facts: Facts) -> Iterator[Finding]:
-    if facts.flat or len(facts.task.X) < 2:
+    if facts.flat or len(facts.task.X) < 2 or not facts.survey.finite.all():
         return
     results = facts.survey.results
     spread, size = results.std(axis=1), np.abs(results).max(axis=1)

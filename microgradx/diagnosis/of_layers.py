@@ -33,7 +33,10 @@ def zero_weights(facts: Facts) -> Iterator[Finding]:
             behind = _behind(facts, tensor.layer)
             facts.guilty.add(tensor.name)
             facts.flat = True
-            lost = sum(facts.ledger.owners.get(path, 0) for path in behind)
+            lost = max(
+                sum(facts.ledger.owners.get(path, 0) for path in behind),
+                int((~facts.survey.moved).sum()) if behind else 0,
+            )
             stop = f" No gradient gets to {few_layers(behind)}." if behind else ""
             yield Finding(
                 "zero weights", tensor.name, decades=math.inf,
@@ -46,13 +49,15 @@ def zero_weights(facts: Facts) -> Iterator[Finding]:
 def _behind(facts: Facts, layer: str) -> list[str]:
     """The layers with parameters from which R never gets past this one."""
     lines = facts.ledger.lines
-    return [p for p, line in lines.items() if line.parameters and p != layer and not line.reached]
+    before = [*lines][: [*lines].index(layer)] if layer in lines else []
+    return [path for path in before if lines[path].parameters and not lines[path].reached]
 
 
 def scaled_weights(facts: Facts) -> Iterator[Finding]:
     for tensor in facts.tensors:
         ratio = tensor.ratio
-        if not ratio or 1 / SCALE < ratio < SCALE or tensor.name in facts.guilty:
+        usual = not ratio or not math.isfinite(ratio) or 1 / SCALE < ratio < SCALE
+        if usual or tensor.name in facts.guilty:
             continue
         price = facts.ledger.price(("weights", tensor.layer))
         first = not price.lines

@@ -36,19 +36,23 @@ def not_finite(facts: Facts) -> Iterator[Finding]:
     if wrong.size:
         n, total = wrong.size, len(facts.survey.finite)
         loss = facts.survey.losses[wrong[0]]
+        where = "loss" if not math.isfinite(loss) else "gradient"
+        what = f"the loss is {loss:g}" if where == "loss" else "a gradient is not finite"
+        begins = [p.label for p in facts.survey.replay.parameters if not math.isfinite(p.data)]
+        since = f"So are parameters: {listed(begins, 3)}." if begins else (
+            "c.why(finding) tells where that begins."
+        )  # fmt: skip
         yield Finding(
-            "not finite", "loss" if not math.isfinite(loss) else "gradient", rows=n / total,
-            because=f"In {count(n, 'row')} of {total:,}, such as row {wrong[0]}, "
-            + (f"the loss is {loss:g}." if not math.isfinite(loss) else "a gradient is not finite.")
-            + " Ask c.why(finding) where that begins.",
-            cost=2 * SIXTEEN * n / total, row=int(wrong[0]), node=some_parameter(facts),
+            "not finite", where, rows=n / total, because=f"In {count(n, 'row')} of {total:,}, such "
+            f"as row {wrong[0]}, {what}.\n{since}", cost=10 * SIXTEEN, row=int(wrong[0]),
+            node=some_parameter(facts),
         )  # fmt: skip
 
 
 def dead(facts: Facts) -> Iterator[Finding]:
     verdicts = facts.verdicts
     for layer, members in facts.by_layer.items():
-        gone = [u for u in members if verdicts.dead[u]]
+        gone = [u for u in members if verdicts.dead[u] and not facts.is_empty(u)]
         if not gone:
             continue
         locked = [u for u in gone if verdicts.locked[u]]

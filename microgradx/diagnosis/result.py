@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microgradx._base.text import kind_of
+from microgradx._base.text import count, kind_of
 from microgradx.diagnosis import words
 from microgradx.diagnosis.box import Box, box_of
 from microgradx.diagnosis.findings import Facts, Finding, findings_of
@@ -21,7 +21,7 @@ from microgradx.diagnosis.units import Verdicts, table_of
 from microgradx.engine import Value
 from microgradx.explain import why
 from microgradx.explain.explanation import Explanation
-from microgradx.train.progress import ctrl_c
+from microgradx.train.progress import ctrl_c, in_one_line
 
 if TYPE_CHECKING:
     import os
@@ -62,9 +62,13 @@ def checkup(
     """
     task = task_of(model, X, y, loss, rows)
     chosen = box_of(box, task.X)
-    with ctrl_c() as pressed:
-        survey = Survey(task, stop=lambda: bool(pressed))
-    return Checkup(survey, chosen, optimizer, bool(pressed))
+    survey = None
+    with ctrl_c() as pressed, in_one_line() as line:
+        line.title = "check-up"
+        survey = Survey(task, stop=lambda: bool(pressed), tell=line.show)
+    if survey is None:  # pressed twice
+        raise KeyboardInterrupt
+    return Checkup(survey, chosen, optimizer, bool(pressed) and survey.done < len(task.X))
 
 
 class Checkup:
@@ -170,7 +174,7 @@ class Checkup:
 
     def __repr__(self) -> str:
         verdicts = ", ".join(dict.fromkeys(f.verdict for f in self.findings)) or "nothing found"
-        return f"<Checkup of {len(self.task.X):,} rows: {verdicts}>"
+        return f"<Checkup of {count(len(self.task.X), 'row')}: {verdicts}>"
 
     def __str__(self) -> str:
         return words.page(self)

@@ -66,7 +66,7 @@ def tensors_of(survey: Survey) -> list[Tensor]:
         activation = activations.get((layer, next(iter(rows))), "")
         fan_in = len(next(iter(rows.values())))
         usual, whose = _usual(activation, fan_in, len(rows))
-        size = float(np.sqrt(np.mean(numbers**2)))
+        size = math.hypot(*numbers.tolist()) / math.sqrt(len(numbers))
         result.append(
             Tensor(name, layer, activation, fan_in, size, usual, whose, rows, [*read[name, layer]])
         )

@@ -21,6 +21,7 @@ from microgradx.replay.flows import Flows
 from microgradx.replay.sums import Nodes, Sums
 
 ROOM = 2.0**26  # numbers that a batch's path sums may take, nodes times rows
+AT_ONCE = 2000  # rows in a batch at most: Ctrl-C ends the walk after one
 ARRAYS = 16  # of these for each node, beside those of the layers
 BIN = 0.01  # decades: how exactly medians are known
 DEEP = 4  # nodes below z that a product is looked for
@@ -121,7 +122,8 @@ class Units:
     @property
     def spread(self) -> Any:
         n = np.maximum(self.seen, 1)
-        return np.sqrt(np.maximum(self.squares / n - (self.total / n) ** 2, 0.0))
+        with np.errstate(all="ignore"):
+            return np.sqrt(np.maximum(self.squares / n - (self.total / n) ** 2, 0.0))
 
 
 class Survey:
@@ -140,8 +142,14 @@ class Survey:
     finite:  by row whether loss and gradients are finite
     """
 
-    def __init__(self, task: Task, stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        task: Task,
+        stop: Callable[[], bool] = lambda: False,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.task = task
+        tell("recording the net")
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
         self.replay = self._recorded()
@@ -152,7 +160,7 @@ class Survey:
         self.gradient = np.zeros(len(self.replay.parameters))
         self.finite = np.ones(len(task.X), bool)
         self.done = 0
-        self._walk(stop)
+        self._walk(stop, tell)
 
     def _recorded(self) -> Replay:
         task, found = self.task, self.outputs
@@ -173,7 +181,7 @@ class Survey:
     def pieces(self, n: int) -> int:
         """Into how many batches so many rows are cut, for the memory that their sums take."""
         computed = max(1, self.size - len(self.replay.parameters))
-        return math.ceil(n / max(1, min(int(ROOM / (ARRAYS * computed)), n)))
+        return math.ceil(n / max(1, min(int(ROOM / (ARRAYS * computed)), AT_ONCE)))
 
     def batches(self) -> Iterator[tuple[slice, list[Array]]]:
         """The rows of each batch, and its arrays."""
@@ -197,7 +205,7 @@ class Survey:
                 found.append(self.replay.values_of(nodes))
         return np.concatenate(found, axis=1)
 
-    def _walk(self, stop: Callable[[], bool]) -> None:
+    def _walk(self, stop: Callable[[], bool], tell: Callable[[str], None]) -> None:
         for rows, batch in self.batches():
             with np.errstate(all="ignore"):
                 self.replay.load(*batch)
@@ -210,6 +218,7 @@ class Survey:
                 self.gradient += self.replay.gradient * n
                 self.moved |= sums.moves(self.moved | (self.replay.gradient != 0))
             self.done = rows.stop
+            tell(f"{self.done:,} of {len(self.losses):,} rows")
             if stop():
                 break
         self.gradient /= self.done

@@ -28,7 +28,7 @@ def page(c: Checkup) -> str:
     """What the net is, what was found, the ledger, and what to ask further."""
     head = "\n".join(line for text in opening(c) for line in _wrapped(text, ""))
     if not c.findings:
-        return f"{head}\n{healthy(c)}"
+        return "\n".join([head, healthy(c), *(stepping(c.step) if c.step else [])])
     n = len(c.findings)
     number = SPELT[n] if n < len(SPELT) else f"{n}"
     order = ", the dearest first" if n > 1 else ""
