@@ -53,14 +53,14 @@ class Gauge:
     def _recorded(self, model: Module) -> Replay:
         task = self.task
 
-        def loss(x: Any, target: Any) -> Value:
+        def loss_and_outputs(x: Any, target: Any) -> list[Value]:
             prediction = model(x)
             if self.prediction is None:
                 self.prediction = prediction
-            return task.of_row(prediction, target)
+            return [task.of_row(prediction, target), *flat(nested(prediction))]
 
         assert task.targets is not None
-        return record(loss, task.X[0].tolist(), task.targets[0].tolist())
+        return record(loss_and_outputs, task.X[0].tolist(), task.targets[0].tolist())
 
     def figures(self, model: Module) -> Figures:
         """Those of a net of the same graph, such as a copy that was trained."""

@@ -70,10 +70,12 @@ class Case:
 
     @cached_property
     def dead(self) -> list[Key]:
-        """The ReLUs that are dead on the data and have a bias, in the order of the net."""
+        """The ReLUs that are dead on the data and have a bias, layer by layer."""
         rows = self.checkup.neurons.rows
         dead = {(row["layer"], f"{row['neuron']}") for row in rows if row["verdict"] == "dead"}
-        return [key for key in self.gauge.relus if key in dead and bias_of(key) in self.named]
+        layers = [*dict.fromkeys(layer for layer, _ in self.gauge.relus)]
+        keys = [key for key in self.gauge.relus if key in dead and bias_of(key) in self.named]
+        return sorted(keys, key=lambda key: layers.index(key[0]))
 
     @cached_property
     def tensors(self) -> list[Tensor]:
@@ -328,7 +330,7 @@ INITIALISERS: dict[str, Callable[[int, int, Any], float]] = {
     **dict.fromkeys(("relu", "leaky_relu", "elu", "gelu", "silu", "softplus"), he),
     "sigmoid": for_sigmoid,
 }
-ENDS = ("linear", "sigmoid", "tanh", "softmax", "relu", "softplus")
+ENDS = ("linear", "sigmoid", "tanh", "relu", "softplus", "softmax")
 
 
 def chain_of(case: Case) -> Chain | None:
@@ -343,7 +345,7 @@ def chain_of(case: Case) -> Chain | None:
     if len(between) > 1 or not between <= {*activations()}:
         return None
     weights, activation = [[p.data for p in flat(tensor)] for _, tensor in found], between.pop()
-    for end in ENDS:
+    for end in ENDS if widths[-1] > 1 else ENDS[:-1]:
         chain = Chain(widths, activation, end)
         if _agrees(chain.built(chain.activation, 0), weights, case):
             return chain

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microgradx._base.arguments import nested, shape, whole
+from microgradx._base.arguments import flat, nested, shape, whole
 from microgradx._base.text import clean, clip, count, fixed, kind_of, short, squeeze, width
 from microgradx.diagnosis.gauge import Figures, Gauge
 from microgradx.diagnosis.optimizers import for_parameters, words
 from microgradx.diagnosis.remedies import AS_IT_IS, Candidate, Case, candidates, copied
 from microgradx.diagnosis.table import WIDTH, Table
 from microgradx.diagnosis.task import Task, in_use
+from microgradx.engine import order
 from microgradx.interop import adopt
 from microgradx.nn.module import Module
 from microgradx.train import History, fit
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 HALF = 0.5  # of the best fall of the loss: a net whose own is as large learns as it is
 CLEAR = 0.05  # of the loss of a guess: losses that are nearer are not told apart
-LEAST = 16  # columns that are left to names
+LEAST = 10  # columns that are left to names
 
 
 def tried(
@@ -49,6 +50,7 @@ def tried(
     epochs, rng = whole("epochs", epochs), np.random.default_rng(seed)
     size = None if batch_size is None else whole("batch_size", batch_size)
     optimizer = checkup.optimizer if optimizer is None else optimizer
+    _refuse_shared("the net", task.model, task)
     model = copied(task.model)
     chosen = for_parameters(optimizer, task.model, model.parameters())
     own = _own_nets(nets, task)
@@ -251,9 +253,9 @@ class _Race:
         if self.base - self.own.loss > self.scale:
             found = [f"It learns as it is: {loss} {self.horizon}, from {_loss(self.first)}."]
         else:
-            found = [f"As it is its loss is {loss} {self.horizon}, from {_loss(self.first)}."]
+            found = [f"As it is, its loss is {loss} {self.horizon}, from {_loss(self.first)}."]
             if self.others:
-                return [*found, f"Nothing that was tried is clearly better{self._than_a_guess()}."]
+                found.append(f"Nothing that was tried is clearly better{self._than_a_guess()}.")
             return found
         return [*found, *self._beside(), *self._advice()]
 
@@ -262,7 +264,7 @@ class _Race:
         guess = self.trials.guess
         if guess is None or guess - self.best.loss > self.scale:
             return ""
-        return f", nor than a guess, which has {_loss(guess)}"
+        return f", or clearly below the {_loss(guess)} of a guess"
 
     def _beside(self) -> list[str]:
         """How the others do beside a net that learns."""
@@ -405,9 +407,10 @@ def _own_nets(nets: Any, task: Task) -> list[Candidate]:
         module = net if isinstance(net, Module) else _adopted(title, net, task)
         if (other := _attempt(title, partial(_form, module, task))) != form:
             raise ValueError(
-                f"{title} gives outputs of the shape {other} of a row, and the net that is checked "
-                f"{form}; they must agree, as the targets are the same"
+                f"{title} makes {_shaped(other)} of a row, the net that is checked "
+                f"{_shaped(form)}; these must agree, as the targets are the same"
             )
+        _refuse_shared(title, module, task)
         found.append(Candidate(clean(name), partial(copied, module), graph="new"))
     return found
 
@@ -416,6 +419,24 @@ def _form(model: Module, task: Task) -> Any:
     """The shape of the outputs of a row."""
     with in_use(model):
         return shape(nested(model(task.X[0].tolist())))
+
+
+def _refuse_shared(title: str, net: Module, task: Task) -> None:
+    """A ValueError for a net of which a copy still reads the parameters of the net itself."""
+    with in_use(net):
+        twin = copied(net)
+    own, outputs = {*net.parameters()}, [*flat(nested(twin(task.X[0].tolist())))]
+    if any(x in own for x in order(*outputs)):
+        raise ValueError(
+            f"{title} can't be copied: it reads its parameters from outside itself, as a function "
+            "does. Write it as an nn.Module that holds them"
+        )
+
+
+def _shaped(form: Any) -> str:
+    return (
+        f"outputs of the shape {form}" if form else "one number" if form == () else "a ragged list"
+    )
 
 
 def _adopted(title: str, net: Any, task: Task) -> Module:
