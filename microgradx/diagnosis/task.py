@@ -166,7 +166,8 @@ def _labels(model: Any, y: Any) -> Any:
         return y
     place = np.searchsorted(classes, y).clip(0, len(classes) - 1)
     if (classes[place] != y).any():
-        raise ValueError(f"y has {y[classes[place] != y][0]!r}, which is no class of the net")
+        strange = y[classes[place] != y][:1].tolist()[0]
+        raise ValueError(f"y has {strange!r}, which is no class of the net")
     return place
 
 
