@@ -36,6 +36,7 @@ AS_IT_IS = "as it is"
 MOST = 8  # remedies that are tried
 ALONE = 3  # tensors that are brought to scale each by itself
 OFF = 3.0  # times its initialiser's scale, or a third: a tensor that is so far off is brought to it
+NEAR = 0.5  # of mean 0 and spread 1: inputs that are standardised already
 MANY = 0.25  # of the ReLUs dead: the step is taken to have killed them
 ROWS, SAME = 8, 1e-9  # that a twin is compared on, and how well its outputs agree
 
@@ -145,10 +146,21 @@ def where(*verdicts: str) -> Places:
     return lambda case: [None] * case.has(verdicts)
 
 
+def killed(case: Case) -> bool:
+    """Whether so many ReLUs are dead that steps must have killed them."""
+    return len(case.dead) > MANY * len(case.gauge.relus)
+
+
+def not_standard(case: Case) -> list[None]:
+    """Once, where inputs have a finding, or steps have killed ReLUs that such inputs feed."""
+    mean, spread = case.X.mean(axis=0), case.X.std(axis=0)
+    standard = (abs(mean) <= NEAR).all() and (abs(spread - 1.0) <= NEAR).all()
+    return [None] * bool(case.has(INPUTS) or (killed(case) and not standard))
+
+
 def blown_up(case: Case) -> list[int]:
     """Once, where steps are too large, or have killed many ReLUs: how many can be nudged."""
-    killed = len(case.dead) > MANY * len(case.gauge.relus)
-    return [len(case.dead)] * (killed or case.has(BLOWN))
+    return [len(case.dead)] * (killed(case) or case.has(BLOWN))
 
 
 def dead_ones(case: Case) -> list[int]:
@@ -421,7 +433,7 @@ def all_of(n: int) -> str:
 
 
 REMEDIES = (
-    Remedy("inputs standardised", where(*INPUTS), standardised, graph="wrapped"),
+    Remedy("inputs standardised", not_standard, standardised, graph="wrapped"),
     Remedy(nudging, dead_ones, nudged),
     Remedy(smaller_step, blown_up, nudged, step=0.1),
     Remedy("step × 10", where("small step"), as_before, step=10.0),

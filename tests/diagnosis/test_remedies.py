@@ -81,6 +81,7 @@ PLACES = [
     (dying, X, None, "nudging 2 biases"),
     (lambda: dying((2,)), X, None, "nudging 1 bias"),
     (lambda: dying((0, 1, 2, 3, 4)), X, None, "nudging at step ÷ 10"),
+    (lambda: dying((0, 1, 2, 3, 4)), 0.2 * X, None, "inputs standardised"),
     (healthy, X, 100.0, "step ÷ 10"),
     (healthy, X, 1e-9, "step × 10"),
     (lambda: with_tensor(healthy(), 1, 1e-3), X, None, "layers.1.weight × "),
@@ -117,6 +118,11 @@ def test_each_row_of_the_table_has_a_place_above():
 
 def test_a_healthy_net_gets_none():
     assert [*tried(case_of(healthy()))] == [AS_IT_IS]
+
+
+def test_inputs_that_are_standardised_already_are_left_alone():
+    rows = (X - X.mean(axis=0)) / X.std(axis=0)
+    assert "inputs standardised" not in tried(case_of(dying((0, 1, 2, 3, 4)), rows))
 
 
 def test_there_are_not_too_many():
