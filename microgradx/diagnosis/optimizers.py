@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from microgradx._base.arguments import number
@@ -14,12 +14,36 @@ from microgradx.engine import Value
 from microgradx.nn.module import Module
 from microgradx.optim import SGD, Adam
 
+
+class AdamW(Adam):
+    """p ← p - lr · weight_decay · p, then Adam's step (Loshchilov and Hutter 2019)."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def move(self, xp: Any, parameters: Sequence[Any], state: dict[str, list[Any]]) -> None:
+        kept = 1.0 - number(self.lr) * self.weight_decay
+        for p in parameters:
+            p.data *= kept
+        super().move(xp, parameters, state)
+
+    def _gradients(self, parameters: Sequence[Any]) -> list[Any]:
+        return [p.grad for p in parameters]
+
+
 MOVES = ("parameters", "state", "move")  # of every optimiser that `fit` takes
 # PyTorch's by name: the class that has its formula, and the settings of which that knows nothing.
 TORCH: dict[str, tuple[type[Any], tuple[str, ...]]] = {
     "SGD": (SGD, ("dampening", "nesterov", "maximize")),
     "Adam": (Adam, ("amsgrad", "maximize", "decoupled_weight_decay")),
-    "AdamW": (Adam, ("amsgrad", "maximize")),
+    "AdamW": (AdamW, ("amsgrad", "maximize")),
 }
 OWN = "pass a function, such as lambda parameters: mx.optim.SGD(parameters, lr=0.1)"
 
@@ -27,8 +51,8 @@ OWN = "pass a function, such as lambda parameters: mx.optim.SGD(parameters, lr=0
 def for_parameters(optimizer: Any, model: Module | None, parameters: Sequence[Value]) -> Any:
     """An optimiser like the reader's that moves other parameters.
 
-    optimizer:  None for Adam, as in `fit`; an `mx.optim` object, or one like it; PyTorch's SGD or
-                Adam, or AdamW without weight decay; a function from parameters to an optimiser
+    optimizer:  None for Adam, as in `fit`; an `mx.optim` object, or one like it; PyTorch's SGD,
+                Adam or AdamW; a function from parameters to an optimiser
     model:      the net that the optimizer is of; None where `parameters` are of another net
     parameters: those of `model` or of a copy of it, in their order
 
@@ -160,11 +184,6 @@ def _group(optimizer: Any) -> dict[str, Any]:
 
 
 def _refuse_settings(kind: str, group: dict[str, Any], unknown: Sequence[str]) -> None:
-    if kind == "AdamW" and group["weight_decay"]:
-        raise ValueError(
-            f"AdamW's weight decay, {short(number(group['weight_decay']))} here, is apart from the "
-            f"gradient, which can't be tried; make it with weight_decay=0, or {OWN}"
-        )
     for name in unknown:
         if group.get(name):
             raise ValueError(f"{kind} with {name}={group[name]} can't be tried here; {OWN}")

@@ -71,7 +71,7 @@ def task_of(model: Any, X: Any, y: Any, loss: Any, rows: Any) -> Task:
     total = len(X)
     chosen = np.arange(total) if total <= most else np.arange(most) * total // most
     X, y = X[chosen], None if y is None else y[chosen]
-    model = _module(model, X)
+    model = module_of(model, X)
     with in_use(model):
         predictions = [nested(model(x.tolist())) for x in X[[0, -1]]]
     form = shape(predictions[0])
@@ -171,7 +171,8 @@ def _labels(model: Any, y: Any) -> Any:
     return place
 
 
-def _module(model: Any, X: Array) -> Module:
+def module_of(model: Any, X: Array) -> Module:
+    """A Module as it is, else the adopted net; its example are rows of X."""
     if isinstance(model, Module):
         return model
     rows = X[:8]

@@ -19,9 +19,8 @@ from microgradx.diagnosis.gauge import Figures, Gauge
 from microgradx.diagnosis.optimizers import for_parameters, words
 from microgradx.diagnosis.remedies import AS_IT_IS, Candidate, Case, candidates, copied
 from microgradx.diagnosis.table import WIDTH, Table
-from microgradx.diagnosis.task import Task, in_use
+from microgradx.diagnosis.task import Task, in_use, module_of
 from microgradx.engine import order
-from microgradx.interop import adopt
 from microgradx.nn.module import Module
 from microgradx.train import History, fit
 from microgradx.train.progress import in_one_line
@@ -404,7 +403,7 @@ def _own_nets(nets: Any, task: Task) -> list[Candidate]:
         if not isinstance(name, str) or not name.strip():
             raise TypeError(f"a net to try has a name, a str, got {name!r:.40}")
         title = f"the net {clean(name)!r}"
-        module = net if isinstance(net, Module) else _adopted(title, net, task)
+        module = _attempt(title, partial(module_of, net, task.X))
         if (other := _attempt(title, partial(_form, module, task))) != form:
             raise ValueError(
                 f"{title} makes {_shaped(other)} of a row, the net that is checked "
@@ -437,11 +436,6 @@ def _shaped(form: Any) -> str:
     return (
         f"outputs of the shape {form}" if form else "one number" if form == () else "a ragged list"
     )
-
-
-def _adopted(title: str, net: Any, task: Task) -> Module:
-    found: Module = _attempt(title, partial(adopt, net, task.X[:8]))
-    return found
 
 
 def _attempt(title: str, function: Callable[[], Any]) -> Any:

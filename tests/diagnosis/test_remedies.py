@@ -126,10 +126,12 @@ def test_inputs_that_are_standardised_already_are_left_alone():
 
 
 def test_there_are_not_too_many():
-    model = with_tensor(with_tensor(chained("tanh"), 2, 1e-4), 4, 1e3)
-    for k in (1, 3, 5):
+    model = with_tensor(nn.MLP(4, [6] * 8 + [1], "tanh", init="glorot", seed=2), 2, 1e-4)
+    for k in (1, 3, 5, 7):
         with_tensor(model, k, 1e3)
-    found = candidates(case_of(model, 1e3 * X))
+    case = case_of(model, 1e3 * X, optimizer=SGD(model.parameters(), lr=1e9))
+    found = candidates(case)
+    assert sum(len([*remedy.places(case)]) for remedy in REMEDIES) > MOST
     assert len(found) == 1 + MOST and found[0].name == AS_IT_IS
 
 
@@ -168,6 +170,18 @@ def test_a_nudged_unit_is_on_in_half_of_the_rows():
     moved = [i for i, (a, b) in enumerate(zip(data(model), data(changed))) if a != b]
     named = [name for name, _ in model.named_parameters()]
     assert [named[i] for i in moved] == ["layers.0.bias[1]", "layers.0.bias[3]", "layers.1.bias[4]"]
+
+
+def test_a_unit_that_comes_back_by_those_before_it_is_not_nudged():
+    model = dying(range(6))  # so the second layer sees only 0
+    unit = model.layers[1].neurons[2]
+    unit.bias.data = -0.01
+    for p in unit.weight:
+        p.data = abs(p.data) + 0.5
+    case = case_of(model)
+    assert ("layers.1", "2") in case.dead
+    changed = tried(case)[f"nudging {len(case.dead)} biases"].make()
+    assert changed.layers[1].neurons[2].bias.data == -0.01
 
 
 def rms(model, name):

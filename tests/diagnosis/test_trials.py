@@ -12,6 +12,7 @@ import pytest
 from microgradx import nn
 from microgradx.diagnosis import checkup, trials
 from microgradx.diagnosis.gauge import Figures, Gauge
+from microgradx.diagnosis.remedies import Stack
 from microgradx.diagnosis.trials import Trial, Trials
 from microgradx.engine import Value
 from microgradx.nn.losses import accuracy_by_class, cross_entropy
@@ -76,7 +77,7 @@ def test_all_meet_the_same_batches():
     model, optimizer = raw()
     again = net()
     found = checkup(model, X, Y, optimizer=optimizer).try_remedies(
-        {"again": again}, seed=np.random.default_rng(3)
+        {"again": again}, batch_size=8, seed=np.random.default_rng(3)
     )
     assert found[0].history.loss == found[-1].history.loss
 
@@ -136,6 +137,27 @@ def test_a_gauge_agrees_with_the_net_itself_in_pieces(monkeypatch):
     assert pieces == pytest.approx(whole, rel=1e-12) and whole.dead == 2
     losses = [task.of_row(model(x), t).data for x, t in zip(X.tolist(), task.targets.tolist())]
     assert whole.loss == pytest.approx(np.mean(losses), rel=1e-12)
+
+
+def test_a_relu_is_dead_if_it_is_off_at_each_of_its_positions():
+    class Twice(nn.Module):
+        def __init__(self):
+            self.layer = nn.Layer(2, 3, "relu", seed=1)
+
+        def __call__(self, x):
+            return sum([*self.layer(x[:2]), *self.layer(x[2:])])
+
+    model = Twice()
+    for k, (w, b) in enumerate([(1.0, 0.0), (1.0, -9.0), (0.0, -1.0)]):
+        neuron = model.layer.neurons[k]
+        neuron.bias.data = b
+        for p in neuron.weight:
+            p.data = w
+    rows = np.abs(X) * [-1.0, -1.0, 1.0, 1.0]  # the first unit is off at the first position only
+    task = checkup(net(), rows, Y).task._replace(model=model)
+    gauge = Gauge(task, model)
+    assert [len(nodes) for nodes in gauge.relus.values()] == [2, 2, 2]
+    assert gauge.figures(model).dead == 2
 
 
 def test_outputs_that_the_loss_is_a_sum_of_are_known():
@@ -272,17 +294,24 @@ def test_a_readers_own_nets_are_tried_beside_them_and_one_that_raises_says_so():
     assert "  stubborn  RuntimeError: no more\n" in str(found)
 
 
-def test_what_the_net_as_it_is_raises_is_raised():
-    class Weary(Stubborn):
-        def __call__(self, x):
-            self.calls -= 1
-            return super().__call__(x)
+def test_what_the_net_as_it_is_raises_is_raised(monkeypatch):
+    model, optimizer = raw()
+    found = checkup(model, X, Y, optimizer=optimizer)
 
-    model = Weary()
-    found = checkup(model, X, Y)
-    model.calls = 10
-    with pytest.raises(RuntimeError, match="no\nmore"):
+    def failing(*args, **named):
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(trials, "fit", failing)
+    with pytest.raises(MemoryError, match="too large"):
         found.try_remedies()
+
+
+def test_a_net_with_a_norm_over_batches_is_tried_as_it_is_used():
+    layers = [nn.Layer(4, 6, "tanh", seed=1), nn.BatchNorm(6), nn.Layer(6, 1, None, seed=2)]
+    model = Stack(layers)
+    found = checkup(model, X, Y).try_remedies({"same": model}, epochs=1)
+    assert found[0].history.loss == found[1].history.loss
+    assert model.training and not found[0].model.training
 
 
 def linear(x):
