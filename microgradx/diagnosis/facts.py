@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from microgradx._base.text import count, element, fixed, listed, short
+from microgradx._base.text import count, fixed, listed, short
 from microgradx.diagnosis.box import Box
 from microgradx.diagnosis.ledger import Ledger, Part, Price
 from microgradx.diagnosis.scales import Tensor, tensors_of
@@ -70,6 +70,11 @@ class Facts:
         self.flat = False  # whether a finding says why outputs are all alike
 
     @cached_property
+    def leaves(self) -> set[Value]:
+        """The parameters."""
+        return {*self.survey.replay.parameters}
+
+    @cached_property
     def tensors(self) -> list[Tensor]:
         return tensors_of(self.survey)
 
@@ -93,7 +98,7 @@ class Facts:
         They are the inputs, or what the net makes of them first, as a scaler does.
         """
         survey = self.survey
-        behind = {*survey.replay.parameters}
+        behind = {*self.leaves}
         for node in survey.replay.nodes:
             if any(x in behind for x in node.inputs):
                 behind.add(node)
@@ -130,8 +135,7 @@ class Facts:
     def parameters_of(self, u: int) -> list[Value]:
         """Those that a unit's z is a product of, and its bias."""
         z = self.survey.units.nodes[u][0].inputs[0]
-        leaves = {*self.survey.replay.parameters}
-        return [p for p in z.inputs if p in leaves]
+        return [p for p in z.inputs if p in self.leaves]
 
 
 Rule = Callable[[Facts], Iterator[Finding]]
@@ -143,10 +147,7 @@ def some_parameter(facts: Facts) -> str:
 
 
 def parameter_in(facts: Facts, layers: Sequence[str]) -> str:
-    for p in facts.survey.replay.parameters:
-        if element(p.label)[0].rpartition(".")[0] in layers:
-            return str(p.label)
-    return some_parameter(facts)
+    return facts.survey.first_of(layers) or some_parameter(facts)
 
 
 def last_parameter(facts: Facts) -> str:

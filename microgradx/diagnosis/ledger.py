@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from microgradx._base.text import element
 from microgradx.diagnosis.survey import Book, Survey
 from microgradx.diagnosis.table import Table
-from microgradx.engine import Value
 from microgradx.explain.paths import SHOWN
 
 Part = tuple[str, str]  # a kind and a layer
@@ -62,7 +60,10 @@ class Ledger:
     """The lines by layer, in the order of the computation."""
 
     def __init__(self, survey: Survey) -> None:
-        self.owners = owners(survey.replay.parameters)
+        self.owners: dict[str, int] = {}
+        for name, places in survey.tensors.items():
+            path = name.rpartition(".")[0]
+            self.owners[path] = self.owners.get(path, 0) + len(places)
         self.total = len(survey.replay.parameters)
         self.lines = {
             path: _line(path, book, self.owners.get(path, 0)) for path, book in survey.books.items()
@@ -116,15 +117,6 @@ def name_of_part(part: Part) -> str:
     """`weights of 4`; `loss` of what belongs to no layer."""
     kind, layer = part
     return f"{SHOWN.get(kind, kind)} of {layer}" if layer else kind
-
-
-def owners(parameters: list[Value]) -> dict[str, int]:
-    """By layer how many parameters are its own, by their labels."""
-    found: dict[str, int] = {}
-    for p in parameters:
-        path = element(p.label)[0].rpartition(".")[0]
-        found[path] = found.get(path, 0) + 1
-    return found
 
 
 def _line(path: str, book: Book, parameters: int) -> Line:

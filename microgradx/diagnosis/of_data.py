@@ -10,7 +10,7 @@ import numpy as np
 
 from microgradx._base import floats
 from microgradx._base.text import count, listed, short
-from microgradx.diagnosis.box import AFFINE, dependence
+from microgradx.diagnosis.box import AFFINE
 from microgradx.diagnosis.facts import (
     SIXTEEN,
     Facts,
@@ -167,7 +167,7 @@ def worse_than_a_guess(facts: Facts) -> Iterator[Finding]:
 
 def linear_net(facts: Facts) -> Iterator[Finding]:
     survey, task = facts.survey, facts.task
-    kinds = dependence(survey.replay.nodes, survey.inputs)
+    kinds = survey.kinds
     if any(kinds.get(y, AFFINE) != AFFINE for y in survey.outputs):
         return
     layers = [*dict.fromkeys(t.layer for t in facts.tensors)]

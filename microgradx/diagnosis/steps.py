@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgradx._base.text import element
 from microgradx.diagnosis import optimizers
 from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.table import Table
@@ -159,14 +158,13 @@ def _update_of(survey: Survey, optimizer: Any) -> Array:
 
 
 def _table(survey: Survey, update: Array, data: Array) -> Table:
-    groups: dict[str, list[int]] = {}
-    for k, p in enumerate(survey.replay.parameters):
-        groups.setdefault(element(p.label)[0] or "leaves", []).append(k)
+    groups = survey.tensors
     sizes = [(float(_rms(update[x])), float(_rms(data[x]))) for x in groups.values()]
     with np.errstate(all="ignore"):
         ratios = [float(np.log10(u / w)) if w else math.nan for u, w in sizes]
     return Table({
-        "tensor": [*groups], "parameters": [len(x) for x in groups.values()],
+        "tensor": [name or "leaves" for name in groups],
+        "parameters": [len(x) for x in groups.values()],
         "update": [u for u, _ in sizes], "weight": [w for _, w in sizes], "log10 of it": ratios,
     })  # fmt: skip
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from microgradx._base.arguments import flat, nested
 from microgradx._base.text import element
+from microgradx.diagnosis.box import dependence
 from microgradx.diagnosis.task import Task, in_use
 from microgradx.engine import Value
 from microgradx.explain.paths import shut_from
@@ -190,6 +192,27 @@ class Survey:
         for start in range(0, n, size):
             rows = slice(start, min(start + size, n))
             yield rows, [x[rows] for x in (task.X, task.targets) if x is not None]
+
+    @cached_property
+    def kinds(self) -> dict[Value, int]:
+        """How every node depends on the inputs; see `box.dependence`."""
+        return dependence(self.replay.nodes, self.inputs)
+
+    @cached_property
+    def tensors(self) -> dict[str, list[int]]:
+        """By name of a tensor the places of its elements among the replay's parameters."""
+        found: dict[str, list[int]] = {}
+        for k, p in enumerate(self.replay.parameters):
+            name, bracket, _ = p.label.partition("[")
+            found.setdefault(name if bracket else p.label, []).append(k)
+        return found
+
+    def first_of(self, layers: Sequence[str]) -> str:
+        """The label of the first parameter of one of some layers, "" where there is none."""
+        for name, places in self.tensors.items():
+            if name.rpartition(".")[0] in layers:
+                return str(self.replay.parameters[places[0]].label)
+        return ""
 
     @property
     def size(self) -> int:

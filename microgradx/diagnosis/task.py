@@ -13,6 +13,7 @@ from microgradx._base.arguments import flat, nested, shape, whole
 from microgradx._base.text import clean, count, kind_of
 from microgradx.engine import Value
 from microgradx.interop import adopt
+from microgradx.interop.adopted import Adopted
 from microgradx.nn.losses import BY_CLASS, LOSSES, Loss, loss_of
 from microgradx.nn.module import Module
 from microgradx.replay.batch import Array, pair, samples
@@ -73,8 +74,8 @@ def task_of(model: Any, X: Any, y: Any, loss: Any, rows: Any) -> Task:
     X, y = X[chosen], None if y is None else y[chosen]
     model = module_of(model, X)
     with in_use(model):
-        predictions = [nested(model(x.tolist())) for x in X[[0, -1]]]
-    form = shape(predictions[0])
+        prediction = nested(model(X[0].tolist()))
+    form = shape(prediction)
     if form is None:
         raise ValueError("the net returns a ragged or empty list; a net returns Values")
     if y is None:
@@ -82,17 +83,17 @@ def task_of(model: Any, X: Any, y: Any, loss: Any, rows: Any) -> Task:
             model, X, None, None, total, Loss(_mean_output), "", "the mean of the outputs",
             "no targets, so the gradient is that of the mean of the outputs", None,
         )  # fmt: skip
-    return _with_targets(model, X, y, total, loss, predictions, form)
+    return _with_targets(model, X, y, total, loss, prediction, form)
 
 
 def _with_targets(
-    model: Module, X: Array, y: Array, total: int, loss: Any, predictions: Any, form: Any
+    model: Module, X: Array, y: Array, total: int, loss: Any, prediction: Any, form: Any
 ) -> Task:
     if not form and y.shape[1:] == (1,):
         y = y[:, 0]
     name, source = "", ""
     if loss is None:
-        name, source, chosen = _guessed(y, form, predictions)
+        name, source, chosen = _guessed(y, form, prediction)
     else:
         chosen = _chosen(loss)
         name = next((n for n, known in LOSSES.items() if known is chosen), "")
@@ -107,9 +108,10 @@ def _with_targets(
 @contextmanager
 def in_use(model: Module) -> Iterator[None]:
     """The model as in `eval()`; afterwards each part has the mode that it had."""
-    parts = [part for part in _modules(model) if part.training]
+    parts = [] if isinstance(model, Adopted) else [p for p in _modules(model) if p.training]
     try:
-        model.eval()
+        if parts:
+            model.eval()
         yield
     finally:
         for part in parts:
@@ -127,7 +129,7 @@ def _modules(model: Module) -> Iterator[Module]:
         if isinstance(x, Module):
             yield x
             stack.extend(x._parts().values())
-        elif isinstance(x, (list, tuple)):
+        elif isinstance(x, (list, tuple)) and not isinstance(next(flat(x), None), Value):
             stack.extend(x)
         elif isinstance(x, dict):
             stack.extend(x.values())
@@ -221,15 +223,15 @@ def _comes_from_torch(loss: Any) -> bool:
     return str(getattr(loss, "__module__", "")).startswith("torch.")
 
 
-def _guessed(y: Array, form: tuple[int, ...], predictions: Any) -> tuple[str, str, Loss]:
+def _guessed(y: Array, form: tuple[int, ...], prediction: Any) -> tuple[str, str, Loss]:
     """The loss that targets like these are for: its name, why, and itself."""
     kinds, width = {*np.unique(y[:10_000]).tolist()}, form[0] if form else 1
     wholes = bool((y == np.floor(y)).all())
     one_each = y.shape[1:] == form
     if y.ndim == 1 and len(form) == 1 and width > 1 and wholes and 0 <= y.min() <= y.max() < width:
-        return _of_classes(count(width, "class", "classes"), predictions)
+        return _of_classes(count(width, "class", "classes"), prediction)
     if one_each and kinds <= {0.0, 1.0} and not (len(form) and (y.sum(axis=-1) == 1).all()):
-        probable = all(_is_probability(x) for row in predictions for x in flat(row))
+        probable = all(map(_is_probability, flat(prediction)))
         if probable:
             words = "probabilities of 0 and 1, so binary cross-entropy"
             return "binary_cross_entropy", words, Loss(of_probability, metrics=_SIDES)
@@ -237,9 +239,9 @@ def _guessed(y: Array, form: tuple[int, ...], predictions: Any) -> tuple[str, st
             "binary_cross_entropy"
         ]  # fmt: skip
     if one_each and len(form) == 1 and (y >= 0).all() and np.allclose(y.sum(axis=-1), 1.0):
-        return _of_classes(f"{count(width, 'probability', 'probabilities')} a row", predictions)
+        return _of_classes(f"{count(width, 'probability', 'probabilities')} a row", prediction)
     if one_each and kinds == {-1.0, 1.0} and not any(
-        x.op == "tanh" for row in predictions for x in flat(row)
+        x.op == "tanh" for x in flat(prediction)
     ):  # fmt: skip
         return "hinge", "-1 and 1, so hinge loss", LOSSES["hinge"]
     if one_each:
@@ -250,10 +252,9 @@ def _guessed(y: Array, form: tuple[int, ...], predictions: Any) -> tuple[str, st
     )
 
 
-def _of_classes(words: str, predictions: Any) -> tuple[str, str, Loss]:
-    sums = [sum(x.data for x in flat(row)) for row in predictions]
-    least = min(x.data for row in predictions for x in flat(row))
-    if least >= 0.0 and all(abs(total - 1.0) < SAME for total in sums):
+def _of_classes(words: str, prediction: Any) -> tuple[str, str, Loss]:
+    numbers = [x.data for x in flat(prediction)]
+    if min(numbers) >= 0.0 and abs(sum(numbers) - 1.0) < SAME:
         loss = Loss(of_probabilities, LOSSES["cross_entropy"].targets, BY_CLASS)
         return "cross_entropy", f"{words}, so cross-entropy of probabilities", loss
     return "cross_entropy", f"{words}, so cross-entropy", LOSSES["cross_entropy"]

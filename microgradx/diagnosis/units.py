@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx._base.text import element
-from microgradx.diagnosis.box import AFFINE, Box, dependence, top
+from microgradx.diagnosis.box import AFFINE, Box, top
 from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.table import Table
 from microgradx.engine import Value
@@ -37,7 +37,7 @@ class Verdicts:
     margins: by how much z misses 0 where a ReLU is dead, else nan
     proofs: by unit that is dead by z ≤ 0
     locked: of those that are dead, whether no parameter behind z has a gradient in any row
-    through: of those that are not locked, the nearest tensors that have
+    through: of those that are not locked, the nearest tensors that have, by layer
     """
 
     def __init__(self, survey: Survey, box: Box) -> None:
@@ -54,9 +54,8 @@ class Verdicts:
             self._lock(survey, dead)
 
     def _prove(self, survey: Survey, box: Box, dead: list[int]) -> None:
-        replay, units = survey.replay, survey.units
-        inputs = survey.inputs
-        kinds = dependence(replay.nodes, inputs)
+        units, inputs = survey.units, survey.inputs
+        kinds = survey.kinds
         for u in dead:
             rule = units.nodes[u][0].rule
             if rule is None or rule.shut_below is None:
@@ -76,11 +75,15 @@ class Verdicts:
         for node in replay.nodes:
             if node.rule is not None and any(x in alive for x in node.inputs):
                 alive.add(node)
+        free: dict[str, list[int]] = {}
         for u in dead:
             zs = [x.inputs[0] for x in survey.units.nodes[u]]
             self.locked[u] = not any(z in alive for z in zs)
             if not self.locked[u]:
-                self.through[u] = _nearest(zs, moves, alive)
+                free.setdefault(survey.units.keys[u][0], []).append(u)
+        for units in free.values():  # what one of a layer reads, so do the others, as a rule
+            zs = [x.inputs[0] for u in units for x in survey.units.nodes[u]]
+            self.through.update(dict.fromkeys(units, _nearest(zs, moves, alive)))
 
 
 def _proof(zs: Sequence[Value], inputs: Sequence[Value], box: Box, shut: float) -> Proof:
