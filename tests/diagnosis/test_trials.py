@@ -246,6 +246,9 @@ def made(*losses, guess=2.3, epochs=30, dead=None, trouble=None, before=2.31, **
          "a."),
         (made(("as it is", 6.0), ("a", 1.0), guess=None, before=9.0),
          "Best with a: 1.000 after 30 epochs; as it is, 6.000."),
+        (made(("as it is", math.nan), ("a", 0.1), guess=None, before=math.nan,
+              trouble={"as it is": "diverges"}),
+         "Best with a: 0.100 after 30 epochs; as it is, diverging. Diverging: as it is."),
         (made(("as it is", 2.3)),
          "As it is, its loss is 2.300 after 30 epochs, from 2.310."),
     ],
@@ -387,7 +390,7 @@ def test_after_ctrl_c_it_has_what_is_known(monkeypatch, raises):
     assert [trial.name for trial in part] == ["as it is", "inputs standardised"]
     assert part.interrupted and part[1].trouble == "interrupted" and part[1].after is None
     assert (part[1].third is None) == raises and part[1].before is not None
-    assert part.verdict.startswith(f"Interrupted: 2 of {part.planned} were begun. As it is, ")
+    assert part.verdict.startswith(f"Interrupted at number 2 of {part.planned}. As it is, ")
     assert "interrupted" in repr(part)
     last = next(line for line in str(part).splitlines() if "standardised" in line)
     assert last.endswith("–")
@@ -398,8 +401,8 @@ def test_interrupted_at_once_there_is_nothing_to_compare_with(monkeypatch):
     found = checkup(model, X, Y, optimizer=optimizer)
     pressed_in(monkeypatch, 1, True)
     assert found.try_remedies().verdict == (
-        "Interrupted: 1 of 1 were begun. It has not been trained as it is, so there is nothing to "
-        "compare with."
+        "Interrupted at number 1 of 1. The net as it is has not been trained to the end; run it "
+        "again."
     )
 
 
@@ -466,7 +469,7 @@ def test_the_progress_is_one_line_that_is_cleared(monkeypatch):
     model, optimizer = raw()
     checkup(model, 1e3 * X, Y, optimizer=optimizer).try_remedies({"mine": net()}, epochs=2)
     shown = stream.getvalue()
-    tried = shown[shown.index("1 of ") :]
+    tried = shown[shown.index("remedies: recording the net") :]
     assert "\n" not in tried and re.search(r"\r\s*\r$", tried)
     assert "as it is: epoch 2 of 2: loss" in tried and "inputs standardised: recording" in tried
     assert all(len(line) < 80 for line in tried.split("\r"))
