@@ -74,7 +74,7 @@ def task_of(model: Any, X: Any, y: Any, loss: Any, rows: Any) -> Task:
     X, y = X[chosen], None if y is None else y[chosen]
     model = module_of(model, X)
     with in_use(model):
-        prediction = nested(model(X[0].tolist()))
+        prediction = nested(_called(model, X[0]))
     form = shape(prediction)
     if form is None:
         raise ValueError("the net returns a ragged or empty list; a net returns Values")
@@ -103,6 +103,13 @@ def _with_targets(
         model, X, targets, y, total, chosen, name, clean(words), source or clean(words), None
     )
     return task._replace(guess=_guess(name, targets))
+
+
+def _called(model: Module, x: Array) -> Any:
+    try:
+        return model(x.tolist())
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"the net refuses a row of X, of the shape {x.shape}: {error}") from error
 
 
 @contextmanager
