@@ -110,9 +110,14 @@ class Race:
         level = best.loss + (1 - HALF) * (reach - best.loss)
         rest = [t for t in self.others if t is not best]
         good = [t for t in rest if t.loss <= level]
-        none = [t for t in rest if t.loss > max(level, reach - self.scale)]
-        some = [t for t in rest if t not in good and t not in none]
-        return [found, *_groups(("Good too", good), ("Some help", some), ("No help", none))]
+        some = [t for t in rest if level < t.loss <= reach - self.scale]
+        none = [t for t in rest if t not in good and t not in some]
+        early = [t for t in none if self._was_faster(t)]
+        late = [t for t in none if t not in early]
+        return [found, *_groups(
+            ("Good too", good), ("Some help", some),
+            ("Faster at first, no better in the end", early), ("No help", late),
+        )]  # fmt: skip
 
 
 def _troubles(trials: Trials) -> list[str]:

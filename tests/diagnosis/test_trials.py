@@ -226,6 +226,9 @@ def made(*losses, guess=2.3, epochs=30, dead=None, trouble=None, before=2.31, **
         (made(("as it is", 2.3), ("a", 0.1), ("b", 0.2), ("c", 1.9), ("d", 2.29), ("e", 9.0)),
          "Best with a: 0.100 after 30 epochs; as it is, 2.300. Good too: b. Some help: c. "
          "No help: d and e."),
+        (made(("as it is", 2.3), ("a", 0.1), ("b", 4.7), ("c", 2.4), b=1.8),
+         "Best with a: 0.100 after 30 epochs; as it is, 2.300. Faster at first, no better in the "
+         "end: b. No help: c."),
         (made(("as it is", math.nan), ("a", 0.1), trouble={"as it is": "diverges"}),
          "Best with a: 0.100 after 30 epochs; as it is, diverging. Diverging: as it is."),
         (made(("as it is", 2.3), ("a", math.inf), ("b", 2.29), trouble={"a": "diverges"}),
