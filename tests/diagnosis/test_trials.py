@@ -5,6 +5,7 @@ import io
 import math
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,6 +127,13 @@ def test_dead_relus_are_counted_before_and_after():
     assert found[0].before.dead == found[0].after.dead == 2
     assert nudged.name == "nudging 2 biases" and nudged.before.dead == nudged.after.dead == 0
     assert "2 → 2" in str(found) and "0 → 0" in str(found)
+
+
+def test_a_net_is_recorded_once_for_all_copies_of_it(monkeypatch):
+    made = []
+    monkeypatch.setattr(trials, "Gauge", lambda *args: made.append(1) or Gauge(*args))
+    found = checkup(dying(), X, CLASSES).try_remedies({"mine": net((3,))}, epochs=1)
+    assert len(found) == 3 and len(made) == 2
 
 
 def test_a_gauge_agrees_with_the_net_itself_in_pieces(monkeypatch):
@@ -367,8 +375,8 @@ def test_without_targets_nothing_can_be_tried():
 # --- Ctrl-C --------------------------------------------------------------------------------------
 
 
-def pressed_in(monkeypatch, n, raises):
-    """Let the n-th training be interrupted: by an exception, or after its first epoch."""
+def pressed_in(monkeypatch, n, raises, midst=False):
+    """Let the n-th training be interrupted: by an exception, or after or in its first epoch."""
     calls = []
 
     def stopped(*args, **named):
@@ -379,20 +387,21 @@ def pressed_in(monkeypatch, n, raises):
             raise KeyboardInterrupt
         history = fit(*args, **{**named, "epochs": 1})
         history.interrupted = True
+        history[0] = replace(history[0], interrupted=midst)
         return history
 
     monkeypatch.setattr(trials, "fit", stopped)
 
 
-@pytest.mark.parametrize("raises", [True, False])
-def test_after_ctrl_c_it_has_what_is_known(monkeypatch, raises):
+@pytest.mark.parametrize("raises, midst", [(True, False), (False, False), (False, True)])
+def test_after_ctrl_c_it_has_what_is_known(monkeypatch, raises, midst):
     model, optimizer = raw()
     found = checkup(model, 1e3 * X, Y, optimizer=optimizer)
-    pressed_in(monkeypatch, 2, raises)
+    pressed_in(monkeypatch, 2, raises, midst)
     part = found.try_remedies(epochs=3)
     assert [trial.name for trial in part] == ["as it is", "inputs standardised"]
     assert part.interrupted and part[1].trouble == "interrupted" and part[1].after is None
-    assert (part[1].third is None) == raises and part[1].before is not None
+    assert (part[1].third is None) == (raises or midst) and part[1].before is not None
     assert part.verdict.startswith(f"Interrupted at number 2 of {part.planned}. As it is, ")
     assert "interrupted" in repr(part)
     last = next(line for line in str(part).splitlines() if "standardised" in line)
