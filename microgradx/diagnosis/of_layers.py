@@ -100,6 +100,7 @@ def sigmoid_chain(facts: Facts) -> Iterator[Finding]:
     if facts.ledger.short(line) > CHAIN or price.worst > TENTH * facts.ledger.short(line):
         return
     facts.told.update(parts)
+    facts.flat = True
     layers = sum(part in line.parts for part in parts)
     yield Finding(
         "sigmoid chain", price.where, decades=-price.worst, cost=price.cost,

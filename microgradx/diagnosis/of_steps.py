@@ -57,7 +57,7 @@ def small_step(facts: Facts) -> Iterator[Finding]:
 def _moved_most(steps: Steps) -> tuple[str, float]:
     """The tensor that moves most beside its own size, and log₁₀ of that."""
     known = [
-        (ratio, name) for name, ratio in zip(steps.table["tensor"], steps.table["log10 of it"])
+        (ratio, name) for name, ratio in zip(steps.table["tensor"], steps.table["log10 ratio"])
         if ratio == ratio
     ]  # fmt: skip
     ratio, name = max(known, default=(-math.inf, "nothing"))

@@ -61,19 +61,24 @@ def dead(facts: Facts) -> Iterator[Finding]:
             facts.flat = True
             lost = max(lost, int((~facts.survey.moved).sum()))
         cost = SIXTEEN * lost + FOUR * facts.starved_by([u for u in gone if u not in locked])
-        node = facts.parameters_of(gone[0])
+        nearest = _nearest(facts, gone)
+        node = facts.parameters_of(nearest)
         yield Finding(
             "dead", layer, facts.numbers(gone), math.inf, 1.0,
             "\n".join(_deaths(facts, layer, gone)), cost / max(facts.ledger.total, 1),
-            _nearest_row(facts, gone), node[-1].label if node else "", len(members),
+            _best_row(facts, nearest), node[-1].label if node else "", len(members),
         )  # fmt: skip
 
 
-def _nearest_row(facts: Facts, gone: Sequence[int]) -> int:
-    """The row in which the one that misses least is nearest to being on."""
-    units, margins = facts.survey.units, facts.verdicts.margins
-    u = min(gone, key=lambda u: margins[u] if margins[u] == margins[u] else math.inf)
-    z = facts.survey.values_of([units.nodes[u][0].inputs[0]])[0]
+def _nearest(facts: Facts, gone: Sequence[int]) -> int:
+    """The unit that misses least."""
+    margins = facts.verdicts.margins
+    return min(gone, key=lambda u: margins[u] if margins[u] == margins[u] else math.inf)
+
+
+def _best_row(facts: Facts, u: int) -> int:
+    """The row in which a unit is nearest to being on."""
+    z = facts.survey.values_of([facts.survey.units.nodes[u][0].inputs[0]])[0]
     return int(z.argmax())
 
 

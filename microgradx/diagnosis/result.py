@@ -116,6 +116,8 @@ class Checkup:
     def sample(self, finding: Finding | int) -> Value:
         """The scalar graph of the row that shows a finding, for `draw`, `why`, `page`.
 
+        It leads to the net's own parameters, and no backward() has been called on it.
+
         finding: one of `findings`, or its place there
         """
         row = self._asked(finding).row
@@ -171,6 +173,12 @@ class Checkup:
         from microgradx.diagnosis.report import write
 
         return write(self, path)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """The face in a notebook: the page, a map of the neurons, and the ledger as bars."""
+        from microgradx.diagnosis.report import face
+
+        return {"text/html": face(self), "text/plain": str(self)}
 
     def __repr__(self) -> str:
         verdicts = ", ".join(dict.fromkeys(f.verdict for f in self.findings)) or "nothing found"

@@ -165,7 +165,7 @@ def _table(survey: Survey, update: Array, data: Array) -> Table:
     return Table({
         "tensor": [name or "leaves" for name in groups],
         "parameters": [len(x) for x in groups.values()],
-        "update": [u for u, _ in sizes], "weight": [w for _, w in sizes], "log10 of it": ratios,
+        "update": [u for u, _ in sizes], "weight": [w for _, w in sizes], "log10 ratio": ratios,
     })  # fmt: skip
 
 

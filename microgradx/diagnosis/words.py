@@ -195,7 +195,7 @@ def _decades(x: float) -> str:
 
 def stepping(steps: Steps) -> Iterator[str]:
     """What a step does, and from which length on."""
-    known = [x for x in steps.table["log10 of it"] if math.isfinite(x)]
+    known = [x for x in steps.table["log10 ratio"] if math.isfinite(x)]
     lie = (
         f"; update / weight 10^{fixed(min(known), 1)} … 10^{fixed(max(known), 1)}" if known else ""
     )
@@ -212,8 +212,10 @@ def stepping(steps: Steps) -> Iterator[str]:
 
 def further(c: Checkup) -> Iterator[str]:
     """What to ask next."""
-    yield "Ask further: c.why(c.findings[0]), c.sample(c.findings[0]), c.try_remedies();"
-    yield "c.neurons and c.layers are tables; c.save('report.html') has the pictures."
+    yield from _wrapped(
+        "Ask further: c.why(c.findings[0]), c.sample(c.findings[0]), c.try_remedies(); c.neurons "
+        "and c.layers are tables; c.save('report.html') has the pictures.", ""
+    )  # fmt: skip
 
 
-__all__ = ["healthy", "opening", "page", "whereabouts"]
+__all__ = ["further", "healthy", "opening", "page", "stepping", "whereabouts"]
