@@ -14,22 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape, whole
-from microgradx._base.text import clean, clip, count, fixed, kind_of, short, squeeze, width
+from microgradx._base.text import clean, clip, count, fixed, kind_of, squeeze, width
 from microgradx.diagnosis.gauge import Figures, Gauge
 from microgradx.diagnosis.optimizers import for_parameters, words
+from microgradx.diagnosis.race import loss_in_words, sentences
 from microgradx.diagnosis.remedies import AS_IT_IS, Candidate, Case, candidates, copied
 from microgradx.diagnosis.table import WIDTH, Table
 from microgradx.diagnosis.task import Task, in_use, module_of
 from microgradx.engine import order
 from microgradx.nn.module import Module
 from microgradx.train import History, fit
-from microgradx.train.progress import in_one_line
+from microgradx.train.progress import Shared, in_one_line
 
 if TYPE_CHECKING:
     from microgradx.diagnosis.result import Checkup
 
-HALF = 0.5  # of the best fall of the loss: a net whose own is as large learns as it is
-CLEAR = 0.05  # of the loss of a guess: losses that are nearer are not told apart
 LEAST = 10  # columns that are left to names
 
 
@@ -49,16 +48,19 @@ def tried(
     epochs, rng = whole("epochs", epochs), np.random.default_rng(seed)
     size = None if batch_size is None else whole("batch_size", batch_size)
     optimizer = checkup.optimizer if optimizer is None else optimizer
-    _refuse_shared("the net", task.model, task)
-    model = copied(task.model)
-    chosen = for_parameters(optimizer, task.model, model.parameters())
-    own = _own_nets(nets, task)
-    case = Case(checkup, Gauge(task, model), int(copy.deepcopy(rng).integers(2**31)))
-    found = [x for x in candidates(case) if x.step == 1.0 or hasattr(chosen, "lr")]
-    _refuse_taken(own, found)
-    runner = _Runner(task, case.gauge, optimizer, epochs, size, rng)
-    trials = Trials(words(chosen), epochs, size, len(task.X), checkup.guess)
-    return runner.run([*found, *own], trials)
+    with in_one_line() as line:
+        line.title = "remedies"
+        line.show("recording the net")
+        _refuse_shared("the net", task.model, task)
+        model = copied(task.model)
+        chosen = for_parameters(optimizer, task.model, model.parameters())
+        own = _own_nets(nets, task)
+        case = Case(checkup, Gauge(task, model), int(copy.deepcopy(rng).integers(2**31)))
+        found = [x for x in candidates(case) if x.step == 1.0 or hasattr(chosen, "lr")]
+        _refuse_taken(own, found)
+        runner = _Runner(task, case.gauge, optimizer, epochs, size, rng)
+        trials = Trials(words(chosen), epochs, size, len(task.X), checkup.guess)
+        return runner.run([*found, *own], trials, line)
 
 
 # --- what was tried ------------------------------------------------------------------------------
@@ -80,8 +82,8 @@ class Trial:
     third: Figures | None = None
     after: Figures | None = None
     trouble: str = ""
-    model: Module | None = field(default=None, repr=False)
-    history: History | None = field(default=None, repr=False)
+    model: Module | None = field(default=None, repr=False, compare=False)
+    history: History | None = field(default=None, repr=False, compare=False)
 
     @property
     def loss(self) -> float:
@@ -127,8 +129,13 @@ class Trials(list[Trial]):
 
     @property
     def verdict(self) -> str:
-        """What follows, in sentences."""
-        return " ".join(_sentences(self))
+        """What follows, in sentences.
+
+        It learns as it is if its loss falls by half or more of what the best one's does, or ends
+        within 5 % of a guess's loss from it. Else the best is named, and what has half of its lead.
+        A short trial finds a good choice, and ranks the others badly: hence its epochs are named.
+        """
+        return " ".join(sentences(self))
 
     def __repr__(self) -> str:
         best = self.best
@@ -171,11 +178,7 @@ def _figures(found: Figures | None) -> str:
     if found is None:
         return "–"
     accuracy = "" if found.accuracy is None else f"{fixed(100 * found.accuracy, 1)} %".rjust(8)
-    return f"{_loss(found.loss)}{accuracy}"
-
-
-def _loss(x: float) -> str:
-    return fixed(x, 3) if 0.001 <= abs(x) < 10 else short(x, 3)
+    return f"{loss_in_words(found.loss)}{accuracy}"
 
 
 def _deaths(trial: Trial) -> str:
@@ -203,120 +206,6 @@ def _row(kind: str, cells: Iterable[str]) -> str:
     return f"<tr>{''.join(f'<{kind}>{html.escape(x)}</{kind}>' for x in cells)}</tr>"
 
 
-# --- the verdict ---------------------------------------------------------------------------------
-
-
-def _sentences(trials: Trials) -> list[str]:
-    """Whether it learns as it is, or else what helps; what doesn't; what went wrong.
-
-    It learns as it is where its loss falls by HALF or more of what the best one's does, or ends
-    within CLEAR of it. A loss falls from that of the net at first, or of a guess if this is less.
-    """
-    found = []
-    if trials.interrupted:
-        found.append(f"Interrupted: {len(trials)} of {trials.planned} were begun.")
-    if not trials or trials[0].after is None:
-        return [*found, "It has not been trained as it is, so there is nothing to compare with."]
-    race = _Race(trials)
-    found += race.learning() if race.learns else race.winning()
-    return [*found, *_troubles(trials)]
-
-
-class _Race:
-    """The trials that reached the end, beside the net as it is."""
-
-    def __init__(self, trials: Trials) -> None:
-        self.trials, self.own, best = trials, trials[0], trials.best
-        assert self.own.before is not None
-        self.first = self.own.before.loss
-        guess = trials.guess
-        known = [x for x in (self.first, guess) if x is not None and math.isfinite(x)]
-        self.base = min(known, default=math.inf)
-        self.scale = CLEAR * abs(guess if guess else self.base)
-        self.others = [trial for trial in trials[1:] if trial.loss < math.inf]
-        self.best = best
-        self.horizon = f"after {count(trials.epochs, 'epoch')}"
-
-    @property
-    def learns(self) -> bool:
-        """Whether nothing is clearly better than the net as it is."""
-        if self.best is None or self.own is self.best:
-            return True
-        close = self.own.loss - self.best.loss <= self.scale
-        return close or self.base - self.own.loss >= HALF * (self.base - self.best.loss)
-
-    def learning(self) -> list[str]:
-        if self.best is None:
-            return [f"Nothing that was tried has a finite loss {self.horizon}."]
-        loss = _loss(self.own.loss)
-        if self.base - self.own.loss > self.scale:
-            found = [f"It learns as it is: {loss} {self.horizon}, from {_loss(self.first)}."]
-        else:
-            found = [f"As it is, its loss is {loss} {self.horizon}, from {_loss(self.first)}."]
-            if self.others:
-                found.append(f"Nothing that was tried is clearly better{self._than_a_guess()}.")
-            return found
-        return [*found, *self._beside(), *self._advice()]
-
-    def _than_a_guess(self) -> str:
-        assert self.best is not None
-        guess = self.trials.guess
-        if guess is None or guess - self.best.loss > self.scale:
-            return ""
-        return f", or clearly below the {_loss(guess)} of a guess"
-
-    def _beside(self) -> list[str]:
-        """How the others do beside a net that learns."""
-        ahead = [t for t in self.others if t.loss < self.own.loss - self.scale]
-        early = [t for t in self.others if t not in ahead and self._was_faster(t)]
-        rest = [t for t in self.others if t not in ahead and t not in early]
-        return _groups(
-            ("Ahead so far, which may not last", ahead),
-            ("Faster at first, no better in the end", early),
-            ("No help", rest),
-        )
-
-    def _was_faster(self, trial: Trial) -> bool:
-        one, own = trial.third, self.own.third
-        return bool(one and own and one.loss < own.loss - self.scale)
-
-    def _advice(self) -> list[str]:
-        dead = self.own.after.dead if self.own.after else 0
-        if not dead:
-            return []
-        return [f"Train it; then come back for {count(dead, 'dead ReLU')}."]
-
-    def winning(self) -> list[str]:
-        """What is clearly better than the net as it is."""
-        best = self.best
-        assert best is not None
-        own = "diverging" if self.own.loss == math.inf else _loss(self.own.loss)
-        found = f"Best with {best.name}: {_loss(best.loss)} {self.horizon}; as it is, {own}."
-        reach = min(self.own.loss, self.base)
-        level = best.loss + (1 - HALF) * (reach - best.loss)
-        rest = [t for t in self.others if t is not best]
-        good = [t for t in rest if t.loss <= level]
-        none = [t for t in rest if t.loss > max(level, reach - self.scale)]
-        some = [t for t in rest if t not in good and t not in none]
-        return [found, *_groups(("Good too", good), ("Some help", some), ("No help", none))]
-
-
-def _troubles(trials: Trials) -> list[str]:
-    """Those that diverge, together."""
-    return _groups(("Diverging", [t for t in trials if t.after and t.trouble]))
-
-
-def _groups(*groups: tuple[str, list[Trial]]) -> list[str]:
-    """`No help: a, b and c.` for each group that has any."""
-    return [f"{words}: {_named(trials)}." for words, trials in groups if trials]
-
-
-def _named(trials: Iterable[Trial]) -> str:
-    """`a`, `a and b`, `a, b and c`"""
-    *some, last = [trial.name for trial in trials]
-    return f"{', '.join(some)} and {last}" if some else last
-
-
 # --- running them --------------------------------------------------------------------------------
 
 
@@ -329,16 +218,15 @@ class _Runner:
         self.task, self.gauge, self.optimizer = task, gauge, optimizer
         self.epochs, self.size, self.rng = epochs, size, rng
 
-    def run(self, found: list[Candidate], trials: Trials) -> Trials:
+    def run(self, found: list[Candidate], trials: Trials, line: Shared) -> Trials:
         trials.planned = len(found)
-        with in_one_line() as line:
-            for k, candidate in enumerate(found, 1):
-                line.title = f"{k} of {len(found)}, {squeeze(candidate.name, 30)}"
-                line.show("recording")
-                trials.append(self._trial(candidate, trials.third))
-                if trials[-1].trouble == INTERRUPTED:
-                    trials.interrupted = True
-                    break
+        for k, candidate in enumerate(found, 1):
+            line.title = f"{k} of {len(found)}, {squeeze(candidate.name, 30)}"
+            line.show("recording")
+            trials.append(self._trial(candidate, trials.third))
+            if trials[-1].trouble == INTERRUPTED:
+                trials.interrupted = True
+                break
         return trials
 
     def _trial(self, candidate: Candidate, third: int) -> Trial:

@@ -120,6 +120,36 @@ def test_a_healthy_net_gets_none():
     assert [*tried(case_of(healthy()))] == [AS_IT_IS]
 
 
+def narrowing():
+    return nn.MLP(4, [12, 11, 10, 9, 8, 7, 1], "sigmoid", init="glorot", seed=2)
+
+
+def small_relus():
+    """Gradients that vanish by the weights of two layers, each by itself within its scale."""
+    model = nn.MLP(4, [6] * 9 + [1], seed=4)
+    for k in range(1, 9):
+        with_tensor(model, k, 0.25)
+    return model
+
+
+@pytest.mark.parametrize("make, X, verdict, name", [
+    (narrowing, X, "sigmoid chain", "new net with skips"),
+    (lambda: chained("tanh"), 1e3 * X, "saturated", "new tanh net (Glorot)"),
+    (small_relus, X, "vanishing", "new ReLU net (He)"),
+    (lambda: with_tensor(healthy(), 1, 1e-3), X, "small weights", "all"),
+    (lambda: with_tensor(healthy(), 1, 1e-3), X, "small weights", "both of these"),
+    (lambda: with_tensor(with_tensor(healthy(), 1, 0.3), 2, 0.3), X, "", "tensors to scale"),
+    (lambda: with_tensor(with_tensor(chained(), 1, 1e-3), 2, 0.2), X, "small weights",
+     "tensors to scale"),
+    (dying, X, "dead", "nudging at step ÷ 10"),
+    (dying, X, "dead", "inputs standardised"),
+])  # fmt: skip
+def test_it_does_not_apply_where_it_makes_no_sense(make, X, verdict, name):
+    case = case_of(make(), X)
+    assert verdict in [finding.verdict for finding in case.checkup.findings] + [""]
+    assert not [each for each in tried(case) if name in each], [*tried(case)]
+
+
 def test_inputs_that_are_standardised_already_are_left_alone():
     rows = (X - X.mean(axis=0)) / X.std(axis=0)
     assert "inputs standardised" not in tried(case_of(dying((0, 1, 2, 3, 4)), rows))

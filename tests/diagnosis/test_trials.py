@@ -5,6 +5,7 @@ import io
 import math
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,6 +129,13 @@ def test_dead_relus_are_counted_before_and_after():
     assert "2 → 2" in str(found) and "0 → 0" in str(found)
 
 
+def test_a_net_is_recorded_once_for_all_copies_of_it(monkeypatch):
+    made = []
+    monkeypatch.setattr(trials, "Gauge", lambda *args: made.append(1) or Gauge(*args))
+    found = checkup(dying(), X, CLASSES).try_remedies({"mine": net((3,))}, epochs=1)
+    assert len(found) == 3 and len(made) == 2
+
+
 def test_a_gauge_agrees_with_the_net_itself_in_pieces(monkeypatch):
     model = dying()
     task = checkup(model, X, CLASSES).task
@@ -226,6 +234,9 @@ def made(*losses, guess=2.3, epochs=30, dead=None, trouble=None, before=2.31, **
         (made(("as it is", 2.3), ("a", 0.1), ("b", 0.2), ("c", 1.9), ("d", 2.29), ("e", 9.0)),
          "Best with a: 0.100 after 30 epochs; as it is, 2.300. Good too: b. Some help: c. "
          "No help: d and e."),
+        (made(("as it is", 2.3), ("a", 0.1), ("b", 4.7), ("c", 2.4), b=1.8),
+         "Best with a: 0.100 after 30 epochs; as it is, 2.300. Faster at first, no better in the "
+         "end: b. No help: c."),
         (made(("as it is", math.nan), ("a", 0.1), trouble={"as it is": "diverges"}),
          "Best with a: 0.100 after 30 epochs; as it is, diverging. Diverging: as it is."),
         (made(("as it is", 2.3), ("a", math.inf), ("b", 2.29), trouble={"a": "diverges"}),
@@ -246,6 +257,9 @@ def made(*losses, guess=2.3, epochs=30, dead=None, trouble=None, before=2.31, **
          "a."),
         (made(("as it is", 6.0), ("a", 1.0), guess=None, before=9.0),
          "Best with a: 1.000 after 30 epochs; as it is, 6.000."),
+        (made(("as it is", math.nan), ("a", 0.1), guess=None, before=math.nan,
+              trouble={"as it is": "diverges"}),
+         "Best with a: 0.100 after 30 epochs; as it is, diverging. Diverging: as it is."),
         (made(("as it is", 2.3)),
          "As it is, its loss is 2.300 after 30 epochs, from 2.310."),
     ],
@@ -361,8 +375,8 @@ def test_without_targets_nothing_can_be_tried():
 # --- Ctrl-C --------------------------------------------------------------------------------------
 
 
-def pressed_in(monkeypatch, n, raises):
-    """Let the n-th training be interrupted: by an exception, or after its first epoch."""
+def pressed_in(monkeypatch, n, raises, midst=False):
+    """Let the n-th training be interrupted: by an exception, or after or in its first epoch."""
     calls = []
 
     def stopped(*args, **named):
@@ -373,21 +387,22 @@ def pressed_in(monkeypatch, n, raises):
             raise KeyboardInterrupt
         history = fit(*args, **{**named, "epochs": 1})
         history.interrupted = True
+        history[0] = replace(history[0], interrupted=midst)
         return history
 
     monkeypatch.setattr(trials, "fit", stopped)
 
 
-@pytest.mark.parametrize("raises", [True, False])
-def test_after_ctrl_c_it_has_what_is_known(monkeypatch, raises):
+@pytest.mark.parametrize("raises, midst", [(True, False), (False, False), (False, True)])
+def test_after_ctrl_c_it_has_what_is_known(monkeypatch, raises, midst):
     model, optimizer = raw()
     found = checkup(model, 1e3 * X, Y, optimizer=optimizer)
-    pressed_in(monkeypatch, 2, raises)
+    pressed_in(monkeypatch, 2, raises, midst)
     part = found.try_remedies(epochs=3)
     assert [trial.name for trial in part] == ["as it is", "inputs standardised"]
     assert part.interrupted and part[1].trouble == "interrupted" and part[1].after is None
-    assert (part[1].third is None) == raises and part[1].before is not None
-    assert part.verdict.startswith(f"Interrupted: 2 of {part.planned} were begun. As it is, ")
+    assert (part[1].third is None) == (raises or midst) and part[1].before is not None
+    assert part.verdict.startswith(f"Interrupted at number 2 of {part.planned}. As it is, ")
     assert "interrupted" in repr(part)
     last = next(line for line in str(part).splitlines() if "standardised" in line)
     assert last.endswith("–")
@@ -398,8 +413,8 @@ def test_interrupted_at_once_there_is_nothing_to_compare_with(monkeypatch):
     found = checkup(model, X, Y, optimizer=optimizer)
     pressed_in(monkeypatch, 1, True)
     assert found.try_remedies().verdict == (
-        "Interrupted: 1 of 1 were begun. It has not been trained as it is, so there is nothing to "
-        "compare with."
+        "Interrupted at number 1 of 1. The net as it is has not been trained to the end; run it "
+        "again."
     )
 
 
@@ -466,7 +481,7 @@ def test_the_progress_is_one_line_that_is_cleared(monkeypatch):
     model, optimizer = raw()
     checkup(model, 1e3 * X, Y, optimizer=optimizer).try_remedies({"mine": net()}, epochs=2)
     shown = stream.getvalue()
-    tried = shown[shown.index("1 of ") :]
+    tried = shown[shown.index("remedies: recording the net") :]
     assert "\n" not in tried and re.search(r"\r\s*\r$", tried)
     assert "as it is: epoch 2 of 2: loss" in tried and "inputs standardised: recording" in tried
     assert all(len(line) < 80 for line in tried.split("\r"))
