@@ -128,6 +128,11 @@ class Facts:
         )  # fmt: skip
         return out + sum(len(self.parameters_of(u)) for u in dead)
 
+    def reads(self, u: int) -> tuple[int, ...]:
+        """The nodes that a unit's z reads beside parameters, each by its identity."""
+        z = self.survey.units.nodes[u][0].inputs[0]
+        return tuple(id(x) for x in z.inputs if x not in self.leaves)
+
     def is_empty(self, u: int) -> bool:
         """Whether a unit is off as all that it reads is weighed by 0: the weights are at fault."""
         return self.survey.units.most[u] == 0 and not any(p.data for p in self.parameters_of(u))

@@ -206,12 +206,13 @@ def _far(z: Any) -> float:
 def copies(facts: Facts) -> Iterator[Finding]:
     units, outputs = facts.survey.units, {*facts.survey.outputs}
     for layer, members in facts.by_layer.items():
-        groups: dict[tuple[float, ...], list[int]] = {}
+        groups: dict[Any, list[int]] = {}
         for u in members:
             weights = facts.parameters_of(u)
             hidden = not outputs & {*units.nodes[u]}
             if hidden and weights and not facts.verdicts.dead[u]:
-                groups.setdefault(tuple(p.data for p in weights), []).append(u)
+                key = tuple(p.data for p in weights), facts.reads(u)
+                groups.setdefault(key, []).append(u)
         same = [u for group in groups.values() if len(group) > 1 for u in _with_equal_ends(
             facts, group)]  # fmt: skip
         if same:

@@ -96,7 +96,12 @@ class Checkup:
         self.ledger = Ledger(survey)
         self.loss, self.guess = float(np.mean(survey.losses)), self.task.guess
         self.agreement: str = getattr(self.task.model, "agreement", "")
-        self.step = None if optimizer is None else Steps(survey, optimizer)
+        self.step: Steps | None = None
+        if optimizer is not None:
+            try:
+                self.step = Steps(survey, optimizer)
+            except KeyboardInterrupt:  # what is known so far is kept
+                self.interrupted = True
         facts = Facts(survey, self.verdicts, self.ledger, box, self.step)
         self.findings: list[Finding] = findings_of(facts)
 

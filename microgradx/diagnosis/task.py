@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from microgradx import ops
 from microgradx._base.arguments import flat, nested, shape, whole
+from microgradx._base.attributes import put
 from microgradx._base.text import clean, count, kind_of
 from microgradx.engine import Value
 from microgradx.interop import adopt
@@ -117,12 +119,10 @@ def in_use(model: Module) -> Iterator[None]:
     """The model as in `eval()`; afterwards each part has the mode that it had."""
     parts = [] if isinstance(model, Adopted) else [p for p in _modules(model) if p.training]
     try:
-        if parts:
-            model.eval()
+        put("training", parts, repeat(False))
         yield
     finally:
-        for part in parts:
-            part.__dict__["training"] = True
+        put("training", parts, repeat(True))
 
 
 def _modules(model: Module) -> Iterator[Module]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ def healthy(c: Checkup) -> str:
     """The third line, where nothing was found."""
     shorts = [abs(c.ledger.short(line)) for line in c.ledger.lines.values() if line.parameters]
     lies = ""
-    if shorts:
+    if shorts and max(shorts) >= LEAST:
         lies = (
             f"every layer's gradient lies within {fixed(max(shorts), 1)} decades of that at the "
             "outputs"
@@ -92,20 +93,22 @@ Numbered = tuple[int, Finding]
 
 
 def _alike(findings: list[Finding]) -> list[list[Numbered]]:
-    """Findings with their numbers, those of one verdict together where the dearest stands."""
-    groups: dict[str, list[Numbered]] = {}
+    """Findings with their numbers, many of one verdict together where the dearest stands."""
+    times = Counter(finding.verdict for finding in findings)
+    groups: dict[object, list[Numbered]] = {}
     for k, finding in enumerate(findings, 1):
-        groups.setdefault(finding.verdict, []).append((k, finding))
+        many = times[finding.verdict] > TWICE
+        groups.setdefault(finding.verdict if many else k, []).append((k, finding))
     return [*groups.values()]
 
 
 def _told(group: list[Numbered]) -> Iterator[str]:
     """The first is told whole; of the others it says where."""
-    for k, finding in group[:MANY] if len(group) <= TWICE else group[:1]:
+    for k, finding in group[:1]:
         yield from _wrapped(f"{k}  {finding.verdict}: {whereabouts(finding)}", "   ", first="")
         for text in finding.because.split("\n"):
             yield from _wrapped(text, "   ")
-    if len(group) > TWICE:
+    if len(group) > 1:
         others = [f"{k} {whereabouts(finding)}" for k, finding in group[1:]]
         yield from _wrapped(f"Also: {'; '.join(others[:MANY])}{_more(len(others))}.", "   ")
 

@@ -25,7 +25,7 @@ from microgradx.replay.edges import Plan
 from microgradx.replay.emit import Writer
 from microgradx.replay.lifter import lift_all
 from microgradx.replay.statements import shape_text
-from microgradx.replay.sums import Nodes, Sums
+from microgradx.replay.sums import Nodes, Sums, worked_out
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids
 
@@ -256,14 +256,13 @@ class Replay:
         with self._lock, np.errstate(all="ignore"):
             bound = self._latest or self._no_batch()
             bound.forward()
-            results = np.empty((len(ids), bound.n))
-            for k, i in enumerate(ids):
-                if self._arrays.home[i] < 0:
-                    results[k] = self._tape.number(i)
-                else:
-                    array, place = self._arrays.at(i)
-                    results[k] = vars(bound)[array.name][place]
-        return results
+
+            def stored(i: int) -> Any:
+                array, place = self._arrays.at(i)
+                return vars(bound)[array.name][place]
+
+            found = worked_out(self._tape, ids, self._arrays.home, stored)
+            return np.array([np.broadcast_to(found[i], bound.n) for i in ids], float)
 
     def sums(self, by_layer: bool = False) -> Sums:
         """The path sums of the latest batch at today's parameters, for every node and each row.

@@ -9,7 +9,7 @@ rules of the table give for the values of the replay. So the gradients are a sec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from microgradx.replay import runtime
 from microgradx.replay.arrays import Arrays, Op
 from microgradx.replay.edges import CODE, CONSTANTS, LOSS, Plan, Side, fan_of, in_layers_of
 from microgradx.replay.flows import EDGES, Flows, Given, along, joined, reshaped, through
-from microgradx.replay.tape import NONE
+from microgradx.replay.tape import NONE, Tape
 from microgradx.replay.totals import Totals, met, moved, nothing, outer, over_rows
 from microgradx.replay.views import Ids
 from microgradx.replay.wide import wide
@@ -121,7 +121,14 @@ class Sums:
 
     def values_of(self, nodes: Iterable[Value]) -> Any:
         """The numbers of recorded Values over the batch, in rows as in `Nodes.values`."""
-        return self._values(np.array([self._plan.tape.known(x) for x in nodes], dtype=np.int64))
+        ids = [self._plan.tape.known(x) for x in nodes]
+        home = self._arrays.home
+        if all(home[i] >= 0 for i in ids):
+            return self._values(np.array(ids, dtype=np.int64))
+        found = worked_out(
+            self._plan.tape, ids, home, lambda i: self._values(np.array([i], dtype=np.int64))[0]
+        )
+        return np.array([np.broadcast_to(found[i], self.n) for i in ids], float)
 
     def layer_of(self, node: Value) -> str:
         """The layer that a recorded Value is part of by its label, or by that of what reads it."""
@@ -302,6 +309,34 @@ class Sums:
         for mine, numbers in found:
             out[mine] = numbers
         return out
+
+
+def worked_out(
+    tape: Tape, ids: Iterable[int], home: Ids, stored: Callable[[int], Any]
+) -> dict[int, Any]:
+    """The numbers of nodes by id; those in the midst of a sum, that no array has, by their rules.
+
+    stored: the numbers of one that an array has
+    """
+    found: dict[int, Any] = {}
+    stack = [*ids]
+    while stack:
+        i = stack[-1]
+        if i in found:
+            stack.pop()
+        elif tape.is_number(i):
+            found[i] = tape.number(i)
+        elif home[i] >= 0:
+            found[i] = stored(i)
+        elif missing := [j for j in tape.operands(i) if j not in found]:
+            stack += missing
+        else:
+            rows = [[found[j] for j in row] for row in tape.rows[i]]
+            operands = [*rows, *[found[j] for j in tape.args[i]]]
+            rule = tape.rules[i]
+            assert rule is not None
+            found[i] = rule.function(ARRAYS, *operands)[0]
+    return found
 
 
 def _full(x: Any, size: int) -> Any:

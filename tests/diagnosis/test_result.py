@@ -334,3 +334,39 @@ def test_importing_does_not_load_it():
 
     code = "import sys, microgradx; assert 'microgradx.diagnosis' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_units_that_read_other_nodes_are_no_copies():
+    """As those of a norm, whose weights are all 1."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            self.layer, self.norm = nn.Layer(4, 5, None, seed=0), nn.BatchNorm(5)
+            self.out = nn.Layer(5, 1, None, seed=1)
+
+        def __call__(self, x):
+            return self.out([y.tanh() for y in self.norm(self.layer(x))])
+
+    X = rows(40, 4)
+    assert "copies" not in verdicts(mx.checkup(Net(), X, X[:, 0]))
+    model = nn.MLP(4, [6, 1], "tanh", init="glorot", seed=0)
+    one, other = model.layers[0].neurons[1], model.layers[0].neurons[4]
+    for p, q in zip(one.parameters(), other.parameters()):
+        q.data = p.data
+    assert "copies" not in verdicts(mx.checkup(model, X, X[:, 0]))  # other weights out
+    out = model.layers[1].neurons[0].weight
+    out[4].data = out[1].data
+    [finding] = mx.checkup(model, X, X[:, 0]).findings
+    assert finding.verdict == "copies" and finding.neurons == (1, 4)
+
+
+def test_ctrl_c_within_the_step_keeps_the_rest(monkeypatch):
+    from microgradx.diagnosis.steps import Steps
+
+    def press(self, length):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Steps, "_tried", press)
+    model, X, y = planted()
+    c = mx.checkup(model, X, y, optimizer=optim.SGD(model.parameters(), lr=0.1))
+    assert c.step is None and c.interrupted and "dead" in verdicts(c)

@@ -654,3 +654,27 @@ def test_a_layer_of_weights_that_is_scaled_moves_its_own_part_alone(scaled):
     for key, x in before.items():
         more = math.log10(8.0) if key == ("weights", f"layers.{scaled}") else 0.0
         assert np.allclose(after[key], x + more, atol=1e-13), key
+
+
+def test_the_numbers_of_any_node():
+    """Of those in the midst of a sum too, which no array has."""
+    w, kept = Value(0.5, "w"), []
+
+    def fn(x, t):
+        a = w * x[0]
+        b = a + x[1]
+        c = b + 2.0 * x[1] + x[0]
+        kept.append([a, b, c])
+        return (c - t) ** 2
+
+    replay = record(fn, [1.0, 2.0], 0.0)
+    X = data(7, 2)
+    replay.load(X, np.zeros(7))
+    a = 0.5 * X[:, 0]
+    wanted = np.array([a, a + X[:, 1], a + 3.0 * X[:, 1] + X[:, 0]])
+    nodes = kept[0]
+    assert np.allclose(replay.values_of(nodes), wanted, rtol=1e-14)
+    assert np.allclose(replay.sums().values_of(nodes), wanted, rtol=1e-14)
+    assert replay.values_of([replay.output]).shape == (1, 7)
+    with pytest.raises(KeyError, match="no node that was recorded"):
+        replay.values_of([Value(1.0)])
