@@ -67,6 +67,7 @@ class Facts:
         self.guilty: set[str] = set()  # tensors that a saturation has been blamed on
         self.told: set[Part] = set()  # parts of the budget that a finding is about
         self.unreachable = False  # whether targets lie where the outputs can't
+        self.dearest = 0.0  # the largest cost of the findings so far
         self.flat = False  # whether a finding says why outputs are all alike
 
     @cached_property
@@ -185,7 +186,7 @@ def from_to(low: float, high: float) -> str:
     return f"{short(high)} or less" if low == -math.inf else f"{short(low)} to {short(high)}"
 
 
-def price_words(price: Price, layer: str = "") -> Iterator[str]:
+def price_words(price: Price) -> Iterator[str]:
     """What it costs, and where it costs less."""
     if not price.lines or abs(price.worst) < 0.05:
         return

@@ -19,7 +19,6 @@ from microgradx.diagnosis.facts import (
     from_to,
     how_many,
     last_parameter,
-    reads_inputs,
     some_parameter,
 )
 from microgradx.diagnosis.task import Task
@@ -37,7 +36,6 @@ def inputs(facts: Facts) -> Iterator[Finding]:
         return
     mean, spread = x.mean(axis=0), x.std(axis=0)
     size = np.hypot(mean, spread)
-    first = next((n for path, n in facts.ledger.owners.items() if n), 0)
     away = (np.abs(mean) > np.maximum(FAR, OFF_CENTRE * spread)) & (spread > 0)
     if away.any():
         k = int(np.where(away, np.abs(mean), 0).argmax())
@@ -45,7 +43,7 @@ def inputs(facts: Facts) -> Iterator[Finding]:
             facts, "inputs far from 0", away, np.log10(np.abs(mean[k]) / spread[k]),
             f"Column {k} lies in {short(x[:, k].min())} … {short(x[:, k].max())}: its mean is "
             f"{how_many(abs(mean[k]) / spread[k])} times its spread. Subtract the mean of each "
-            "column, and divide by its spread.", first,
+            "column, and divide by its spread.",
         )  # fmt: skip
     large = (size > WIDE) & ~away
     if large.any():
@@ -53,26 +51,19 @@ def inputs(facts: Facts) -> Iterator[Finding]:
         yield _of_inputs(
             facts, "inputs out of scale", large, np.log10(size[k]),
             f"Column {k} lies in {short(x[:, k].min())} … {short(x[:, k].max())}; an initialiser "
-            "reckons with a root mean square of 1. Divide each column by its spread.", first,
+            "reckons with a root mean square of 1. Divide each column by its spread.",
         )  # fmt: skip
     elif size.max() and size.max() < 1 / WIDE:
         yield _of_inputs(
             facts, "inputs out of scale", size > 0, -np.log10(size.max()),
             f"All lie in {short(x.min())} … {short(x.max())}; an initialiser reckons with a root "
-            "mean square of 1. Divide each column by its spread.", first,
+            "mean square of 1. Divide each column by its spread.",
         )  # fmt: skip
 
 
-def _of_inputs(
-    facts: Facts, verdict: str, which: Any, decades: Any, because: str, first: int
-) -> Finding:
-    """It comes before the saturation that follows from it."""
-    shut = [
-        facts.ledger.price(("saturation", layer)).cost
-        for layer, members in facts.by_layer.items()
-        if reads_inputs(facts, members[0]) and facts.verdicts.saturated[members].any()
-    ]
-    cost = max([float(decades) * facts.share(first), *[1.001 * x + 0.001 for x in shut]])
+def _of_inputs(facts: Facts, verdict: str, which: Any, decades: Any, because: str) -> Finding:
+    """All that comes after them pays, so they stand before what is dead or saturated there."""
+    cost = max(float(decades), 1.001 * facts.dearest)
     n = int(which.sum())
     of = f"{n} of {count(len(which), 'column')}" if len(which) > 1 else "one column"
     return Finding(
@@ -160,7 +151,7 @@ def worse_than_a_guess(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "worse than a guess", "loss", decades=math.log10(loss / guess),
             because=f"The loss is {short(loss)}, and {short(guess)} if the outputs were the best "
-            f"constants.\n{lie}{also}.", cost=min(math.log10(loss / guess), 1.0),
+            f"constants.\n{lie}{also}.", cost=0.1 * min(math.log10(loss / guess), 1.0),
             row=int(facts.survey.losses.argmax()), node=last_parameter(facts),
         )  # fmt: skip
 

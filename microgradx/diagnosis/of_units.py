@@ -29,6 +29,7 @@ from microgradx.engine import Value
 CAUSE = 3.0  # times its usual size a tensor is named as the cause of a saturation
 FAR = 3.0  # of inputs that are named as one
 NUMBERED = 12
+LARGEST = {"sigmoid": "the sigmoid's 0.25", "tanh": "tanh's 1"}
 
 
 def not_finite(facts: Facts) -> Iterator[Finding]:
@@ -78,8 +79,7 @@ def _nearest(facts: Facts, gone: Sequence[int]) -> int:
 
 def _best_row(facts: Facts, u: int) -> int:
     """The row in which a unit is nearest to being on."""
-    z = facts.survey.values_of([facts.survey.units.nodes[u][0].inputs[0]])[0]
-    return int(z.argmax())
+    return int(_z_of(facts, u).argmax())
 
 
 def _deaths(facts: Facts, layer: str, gone: Sequence[int]) -> Iterator[str]:
@@ -140,63 +140,68 @@ def _row_of(label: str, whole: bool) -> str:
 
 
 def saturated(facts: Facts) -> Iterator[Finding]:
-    verdicts, units, last = facts.verdicts, facts.survey.units, {*facts.survey.outputs}
+    outputs = {*facts.survey.outputs}
     for layer, members in facts.by_layer.items():
-        shut = [u for u in members if verdicts.saturated[u]]
-        if last & {x for u in shut for x in units.nodes[u]} and fits_well(facts):
-            continue  # as the outputs of a net that is right are
-        if not shut:
-            continue
-        price = facts.ledger.price(("saturation", layer))
-        facts.told.add(("saturation", layer))
-        facts.flat = facts.flat or len(shut) == len(members)
-        own = facts.ledger.owners.get(layer, 0) * len(shut) / len(members)
-        cost = max(price.cost, -CEILING * facts.share(round(own)))
-        rows = float(units.saturated[shut].sum() / units.seen[shut].sum())
-        z = facts.survey.values_of([units.nodes[shut[0]][0].inputs[0]])[0]
-        row = int(np.argsort(np.abs(z))[len(z) // 2])
-        node = facts.parameters_of(shut[0])
-        op = units.ops[shut[0]]
-        each = "every slope" if len(shut) == len(members) else (
-            "its slope" if len(shut) == 1 else "each of their slopes"
-        )  # fmt: skip
-        largest = {"sigmoid": "the sigmoid's 0.25", "tanh": "tanh's 1"}.get(op, "the largest")
-        words = [
-            f"In the median row {each} is below 1 % of {largest}, because "
-            f"{_why_saturated(facts, layer, shut)}.", *price_words(price, layer),
-        ]  # fmt: skip
-        yield Finding(
-            "saturated", layer, facts.numbers(shut), abs(price.worst), rows, "\n".join(words), cost,
-            row, node[-1].label if node else "", len(members),
-        )  # fmt: skip
+        shut = [u for u in members if facts.verdicts.saturated[u]]
+        last = any(x in outputs for u in shut for x in facts.survey.units.nodes[u])
+        if shut and not (last and fits_well(facts)):  # as the outputs of a net that is right are
+            yield _saturation(facts, layer, shut, len(members))
 
 
-def _why_saturated(facts: Facts, layer: str, shut: Sequence[int]) -> str:
-    """The weights, the inputs or the bias, whichever is out of proportion; else the range of z."""
+def _saturation(facts: Facts, layer: str, shut: Sequence[int], size: int) -> Finding:
+    units, price = facts.survey.units, facts.ledger.price(("saturation", layer))
+    facts.told.add(("saturation", layer))
+    facts.flat = facts.flat or len(shut) == size
+    each = "every slope" if len(shut) == size else (
+        "its slope" if len(shut) == 1 else "each of their slopes"
+    )  # fmt: skip
+    largest = LARGEST.get(units.ops[shut[0]], "the largest")
+    because, guilty = _why_saturated(facts, layer, shut)
+    words = [f"In the median row {each} is below 1 % of {largest}, because {because}."]
+    own = facts.ledger.owners.get(layer, 0) * len(shut) / size
+    costs = [price.cost, -CEILING * facts.share(round(own))]
+    if guilty:  # what its weights make of gradients besides is told here, too
+        facts.guilty.add(guilty)
+        facts.told.add(("weights", layer))
+        costs.append(facts.ledger.price(("weights", layer)).cost)
+    node, z = facts.parameters_of(shut[0]), _z_of(facts, shut[0])
+    return Finding(
+        "saturated", layer, facts.numbers(shut), abs(price.worst),
+        float(units.saturated[shut].sum() / units.seen[shut].sum()),
+        "\n".join([*words, *price_words(price)]), max(costs),
+        int(np.argsort(np.abs(z))[len(z) // 2]), node[-1].label if node else "", size,
+    )  # fmt: skip
+
+
+def _z_of(facts: Facts, u: int) -> Any:
+    """A unit's z by row, at its first position."""
+    return facts.survey.values_of([facts.survey.units.nodes[u][0].inputs[0]])[0]
+
+
+def _why_saturated(facts: Facts, layer: str, shut: Sequence[int]) -> tuple[str, str]:
+    """The weights, the inputs or the bias, whichever is out of proportion; else the range of z.
+
+    In words, and the tensor that is to blame, "" for none.
+    """
     units, tensor = facts.survey.units, facts.tensor_of(layer)
     if tensor is not None:
         rows = [tensor.rows[k] for k in (units.keys[u][1] for u in shut) if k in tensor.rows]
         size = math.sqrt(np.mean([p.data**2 for row in rows for p in row])) if rows else 0.0
         if size > CAUSE * tensor.usual:
-            facts.guilty.add(tensor.name)
-            times = how_many(size / tensor.usual)
-            part = "" if len(shut) == len(tensor.rows) else " their part of" if len(
-                shut) > 1 else " its row of"  # fmt: skip
-            return (
-                f"{part}{' ' * bool(part)}{tensor.name} is {times} times {tensor.whose} "
-                f"({beside(size, tensor.usual)})"
-            ).strip()
-        means = abs(units.mean[shut])
-        z = facts.survey.values_of([units.nodes[shut[0]][0].inputs[0]])[0]
+            parts = {len(tensor.rows): "", 1: "its row of "}
+            whose = f"{parts.get(len(shut), 'their part of ')}{tensor.name} is "
+            times = f"{how_many(size / tensor.usual)} times {tensor.whose}"
+            return f"{whose}{times} ({beside(size, tensor.usual)})", tensor.name
+        z = _z_of(facts, shut[0])
         if reads_inputs(facts, shut[0]) and np.abs(facts.columns).max() > FAR:
             low, high = facts.columns.min(), facts.columns.max()
-            return f"the inputs lie in {short(low)} … {short(high)}: z goes to {short(_far(z))}"
+            return f"the inputs lie in {short(low)} … {short(high)}: z goes to {short(_far(z))}", ""
         bias = [p for u in shut for p in facts.parameters_of(u)[tensor.fan_in :]]
-        if bias and means.size and np.median([abs(p.data) for p in bias]) > 0.5 * abs(_far(z)):
+        if bias and np.median([abs(p.data) for p in bias]) > 0.5 * abs(_far(z)):
             typical = float(np.median([p.data for p in bias]))
-            return f"{element(bias[0].label)[0]} is {short(typical)} there"
+            return f"{element(bias[0].label)[0]} is {short(typical)} there", ""
     low, high = units.least[shut].min(), units.most[shut].max()
-    return f"z lies in {short(low)} … {short(high)}"
+    return f"z lies in {short(low)} … {short(high)}", ""
 
 
 def _far(z: Any) -> float:
