@@ -2,29 +2,275 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microgradx._base.files import WrongSuffix, write_whole
+from microgradx._base.files import WrongSuffix, as_html, write_whole
+from microgradx._base.text import clean, count, few, short
+from microgradx.diagnosis import maps, words
 from microgradx.diagnosis.findings import Finding
+from microgradx.nn.module import title
+from microgradx.pictures.show import as_page, in_cell, in_html
+from microgradx.pictures.style import DARK, GREY, INK, NEURON, PALE, PAPER, STOP
 
 if TYPE_CHECKING:
     import os
 
     from microgradx.diagnosis.result import Checkup
 
+FINDINGS, UNITS = 12, 200  # that are shown at once; rows of the table of neurons
+
+COLOURS = {"paper": PAPER, "ink": INK, "soft": GREY, "rule": NEURON, "pale": PALE, "stop": STOP}
+STYLE = """
+body { background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 724px; margin: auto; overflow-wrap: anywhere; }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: 1.5rem 0 .5rem; }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
+h3 { font-size: 1rem; margin: 0 0 .2rem; } h3 span { font-weight: normal; }
+p, dl { margin: .2rem 0; }
+.soft, dd { color: var(--soft); font-size: .875rem; }
+.finding { border-left: 4px solid var(--stop); padding: .1rem 0 .1rem .8rem; margin: 0 0 1rem; }
+.well { margin: 1rem 0; font-weight: bold; }
+.scroll { overflow-x: auto; margin: .8rem 0; overflow-wrap: normal; }
+table { border-collapse: collapse; font-size: .8125rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .6rem .2rem 0; text-align: right; vertical-align: bottom;
+  border-bottom: 1px solid var(--rule); white-space: nowrap; }
+th { font-weight: 600; white-space: normal; min-width: 3.4rem; }
+.words { text-align: left; max-width: 16rem; overflow: hidden; text-overflow: ellipsis; }
+details { margin: .8rem 0; } summary { cursor: pointer; }
+dd { margin: 0 0 .5rem; } code { background: var(--pale); padding: .1rem .3rem; }
+svg { display: block; height: auto; }
+.narrow { display: none; }
+@media (max-width: 755px) { .wide { display: none; } .narrow { display: block; } }
+"""
+
 
 def write(c: Checkup, path: str | os.PathLike[str]) -> Path:
-    """Write the report to an .html or a .json file, whole or not at all; returns its Path."""
+    """Write the report to an .html or a .json file, whole or not at all; returns its Path.
+
+    A path without a suffix gets .html; another suffix is a WrongSuffix.
+    """
     path = Path(path)
     kind = path.suffix.lower()
     if kind == ".json":
-        write_whole(path, json.dumps(figures(c), indent=1, allow_nan=False).encode())
-        return path
-    raise WrongSuffix(f"a check-up is saved to an .html or a .json file, got {path}")
+        content = json.dumps(figures(c), indent=1, allow_nan=False)
+    elif kind in ("", ".html", ".htm"):
+        path, content = as_html(path, "a check-up"), page(c)
+    else:
+        raise WrongSuffix(f"a check-up is saved to an .html or a .json file, got {path.name!r:.80}")
+    write_whole(path, content.encode())
+    return path
+
+
+# --- for people ----------------------------------------------------------------------------------
+
+
+def page(c: Checkup) -> str:
+    """A page of its own: what was found, the pictures, the figures, what to ask further."""
+    name = clean(title(c.task.model))
+    sections = [_tag("style", STYLE + _colours()), _head(c)]
+    sections += [*_healthy(c)] if not c.findings else [*_ill(c)]
+    content = "\n".join(filter(None, sections))
+    return as_page(f"Check-up of {name}", f"<main>\n{content}\n</main>")
+
+
+def face(c: Checkup) -> dict[str, str]:
+    """What a notebook shows: the words, and the pictures below them."""
+    pictures = [in_cell(svg) for svg in (maps.neurons(c), maps.bars(c)) if svg and c.findings]
+    words = str(c)
+    return {"text/html": in_html(words, "<br>\n".join(pictures)), "text/plain": words}
+
+
+def _head(c: Checkup) -> str:
+    """The net, its data and its loss."""
+    first, *others = words.opening(c)
+    return _tag("h1", _text(f"Check-up of {clean(title(c.task.model))}")) + "".join(
+        _tag("p", _text(line), "lead" if line is first else "") for line in (first, *others)
+    )
+
+
+def _healthy(c: Checkup) -> Iterator[str]:
+    yield _tag("p", _text(_in_one_line(words.healthy(c))), "well")
+    yield _step(c)
+    yield _folded("The pictures", _map(c) + _ledger(c))
+
+
+def _ill(c: Checkup) -> Iterator[str]:
+    n = len(c.findings)
+    yield _tag("h2", f"{count(n, 'finding')}{', the dearest first' * (n > 1)}")
+    shown, more = few([*enumerate(c.findings, 1)], FINDINGS)
+    yield "".join(_told(k, finding) for k, finding in shown)
+    if more:
+        others = [*enumerate(c.findings, 1)][len(shown) :]
+        inside = "".join(_told(k, finding) for k, finding in others)
+        yield _folded(f"{count(more, 'more finding')}", inside)
+    yield _map(c)
+    yield _units(c)
+    yield _ledger(c)
+    yield _step(c)
+    yield _further(c)
+
+
+def _told(k: int, finding: Finding) -> str:
+    """A finding: what, where, why, and which neurons."""
+    head = f"<b>{k}</b> {_text(finding.verdict)}: <span>{_text(words.whereabouts(finding))}</span>"
+    because = "".join(_tag("p", _text(line)) for line in finding.because.split("\n"))
+    if finding.neurons:
+        noun = "Neuron" if len(finding.neurons) == 1 else "Neurons"
+        because += _tag("p", f"{noun} {ranges(finding.neurons)}", "soft")
+    return _tag("section", _tag("h3", head) + because, "finding")
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """`0 … 3, 7`: neighbours as the first and the last of them."""
+    runs: list[list[int]] = []
+    for k in sorted(numbers):
+        if runs and k == runs[-1][-1] + 1:
+            runs[-1].append(k)
+        else:
+            runs.append([k])
+    return ", ".join(
+        f"{run[0]} … {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
+    )
+
+
+def _map(c: Checkup) -> str:
+    picture = _in_both_widths(partial(maps.neurons, c))
+    return picture and _tag("h2", "Neurons") + picture
+
+
+def _units(c: Checkup) -> str:
+    """The dead and the saturated neurons as a table, the others as a count."""
+    units = [*c.neurons.rows]
+    sick = [unit for unit in units if unit["verdict"]]
+    if not sick:
+        return ""
+    heads = ("layer", "neuron", "activation", "verdict", "off", "saturated", "z from", "to",
+             "proof", "margin", "locked", "revived through")  # fmt: skip
+    shown, more = few(sick, UNITS)
+    table = _table(heads, [_unit(unit) for unit in shown], (0, 2, 3, 8, 10, 11))
+    after = [f"{count(more, 'more')} in c.neurons"] if more else []
+    well = len(units) - len(sick)
+    after += [f"{count(well, 'other neuron is', 'other neurons are')} neither"] if well else []
+    after_words = _tag("p", f"{'; '.join(after)}.", "soft") if after else ""
+    noun = count(len(sick), "neuron that is", "neurons that are")
+    return _folded(f"{noun} dead or saturated", table + after_words)
+
+
+def _unit(unit: dict[str, Any]) -> list[str]:
+    locked = {None: "", True: "yes", False: "no"}[unit["locked"]]
+    return [
+        unit["layer"] or "it", str(unit["neuron"]), unit["activation"], unit["verdict"],
+        maps.percent(unit["off"]), maps.percent(unit["saturated"]), short(unit["least_z"]),
+        short(unit["most_z"]), unit["proof"], _number(unit["margin"]), locked, unit["through"],
+    ]  # fmt: skip
+
+
+def _ledger(c: Checkup) -> str:
+    """The bars, and the same as a table."""
+    lines, columns = [*c.ledger.shown()], maps.columns(c.ledger)
+    if not columns:
+        return ""
+    heads = ["at", "not 0", "decades", *(column.name for column in columns)]
+    rows = [
+        [line.layer or "it", maps.percent(line.moved), _decades(line.decades),
+         *(_decades(column.of(line)) for column in columns)]
+        for line in lines
+    ]  # fmt: skip
+    words = ("The mean decades of the gradient, log₁₀ |g|, where it isn't 0, and what made them. "
+             "Each line adds up.")  # fmt: skip
+    picture = _in_both_widths(partial(maps.bars, c))
+    return _tag("h2", "The ledger") + _tag("p", words) + picture + _table(heads, rows, (0,))
+
+
+def _step(c: Checkup) -> str:
+    if c.step is None:
+        return ""
+    sentences = _in_one_line(" ".join(words.stepping(c.step)))
+    heads = ("tensor", "parameters", "update (rms)", "weight (rms)", "log₁₀ of the ratio")
+    rows = [
+        [row["tensor"], f"{row['parameters']:,}", short(row["update"]), short(row["weight"]),
+         _decades(row["log10 of it"])]
+        for row in c.step.table.rows
+    ]  # fmt: skip
+    return _tag("h2", "The step") + _tag("p", _text(sentences)) + _table(heads, rows, (0,))
+
+
+def _further(c: Checkup) -> str:
+    asked = {
+        "c.why(c.findings[0])": "why the gradient is what it is, in a row that shows the finding",
+        "mx.draw(c.sample(c.findings[0]))": "that row as a graph",
+        "c.try_remedies()": "what helps, tried on copies of the net",
+        "c.neurons, c.layers": "the tables whole; a data frame takes them",
+    }
+    items = "".join(
+        f"<dt><code>{_text(k)}</code></dt><dd>{_text(x)}</dd>" for k, x in asked.items()
+    )
+    return _tag("h2", "Ask further") + f"<dl>{items}</dl>"
+
+
+def _in_both_widths(picture: Callable[[int], str]) -> str:
+    """A picture for a page and for a phone, of which the page's style shows one."""
+    wide, narrow = picture(maps.WIDE), picture(maps.NARROW)
+    return wide and _tag("div", wide, "wide") + _tag("div", narrow, "narrow")
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[int]) -> str:
+    """A table, whose columns of `words` stand left; wider than the page, it scrolls."""
+
+    def line(kind: str, cells: Sequence[str]) -> str:
+        return (
+            "<tr>"
+            + "".join(
+                _tag(kind, _text(x), "words" if k in words else "") for k, x in enumerate(cells)
+            )
+            + "</tr>"
+        )
+
+    body = "\n".join(line("td", row) for row in rows)
+    inside = f"<thead>{line('th', heads)}</thead>\n<tbody>{body}</tbody>"
+    return _tag("div", f"<table>{inside}</table>", "scroll")
+
+
+def _folded(summary: str, inside: str) -> str:
+    return inside and f"<details><summary>{_text(summary)}</summary>\n{inside}\n</details>"
+
+
+def _tag(name: str, inside: str, kind: str = "") -> str:
+    kind = f' class="{kind}"' if kind else ""
+    return f"<{name}{kind}>{inside}</{name}>\n"
+
+
+def _colours() -> str:
+    """The pictures' colours as the page's, light and dark."""
+    light = "".join(f"--{name}:{fill};" for name, fill in COLOURS.items())
+    dark = "".join(f"--{name}:{DARK[fill]};" for name, fill in COLOURS.items())
+    return f":root{{{light}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
+
+
+def _text(words: object) -> str:
+    return html.escape(clean(str(words)))
+
+
+def _in_one_line(words: str) -> str:
+    return " ".join(words.split())
+
+
+def _number(x: float) -> str:
+    return "" if math.isnan(x) else short(x)
+
+
+def _decades(x: float) -> str:
+    return "" if math.isnan(x) else f"{x + 0.0:+.2f}" if math.isfinite(x) else "none"
+
+
+# --- for machines --------------------------------------------------------------------------------
 
 
 def figures(c: Checkup) -> dict[str, Any]:

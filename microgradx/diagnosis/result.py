@@ -172,6 +172,12 @@ class Checkup:
 
         return write(self, path)
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        """The face in a notebook: the page of a terminal, and the pictures."""
+        from microgradx.diagnosis.report import face
+
+        return face(self)
+
     def __repr__(self) -> str:
         verdicts = ", ".join(dict.fromkeys(f.verdict for f in self.findings)) or "nothing found"
         return f"<Checkup of {count(len(self.task.X), 'row')}: {verdicts}>"
