@@ -37,9 +37,8 @@ STEPS = (0.25, 0.5, 0.75, 0.99)  # shares of the rows where the next shade begin
 OFF = (PALE, NEURON, FAINT, LAYER, GREY)  # grey, as all that no gradient reaches
 SHUT = (PALE, ORANGES[2][1], ORANGES[1][1], ORANGES[0][1], STOP)  # orange, as slopes that take
 
-LEAST = 0.05  # decades: a column of its own has more somewhere
+SEEN, LEAST = 0.005, 0.05  # decades: less is written as 0; a column of its own has more somewhere
 COLUMNS = 8  # of more, those of a kind are one
-REST: Part = ("rest", "")
 KINDS = {  # by kind of factor its fill: slopes are orange, sizes blue
     "sigmoid ceiling": ORANGES[1][1], "saturation": ORANGES[0][1], "gates": ORANGES[2][1],
     "singular op": STOP, "weights": BLUES[0], "activations": BLUES[1], "inputs": BLUES[2],
@@ -58,6 +57,7 @@ class Panel(NamedTuple):
     name: str
     units: list[dict[str, Any]]
     pitch: int
+    speaks: bool  # a neuron says what it is to a reader who points at it, as none does on a phone
 
     @property
     def across(self) -> int:
@@ -74,13 +74,16 @@ def neurons(c: Checkup, width: int = WIDE) -> str:
     layers: dict[str, list[dict[str, Any]]] = {}
     for unit in c.neurons.rows:
         layers.setdefault(unit["layer"], []).append(unit)
+    for units in layers.values():
+        if all(isinstance(unit["neuron"], int) for unit in units):
+            units.sort(key=lambda unit: int(unit["neuron"]))
     if not layers:
         return ""
     largest = max(map(len, layers.values()))
     pitch = next(pitch for most, pitch in CELLS if largest <= most)
     shown, more = few([*layers], MOST_LAYERS)
-    panels = [Panel(name, layers[name], pitch) for name in shown]
-    top = 78 if width < WIDE else 46
+    panels = [Panel(name, layers[name], pitch, width >= WIDE) for name in shown]
+    top = 90 if width < WIDE else 50
     body, y = [*_map_legend(width)], top
     beside = max((width + GAP) // (NARROW + GAP), 1)
     for k in range(0, len(panels), beside):
@@ -95,22 +98,26 @@ def neurons(c: Checkup, width: int = WIDE) -> str:
 
 
 def _map_legend(width: int) -> Iterator[str]:
-    """The two scales and the two marks; in two lines where there is no room for one."""
-    x, y = 0.0, 12
-    for name, fills in (("off in", OFF), ("saturated in", SHUT)):
-        yield _text(x, y, name, strong=True)
-        left = x + width_of(name, 12, True) + 8
-        for k, fill in enumerate(fills):
-            yield _rect(left + 18 * k, y - 11, 17, 12, fill, LAYER)
-        yield _text(left + 18 * len(fills) + 6, y, "of the rows", GREY, 11)
-        x, y = (360.0, y) if width >= WIDE else (0.0, y + 20)
-    y = 32 if width >= WIDE else 52
-    yield _text(0, y, "from 0, 25, 50, 75, 99 %", GREY, 11)
-    x = 360 if width >= WIDE else 144
-    yield from _cell(x, y - 11, 12, OFF[-1], "dead")
-    yield _text(x + 18, y, "dead", size=11)
-    yield from _cell(x + 60, y - 11, 12, SHUT[2], "saturated")
-    yield _text(x + 78, y, "saturated (median row)", size=11)
+    """The two scales, where their shades begin, and the two marks."""
+    wide = width >= WIDE
+    beside = NARROW + GAP if wide else 0
+    yield from _scale_of("off in", OFF, 0, 12)
+    yield from _scale_of("saturated in", SHUT, beside, 12 if wide else 32)
+    y = 32 if wide else 52
+    yield _text(0, y, "the shades begin at 0, 25, 50, 75 and 99 %", GREY, 11)
+    y = 32 if wide else 72
+    yield from _cell(beside, y - 11, 12, OFF[-1], "dead")
+    yield _text(beside + 18, y, "dead: off in all rows", size=11)
+    yield from _cell(beside + 142, y - 11, 12, SHUT[2], "saturated")
+    yield _text(beside + 160, y, "saturated: in half of them", size=11)
+
+
+def _scale_of(name: str, fills: Sequence[str], x: float, y: float) -> Iterator[str]:
+    yield _text(x, y, name, strong=True)
+    left = x + width_of(name, 12, True) + 8
+    for k, fill in enumerate(fills):
+        yield _rect(left + 18 * k, y - 10, 18, 12, fill, LAYER)
+    yield _text(left + 18 * len(fills) + 6, y, "of the rows", GREY, 11)
 
 
 def _panel(panel: Panel, x: float, y: float) -> Iterator[str]:
@@ -128,10 +135,9 @@ def _panel(panel: Panel, x: float, y: float) -> Iterator[str]:
         if column == 0 and (panel.pitch >= 10 or row % 2 == 0):
             number = squeeze(clean(str(unit["neuron"])), 4)
             yield _text(x + GUTTER - 4, cy + panel.pitch / 2 + 3, number, GREY, 9, "end")
-        yield f"<g><title>{_escaped(_told(unit))}</title>"
         share, fills = max((unit["off"], OFF), (unit["saturated"], SHUT), key=lambda pair: pair[0])
-        yield from _cell(cx, cy, panel.pitch - 1, fills[_shade(share)], unit["verdict"])
-        yield "</g>"
+        cell = "".join(_cell(cx, cy, panel.pitch - 1, fills[_shade(share)], unit["verdict"]))
+        yield f"<g><title>{_escaped(_told(unit))}</title>{cell}</g>" if panel.speaks else cell
     if n > MOST_CELLS:
         words = f"and {count(n - MOST_CELLS, 'more neuron')}"
         yield _text(x + GUTTER, y + panel.height - 2, words, GREY, 11)
@@ -203,22 +209,23 @@ def columns(book: Ledger) -> list[Column]:
     lines = [line for line in book.shown() if line.reached]
     parts = [*dict.fromkeys(p for line in lines for p in line.parts if p != OPPOSITION)]
     large = [p for p in parts if max(abs(line.parts.get(p, 0.0)) for line in lines) >= LEAST]
-    found = [Column(name_of_part(p), p[0], (p,)) for p in large]
+    found = [Column(name_of_part(part), part[0], (part,)) for part in large]
     if len(found) > COLUMNS:
         kinds = dict.fromkeys(kind for kind, _ in large)
-        found = [_of_kind(kind, [p for p in parts if p[0] == kind]) for kind in kinds]
+        found = [_together(SHOWN.get(k, k), k, [p for p in parts if p[0] == k]) for k in kinds]
     taken = {part for column in found for part in column.parts}
-    rest = tuple(part for part in parts if part not in taken)
-    found += [Column("rest", "rest", rest)] if rest else []
-    if any(OPPOSITION in line.parts for line in lines):
+    rest = [part for part in parts if part not in taken]
+    found += [_together("rest", "rest", rest)] if rest else []
+    if any(abs(line.parts.get(OPPOSITION, 0.0)) >= SEEN for line in lines):
         found.append(Column("opposition", "opposition", (OPPOSITION,)))
     return found
 
 
-def _of_kind(kind: str, parts: Sequence[Part]) -> Column:
+def _together(name: str, kind: str, parts: Sequence[Part]) -> Column:
+    """A column of several parts; of one, it has the name of that."""
     if len(parts) == 1:
-        return Column(name_of_part(parts[0]), kind, tuple(parts))
-    return Column(f"{SHOWN.get(kind, kind)} of {len(parts)} layers", kind, tuple(parts))
+        return Column(name_of_part(parts[0]), parts[0][0], tuple(parts))
+    return Column(name, kind, tuple(parts))
 
 
 class Scale(NamedTuple):
@@ -240,17 +247,16 @@ def bars(c: Checkup, width: int = WIDE) -> str:
         return ""
     found = columns(c.ledger)
     scale = _scale(drawn, found, width)
-    body, y = _flowed([(KINDS[kind], words) for kind, words in _legend(found)], 14.0, width)
-    start = y + 12
-    y = start + 10
+    body, y = _flowed([*_legend(found)], 14.0, width)
+    body += _numbers(scale, y + 14)
+    y += 24
     for line in lines:
         part, y = _bar(line, found, scale, y) if _is_drawn(line) else _without(line, y)
         body += part
     if more:
         body.append(_text(0, y + 8, f"and {count(more, 'more layer')}", GREY))
         y += 16
-    return _sheet(width, y, [*_axis(scale, start, y), *body],
-                  "The decades of the gradient by layer, and what made them")  # fmt: skip
+    return _sheet(width, y, body, "The decades of the gradient by layer, and what made them")
 
 
 def _is_drawn(line: Line) -> bool:
@@ -266,53 +272,74 @@ def _scale(lines: Sequence[Line], found: Sequence[Column], width: float) -> Scal
     return Scale(low - spare / 2, high + spare / 2, width)
 
 
-def _axis(scale: Scale, top: float, bottom: float) -> Iterator[str]:
-    """Thin lines at whole decades behind the bars, a strong one at 0."""
-    span = scale.high - scale.low
-    step = next(k for k in (1, 2, 5, 10, 20, 50, 100, 10**9) if span / k <= 8)
-    for k in range(math.ceil(scale.low / step), math.floor(scale.high / step) + 1):
-        x, ink = scale(k * step), LINE if k == 0 else NEURON
-        yield f'<path d="M{_n(x)} {_n(top)}V{_n(bottom)}" stroke="{ink}"/>'
-        if 12 < x < scale.width - 12:
-            yield _text(x, top - 3, f"{k * step:+d}" if k else "0", GREY, 10, "middle")
+def _ticks(scale: Scale) -> list[int]:
+    """Whole decades, so many that their numbers have room."""
+    span, room = scale.high - scale.low, scale.width / 40
+    step = next((k for k in (1, 2, 5, 10, 20, 50, 100, 200) if span / k <= room), int(span))
+    return [step * k for k in range(math.ceil(scale.low / step), math.floor(scale.high / step) + 1)]
+
+
+def _numbers(scale: Scale, y: float) -> Iterator[str]:
+    """The numbers of the axis."""
+    for k in _ticks(scale):
+        if 12 < scale(k) < scale.width - 12:
+            yield _text(scale(k), y, f"{k:+d}" if k else "0", GREY, 10, "middle")
+
+
+def _axis(scale: Scale, top: float) -> Iterator[str]:
+    """Thin lines at whole decades behind a bar, a strong one at 0."""
+    for k in _ticks(scale):
+        ink = NEURON if k else LINE
+        yield f'<path d="M{_n(scale(k))} {_n(top - 5)}v{BAR + 10}" stroke="{ink}"/>'
 
 
 def _legend(found: Sequence[Column]) -> Iterator[tuple[str, str]]:
-    """The kinds that occur and their words."""
+    """The fills of the kinds that occur, and their words."""
     words = {
         "loss": "the loss", "weights": "sizes of weights", "saturation": "saturated slopes",
         "sigmoid ceiling": "the sigmoid's ¼", "opposition": "opposition of paths",
         "rest": "small parts together",
     }  # fmt: skip
     for kind in dict.fromkeys(column.kind for column in found):
-        yield kind, words.get(kind, SHOWN.get(kind, kind))
+        yield KINDS[kind], words.get(kind, SHOWN.get(kind, kind))
+    yield "", "their sum"
 
 
 def _bar(line: Line, found: Sequence[Column], scale: Scale, y: float) -> tuple[list[str], float]:
     """The name of a layer, its bar, and below it the names that have no room inside."""
-    body, outside = [*_name(line, f"{line.decades:+.2f} decades{_of_share(line)}", y)], []
-    sides = {True: 0.0, False: 0.0}
-    top = y + 20
+    outside, top = [], y + 26
+    body = [*_name(line, f"{line.decades:+.2f} decades{_of_share(line)}", y), *_axis(scale, top)]
+    for column, start, end in _stacked(line, found):
+        left, right = sorted((scale(start), scale(end)))
+        words, fill = f"{column.name} {end - start:+.2f}", KINDS[column.kind]
+        box = _rect(left, top, max(right - left, 0.5), BAR, fill, LINE)
+        body.append(f"<g><title>{_escaped(words)}</title>{box}</g>")
+        if width_of(words, 11) + 8 <= right - left:
+            body.append(_text((left + right) / 2, top + 13, words, INK, 11, "middle"))
+        elif abs(end - start) >= SEEN:
+            outside.append((fill, words))
+    body.append(_sum(scale(line.decades), top))
+    names, end = _flowed(outside, top + BAR + 16, scale.width)
+    return body + names, end + 8
+
+
+def _stacked(line: Line, found: Sequence[Column]) -> Iterator[tuple[Column, float, float]]:
+    """The parts of a line from where to where: those below 0 to its left, the others to its right.
+
+    The nearest to 0 are the first.
+    """
+    ends = {True: 0.0, False: 0.0}
     for column in found:
         size = column.of(line)
-        if not size or math.isnan(size):
-            continue
-        start = sides[size < 0]
-        sides[size < 0] = end = start + size
-        left, right = sorted((scale(start), scale(end)))
-        words = f"{column.name} {size:+.2f}"
-        body.append(f"<g><title>{_escaped(words)}</title>")
-        body.append(_rect(left, top, max(right - left, 0.5), BAR, KINDS[column.kind], LINE))
-        body.append("</g>")
-        if width_of(words, 11) + 8 <= right - left:
-            middle = (left + right) / 2
-            body.append(_text(middle, top + 13, words, INK, 11, "middle"))
-        elif abs(size) >= 0.005:
-            outside.append((KINDS[column.kind], words))
-    x = scale(line.decades)
-    body.append(f'<path d="M{_n(x)} {_n(top - 3)}v{BAR + 6}" stroke="{INK}" stroke-width="3"/>')
-    names, end = _flowed(outside, top + BAR + 14, scale.width)
-    return body + names, end + 8
+        if size and math.isfinite(size):
+            start = ends[size < 0]
+            ends[size < 0] = start + size
+            yield column, start, start + size
+
+
+def _sum(x: float, y: float) -> str:
+    """A triangle that stands on a bar."""
+    return f'<path d="M{_n(x)} {_n(y)}l-5 -7h10z" fill="{INK}"/>'
 
 
 def _without(line: Line, y: float) -> tuple[list[str], float]:
@@ -323,13 +350,13 @@ def _without(line: Line, y: float) -> tuple[list[str], float]:
         words = "all paths cancel each other: its gradient is 0"
     else:
         words = "its gradient isn't finite"
-    return [*_name(line, words, y)], y + 26
+    return [*_name(line, words, y)], y + 28
 
 
 def _name(line: Line, words: str, y: float) -> Iterator[str]:
     name = squeeze(clean(line.layer or "it"), 18)
-    yield _text(0, y + 12, name, strong=True, haloed=True)
-    yield _text(width_of(name, 12, True) + 8, y + 12, words, size=11, haloed=True)
+    yield _text(0, y + 12, name, strong=True)
+    yield _text(width_of(name, 12, True) + 8, y + 12, words, size=11)
 
 
 def _of_share(line: Line) -> str:
@@ -337,16 +364,16 @@ def _of_share(line: Line) -> str:
 
 
 def _flowed(items: Sequence[tuple[str, str]], y: float, width: float) -> tuple[list[str], float]:
-    """Swatches with words, in lines that are full; and where the next thing may begin."""
+    """Fills with words, in lines that are full; and where the next thing may begin."""
     body, x = [], 0.0
     for fill, words in items:
         words = squeeze(clean(words), 52)
-        room = 16 + width_of(words, 11)
+        room = 15 + width_of(words, 11)
         if x and x + room > width:
             x, y = 0.0, y + CHIP
-        body.append(_rect(x, y - 9, 10, 10, fill, LINE))
-        body.append(_text(x + 15, y, words, size=11, haloed=True))
-        x += room + 12
+        body.append(_rect(x, y - 9, 10, 10, fill, LINE) if fill else _sum(x + 5, y))
+        body.append(_text(x + 15, y, words, size=11))
+        x += room + 13
     return body, y + 6 if items else y - 10
 
 
@@ -372,12 +399,10 @@ def _sheet(width: float, height: float, body: Sequence[str], title: str) -> str:
 
 def _text(
     x: float, y: float, words: str, ink: str = INK, size: float = 12, anchor: str = "",
-    strong: bool = False, haloed: bool = False,
+    strong: bool = False,
 ) -> str:  # fmt: skip
     weight = ' font-weight="bold"' * strong
     marks = f' text-anchor="{anchor}"' * bool(anchor)
-    if haloed:  # legible on a line behind it
-        marks += f' stroke="{PAPER}" stroke-width="4" paint-order="stroke"'
     place = f'x="{_n(x)}" y="{_n(y)}"{weight} font-size="{_n(size)}" fill="{ink}"{marks}'
     return f"<text {place}>{_escaped(words)}</text>"
 

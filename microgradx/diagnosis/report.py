@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microgradx._base.files import WrongSuffix, as_html, write_whole
-from microgradx._base.text import clean, count, few, short
+from microgradx._base.text import clean, count, few, listed, short
 from microgradx.diagnosis import maps, words
 from microgradx.diagnosis.findings import Finding
 from microgradx.nn.module import title
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from microgradx.diagnosis.result import Checkup
 
-FINDINGS, UNITS = 12, 200  # that are shown at once; rows of the table of neurons
+UNITS = 200  # rows of the table of neurons
+Numbered = tuple[int, Finding]
 
 COLOURS = {"paper": PAPER, "ink": INK, "soft": GREY, "rule": NEURON, "pale": PALE, "stop": STOP}
 STYLE = """
@@ -32,7 +33,8 @@ body { background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sa
 main { max-width: 724px; margin: auto; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 1.5rem 0 .5rem; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
-h3 { font-size: 1rem; margin: 0 0 .2rem; } h3 span { font-weight: normal; }
+h3 { font-size: 1rem; margin: 0 0 .2rem; } h3 span, h3 i { font: inherit; font-weight: 400; }
+h3 i { color: var(--soft); margin-right: .3rem; }
 p, dl { margin: .2rem 0; }
 .soft, dd { color: var(--soft); font-size: .875rem; }
 .finding { border-left: 4px solid var(--stop); padding: .1rem 0 .1rem .8rem; margin: 0 0 1rem; }
@@ -104,12 +106,7 @@ def _healthy(c: Checkup) -> Iterator[str]:
 def _ill(c: Checkup) -> Iterator[str]:
     n = len(c.findings)
     yield _tag("h2", f"{count(n, 'finding')}{', the dearest first' * (n > 1)}")
-    shown, more = few([*enumerate(c.findings, 1)], FINDINGS)
-    yield "".join(_told(k, finding) for k, finding in shown)
-    if more:
-        others = [*enumerate(c.findings, 1)][len(shown) :]
-        inside = "".join(_told(k, finding) for k, finding in others)
-        yield _folded(f"{count(more, 'more finding')}", inside)
+    yield "".join(map(_group, _alike(c.findings)))
     yield _map(c)
     yield _units(c)
     yield _ledger(c)
@@ -117,9 +114,27 @@ def _ill(c: Checkup) -> Iterator[str]:
     yield _further(c)
 
 
+def _alike(findings: Sequence[Finding]) -> list[list[Numbered]]:
+    """Findings with their numbers, those of one verdict together where the dearest stands."""
+    groups: dict[str, list[Numbered]] = {}
+    for k, finding in enumerate(findings, 1):
+        groups.setdefault(finding.verdict, []).append((k, finding))
+    return [*groups.values()]
+
+
+def _group(group: Sequence[Numbered]) -> str:
+    """The first of one verdict, and the others folded up where there are several."""
+    shown = group if len(group) <= words.TWICE else group[:1]
+    others = group[len(shown) :]
+    places, more = few([words.whereabouts(finding) for _, finding in others], words.MANY)
+    summary = f"Also {group[0][1].verdict}: {'; '.join(places)}{f'; and {more} more' * bool(more)}"
+    told = "".join(_told(k, finding) for k, finding in shown)
+    return told + _folded(summary, "".join(_told(k, finding) for k, finding in others))
+
+
 def _told(k: int, finding: Finding) -> str:
     """A finding: what, where, why, and which neurons."""
-    head = f"<b>{k}</b> {_text(finding.verdict)}: <span>{_text(words.whereabouts(finding))}</span>"
+    head = f"<i>{k}</i> {_text(finding.verdict)}: <span>{_text(words.whereabouts(finding))}</span>"
     because = "".join(_tag("p", _text(line)) for line in finding.because.split("\n"))
     if finding.neurons:
         noun = "Neuron" if len(finding.neurons) == 1 else "Neurons"
@@ -141,8 +156,15 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def _map(c: Checkup) -> str:
+    """The map, and the layers that it leaves out."""
     picture = _in_both_widths(partial(maps.neurons, c))
-    return picture and _tag("h2", "Neurons") + picture
+    if not picture:
+        return ""
+    known = {*c.neurons["layer"]}
+    linear = [line.layer or "it" for line in c.ledger.lines.values()
+              if line.parameters and line.layer not in known]  # fmt: skip
+    left = _tag("p", _text(f"Without an activation: {listed(linear, 12)}."), "soft")
+    return _tag("h2", "Neurons") + picture + left * bool(linear)
 
 
 def _units(c: Checkup) -> str:
@@ -176,17 +198,20 @@ def _ledger(c: Checkup) -> str:
     """The bars, and the same as a table."""
     lines, columns = [*c.ledger.shown()], maps.columns(c.ledger)
     if not columns:
-        return ""
+        sentence = "No layer has a gradient that is finite and not 0, so there is none."
+        return _tag("h2", "The ledger") + _tag("p", sentence) if lines else ""
     heads = ["at", "not 0", "decades", *(column.name for column in columns)]
     rows = [
         [line.layer or "it", maps.percent(line.moved), _decades(line.decades),
          *(_decades(column.of(line)) for column in columns)]
         for line in lines
     ]  # fmt: skip
-    words = ("The mean decades of the gradient, log₁₀ |g|, where it isn't 0, and what made them. "
-             "Each line adds up.")  # fmt: skip
+    sentence = (
+        "The mean decades of the gradient, log₁₀ |g|, where it isn't 0, and what made them. "
+        "Each line adds up."
+    )
     picture = _in_both_widths(partial(maps.bars, c))
-    return _tag("h2", "The ledger") + _tag("p", words) + picture + _table(heads, rows, (0,))
+    return _tag("h2", "The ledger") + _tag("p", sentence) + picture + _table(heads, rows, (0,))
 
 
 def _step(c: Checkup) -> str:
@@ -255,7 +280,8 @@ def _colours() -> str:
 
 
 def _text(words: object) -> str:
-    return html.escape(clean(str(words)))
+    """Text that stays text, and whose numbers stay with their %."""
+    return html.escape(clean(str(words))).replace(" %", "&#160;%")
 
 
 def _in_one_line(words: str) -> str:
