@@ -272,25 +272,29 @@ def _scale(lines: Sequence[Line], found: Sequence[Column], width: float) -> Scal
     return Scale(low - spare / 2, high + spare / 2, width)
 
 
-def _ticks(scale: Scale) -> list[int]:
-    """Whole decades, so many that their numbers have room."""
+def _ticks(scale: Scale) -> list[float]:
+    """Round numbers of decades, so many that they have room."""
     span, room = scale.high - scale.low, scale.width / 40
-    step = next((k for k in (1, 2, 5, 10, 20, 50, 100, 200) if span / k <= room), int(span))
-    return [step * k for k in range(math.ceil(scale.low / step), math.floor(scale.high / step) + 1)]
+    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+    step = next((step for step in steps if span / step <= room), span)
+    first, last = math.ceil(scale.low / step), math.floor(scale.high / step)
+    return [round(step * k, 1) for k in range(first, last + 1)]
 
 
 def _numbers(scale: Scale, y: float) -> Iterator[str]:
-    """The numbers of the axis."""
-    for k in _ticks(scale):
-        if 12 < scale(k) < scale.width - 12:
-            yield _text(scale(k), y, f"{k:+d}" if k else "0", GREY, 10, "middle")
+    """The numbers of the axis, except those that would be cut off."""
+    for tick in _ticks(scale):
+        words = f"{tick:+g}" if tick else "0"
+        half = width_of(words, 10) / 2
+        if half <= scale(tick) + 2 and scale(tick) + half <= scale.width + 2:
+            yield _text(scale(tick), y, words, GREY, 10, "middle")
 
 
 def _axis(scale: Scale, top: float) -> Iterator[str]:
-    """Thin lines at whole decades behind a bar, a strong one at 0."""
-    for k in _ticks(scale):
-        ink = NEURON if k else LINE
-        yield f'<path d="M{_n(scale(k))} {_n(top - 5)}v{BAR + 10}" stroke="{ink}"/>'
+    """Thin lines behind a bar, a strong one at 0."""
+    for tick in _ticks(scale):
+        ink = NEURON if tick else LINE
+        yield f'<path d="M{_n(scale(tick))} {_n(top - 5)}v{BAR + 10}" stroke="{ink}"/>'
 
 
 def _legend(found: Sequence[Column]) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from microgradx._base.files import WrongSuffix, as_html, write_whole
 from microgradx._base.text import clean, count, few, listed, short
 from microgradx.diagnosis import maps, words
 from microgradx.diagnosis.findings import Finding
+from microgradx.diagnosis.ledger import Line
 from microgradx.nn.module import title
 from microgradx.pictures.show import as_page, in_cell, in_html
 from microgradx.pictures.style import DARK, GREY, INK, NEURON, PALE, PAPER, STOP
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from microgradx.diagnosis.result import Checkup
 
 UNITS = 200  # rows of the table of neurons
+LEFT = {"layer", "activation", "verdict", "proof", "locked", "revived through", "at", "tensor"}
+
 Numbered = tuple[int, Finding]
+Cells = dict[str, str]  # a row of a table by column; words stand left
 
 COLOURS = {"paper": PAPER, "ink": INK, "soft": GREY, "rule": NEURON, "pale": PALE, "stop": STOP}
 STYLE = """
@@ -41,9 +45,9 @@ p, dl { margin: .2rem 0; }
 .well { margin: 1rem 0; font-weight: bold; }
 .scroll { overflow-x: auto; margin: .8rem 0; overflow-wrap: normal; }
 table { border-collapse: collapse; font-size: .8125rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .6rem .2rem 0; text-align: right; vertical-align: bottom;
+th, td { padding: .2rem .5rem .2rem 0; text-align: right; vertical-align: bottom;
   border-bottom: 1px solid var(--rule); white-space: nowrap; }
-th { font-weight: 600; white-space: normal; min-width: 3.4rem; }
+th { font-weight: 600; white-space: normal; min-width: 2.2rem; }
 .words { text-align: left; max-width: 16rem; overflow: hidden; text-overflow: ellipsis; }
 details { margin: .8rem 0; } summary { cursor: pointer; }
 dd { margin: 0 0 .5rem; } code { background: var(--pale); padding: .1rem .3rem; }
@@ -91,10 +95,8 @@ def face(c: Checkup) -> dict[str, str]:
 
 def _head(c: Checkup) -> str:
     """The net, its data and its loss."""
-    first, *others = words.opening(c)
-    return _tag("h1", _text(f"Check-up of {clean(title(c.task.model))}")) + "".join(
-        _tag("p", _text(line), "lead" if line is first else "") for line in (first, *others)
-    )
+    lines = "".join(_tag("p", _text(line)) for line in words.opening(c))
+    return _tag("h1", _text(f"Check-up of {title(c.task.model)}")) + lines
 
 
 def _healthy(c: Checkup) -> Iterator[str]:
@@ -173,58 +175,64 @@ def _units(c: Checkup) -> str:
     sick = [unit for unit in units if unit["verdict"]]
     if not sick:
         return ""
-    heads = ("layer", "neuron", "activation", "verdict", "off", "saturated", "z from", "to",
-             "proof", "margin", "locked", "revived through")  # fmt: skip
     shown, more = few(sick, UNITS)
-    table = _table(heads, [_unit(unit) for unit in shown], (0, 2, 3, 8, 10, 11))
-    after = [f"{count(more, 'more')} in c.neurons"] if more else []
     well = len(units) - len(sick)
+    after = [f"{more:,} more in c.neurons"] if more else []
     after += [f"{count(well, 'other neuron is', 'other neurons are')} neither"] if well else []
-    after_words = _tag("p", f"{'; '.join(after)}.", "soft") if after else ""
+    below = _tag("p", f"{'; '.join(after)}.", "soft") if after else ""
     noun = count(len(sick), "neuron that is", "neurons that are")
-    return _folded(f"{noun} dead or saturated", table + after_words)
+    return _folded(f"{noun} dead or saturated", _table(map(_unit, shown)) + below)
 
 
-def _unit(unit: dict[str, Any]) -> list[str]:
-    locked = {None: "", True: "yes", False: "no"}[unit["locked"]]
-    return [
-        unit["layer"] or "it", str(unit["neuron"]), unit["activation"], unit["verdict"],
-        maps.percent(unit["off"]), maps.percent(unit["saturated"]), short(unit["least_z"]),
-        short(unit["most_z"]), unit["proof"], _number(unit["margin"]), locked, unit["through"],
-    ]  # fmt: skip
+def _unit(unit: dict[str, Any]) -> Cells:
+    margin, locked = unit["margin"], unit["locked"]
+    return {
+        "layer": unit["layer"] or "it", "neuron": f"{unit['neuron']}",
+        "activation": unit["activation"], "verdict": unit["verdict"],
+        "off": maps.percent(unit["off"]), "saturated": maps.percent(unit["saturated"]),
+        "z from": short(unit["least_z"]), "to": short(unit["most_z"]), "proof": unit["proof"],
+        "margin": "" if math.isnan(margin) else short(margin),
+        "locked": "" if locked is None else "yes" if locked else "no",
+        "revived through": unit["through"],
+    }  # fmt: skip
 
 
 def _ledger(c: Checkup) -> str:
     """The bars, and the same as a table."""
     lines, columns = [*c.ledger.shown()], maps.columns(c.ledger)
     if not columns:
-        sentence = "No layer has a gradient that is finite and not 0, so there is none."
-        return _tag("h2", "The ledger") + _tag("p", sentence) if lines else ""
-    heads = ["at", "not 0", "decades", *(column.name for column in columns)]
-    rows = [
-        [line.layer or "it", maps.percent(line.moved), _decades(line.decades),
-         *(_decades(column.of(line)) for column in columns)]
-        for line in lines
-    ]  # fmt: skip
+        none = "No layer has a gradient that is finite and not 0, so there is none."
+        return _tag("h2", "The ledger") + _tag("p", none) if lines else ""
     sentence = (
         "The mean decades of the gradient, log₁₀ |g|, where it isn't 0, and what made them. "
         "Each line adds up."
     )
     picture = _in_both_widths(partial(maps.bars, c))
-    return _tag("h2", "The ledger") + _tag("p", sentence) + picture + _table(heads, rows, (0,))
+    table = _table(_line(line, columns) for line in lines)
+    return _tag("h2", "The ledger") + _tag("p", sentence) + picture + table
+
+
+def _line(line: Line, columns: Iterable[maps.Column]) -> Cells:
+    head = {
+        "at": line.layer or "it", "not 0": maps.percent(line.moved),
+        "decades": _decades(line.decades),
+    }  # fmt: skip
+    return {**head, **{column.name: _decades(column.of(line)) for column in columns}}
 
 
 def _step(c: Checkup) -> str:
+    """What a step of the optimiser does, and how far it moves each tensor."""
     if c.step is None:
         return ""
     sentences = _in_one_line(" ".join(words.stepping(c.step)))
-    heads = ("tensor", "parameters", "update (rms)", "weight (rms)", "log₁₀ of the ratio")
-    rows = [
-        [row["tensor"], f"{row['parameters']:,}", short(row["update"]), short(row["weight"]),
-         _decades(row["log10 of it"])]
-        for row in c.step.table.rows
-    ]  # fmt: skip
-    return _tag("h2", "The step") + _tag("p", _text(sentences)) + _table(heads, rows, (0,))
+    table = _table(
+        {
+            "tensor": row["tensor"], "parameters": f"{row['parameters']:,}",
+            "update (rms)": short(row["update"]), "weight (rms)": short(row["weight"]),
+            "log₁₀ of the ratio": _decades(row["log10 of it"]),
+        } for row in c.step.table.rows
+    )  # fmt: skip
+    return _tag("h2", "The step") + _tag("p", _text(sentences)) + table
 
 
 def _further(c: Checkup) -> str:
@@ -246,21 +254,19 @@ def _in_both_widths(picture: Callable[[int], str]) -> str:
     return wide and _tag("div", wide, "wide") + _tag("div", narrow, "narrow")
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[int]) -> str:
-    """A table, whose columns of `words` stand left; wider than the page, it scrolls."""
+def _table(rows: Iterable[Cells]) -> str:
+    """A table without its empty columns; wider than the page, it scrolls."""
+    rows = [*rows]
+    heads = [name for name in rows[0] if any(row[name] for row in rows)]
+    body = "\n".join(_row("td", {name: row[name] for name in heads}) for row in rows)
+    head = _row("th", {name: name for name in heads})
+    inside = f"<table><thead>{head}</thead>\n<tbody>{body}</tbody></table>"
+    return _tag("div", inside, "scroll")
 
-    def line(kind: str, cells: Sequence[str]) -> str:
-        return (
-            "<tr>"
-            + "".join(
-                _tag(kind, _text(x), "words" if k in words else "") for k, x in enumerate(cells)
-            )
-            + "</tr>"
-        )
 
-    body = "\n".join(line("td", row) for row in rows)
-    inside = f"<thead>{line('th', heads)}</thead>\n<tbody>{body}</tbody>"
-    return _tag("div", f"<table>{inside}</table>", "scroll")
+def _row(kind: str, cells: Cells) -> str:
+    inside = (_tag(kind, _text(x), "words" * (name in LEFT)) for name, x in cells.items())
+    return f"<tr>{''.join(inside)}</tr>"
 
 
 def _folded(summary: str, inside: str) -> str:
@@ -286,10 +292,6 @@ def _text(words: object) -> str:
 
 def _in_one_line(words: str) -> str:
     return " ".join(words.split())
-
-
-def _number(x: float) -> str:
-    return "" if math.isnan(x) else short(x)
 
 
 def _decades(x: float) -> str:
