@@ -182,7 +182,7 @@ def test_the_columns_add_up(build):
     for line in c.ledger.shown():
         parts = [x for x in (column.of(line) for column in columns) if x == x]
         if line.moved:
-            assert sum(parts) == pytest.approx(line.decades, abs=maps.SEEN)
+            assert sum(parts) == pytest.approx(line.decades, abs=1e-9)
     assert columns[-1].name == "opposition"
 
 
@@ -225,6 +225,28 @@ def test_bars_from_0_to_both_sides(sick, width):
             assert f"{name} {number}" in words
     names = [x for x in words if x.startswith("layers.")]
     assert names == [line.layer for line in lines]
+
+
+def test_parts_below_0_stand_to_its_left_and_the_others_to_its_right(sick):
+    columns = maps.columns(sick.ledger)
+    for line in sick.ledger.shown():
+        stacked = [*maps._stacked(line, columns)]
+        for left in (True, False):
+            ends = [(start, end) for _, start, end in stacked if (end < start) == left]
+            assert all(one[1] == other[0] for one, other in zip(ends, ends[1:]))
+            assert not ends or ends[0][0] == 0
+    sizes = [end - start for line in sick.ledger.shown() for _, start, end in
+             maps._stacked(line, columns)]  # fmt: skip
+    assert min(sizes) < 0 < max(sizes)
+
+
+def test_the_small_parts_are_together(sick, monkeypatch):
+    monkeypatch.setattr(maps, "LEAST", 5.0)
+    names = [column.name for column in maps.columns(sick.ledger)]
+    assert names[1:] == ["rest", "opposition"] and names[0].startswith("saturation of")
+    for line in sick.ledger.shown():
+        parts = [x for x in (column.of(line) for column in maps.columns(sick.ledger)) if x == x]
+        assert sum(parts) == pytest.approx(line.decades, abs=1e-9)
 
 
 def test_a_layer_without_a_gradient_says_so():
