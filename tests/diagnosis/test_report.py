@@ -138,7 +138,7 @@ def test_the_tables(sick, tmp_path):
 
 
 def test_a_table_leaves_out_what_is_empty_and_counts_the_rest(sick, monkeypatch):
-    assert report._table([{"a": "", "b": "1"}, {"a": "", "b": ""}]).count("<th") == 2  # and thead
+    assert cells(report._table([{"a": "", "b": "1"}, {"a": "", "b": ""}])) == [["b"], ["1"], [""]]
     monkeypatch.setattr(report, "UNITS", 4)
     ill = sum(map(bool, sick.neurons["verdict"]))
     assert f"{ill - 4} more in c.neurons; " in report.page(sick)
