@@ -1,281 +1,426 @@
-"""Two pictures of a check-up, as SVG: its neurons layer by layer, and the ledger as bars."""
+"""The pictures of a check-up in SVG: a map of its neurons, and the ledger as bars."""
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from microgradx._base.text import clean, count, fixed, squeeze
-from microgradx.diagnosis.ledger import OPPOSITION, Line, Part, name_of_part
+from microgradx._base.text import clean, count, few, squeeze
+from microgradx.diagnosis.ledger import OPPOSITION, Ledger, Line, Part, name_of_part
+from microgradx.explain.paths import SHOWN
 from microgradx.pictures.markup import width_of
-from microgradx.pictures.show import with_dark_scheme
+from microgradx.pictures.show import as_wide_as_reckoned, with_dark_scheme
 from microgradx.pictures.style import (
-    BY_SLOPES,
-    BY_WEIGHTS,
+    BLUES,
     FAINT,
-    GAINED,
     GREY,
     INK,
-    LEFT,
+    LAYER,
+    LINE,
     NEURON,
-    ON_STOP,
     ORANGES,
     PALE,
+    PAPER,
     STOP,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from microgradx.diagnosis.result import Checkup
 
-WIDTH = 480  # of a picture, in units that a desktop shows larger and a phone smaller
-TEXT, SMALL = 13, 11  # sizes of letters
-LEAST = 0.05  # decades: a part that is smaller everywhere gets no colour of its own
-DRAWN = 2048  # cells of a layer; of a larger one only the sick are drawn
-FONT = "Helvetica,Arial,sans-serif"
+NARROW, WIDE = 344, 720  # pixels: on a phone; on a page or in a notebook
+GUTTER, GAP = 24, 32  # left of the cells, for the number of the first; between two panels
+CELLS = ((64, 20), (512, 10), (math.inf, 8))  # the pitch of cells by the units of the largest layer
+MOST_CELLS, MOST_LAYERS = 2048, 40  # that are drawn
+STEPS = (0.25, 0.5, 0.75, 0.99)  # shares of the rows where the next shade begins
+OFF = (PALE, NEURON, FAINT, LAYER, GREY)  # grey, as all that no gradient reaches
+SHUT = (PALE, ORANGES[2][1], ORANGES[1][1], ORANGES[0][1], STOP)  # orange, as slopes that take
 
-# How often a neuron is off, or saturated: the fill from each share of the rows on.
-SHADES = ((0.0, PALE), (0.05, ORANGES[2][1]), (0.5, ORANGES[1][1]), (0.95, ORANGES[0][1]))
-WORDS = ("below 5 % of the rows", "5 %", "50 %", "95 %")
-
-# By kind of factor; what makes gradients larger is blue.
-COLOURS = {
-    "saturation": BY_SLOPES, "sigmoid ceiling": ORANGES[1][1], "gates": STOP,
-    "weights": BY_WEIGHTS, "loss": FAINT, "opposition": GREY,
+SEEN, LEAST = 0.005, 0.05  # decades: less is written as 0; a column of its own has more somewhere
+COLUMNS = 8  # of more, those of a kind are one
+KINDS = {  # by kind of factor its fill: slopes are orange, sizes blue
+    "sigmoid ceiling": ORANGES[1][1], "saturation": ORANGES[0][1], "gates": ORANGES[2][1],
+    "singular op": STOP, "weights": BLUES[0], "activations": BLUES[1], "inputs": BLUES[2],
+    "norm": BLUES[3], "fan-out": BLUES[4], "constants": BLUES[5], "loss": FAINT,
+    "rest": PALE, "opposition": PAPER,
 }  # fmt: skip
-OTHERS = NEURON
-
-
-class Cell(NamedTuple):
-    """One neuron: its number, how often it is off or saturated, and its verdict."""
-
-    number: str
-    off: float
-    saturated: float
-    verdict: str
-
-    @property
-    def words(self) -> str:
-        """For a pointer that rests on it."""
-        off = f"off in {100 * self.off:.3g} % of the rows" if self.off or not self.saturated else ""
-        shut = f"saturated in {100 * self.saturated:.3g} %" if self.saturated else ""
-        facts = ", ".join(x for x in (self.verdict, off, shut) if x)
-        return f"{self.number}: {facts}"
-
-
-class _Canvas:
-    """An SVG that grows downwards."""
-
-    def __init__(self) -> None:
-        self.y, self.parts = 4.0, list[str]()
-
-    def text(
-        self, text: str, x: float = 0.0, size: int = TEXT, ink: str = INK, **more: str
-    ) -> None:
-        """A line of text, above the current height."""
-        attributes = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in more.items())
-        self.parts.append(
-            f'<text x="{x:g}" y="{self.y:g}" font-size="{size}" fill="{ink}"{attributes}>'
-            f"{html.escape(clean(text))}</text>"
-        )
-
-    def line(self, text: str, size: int = TEXT, ink: str = INK, **more: str) -> None:
-        """A line of text of its own."""
-        self.y += size + 3
-        self.text(squeeze(text, int(WIDTH / (0.5 * size))), 0.0, size, ink, **more)
-
-    def box(
-        self, x: float, y: float, width: float, height: float, fill: str, hint: str = ""
-    ) -> None:
-        inner = f"<title>{html.escape(clean(hint))}</title>" if hint else ""
-        size = f'x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}"'
-        self.parts.append(f'<rect {size} fill="{fill}">{inner}</rect>')
-
-    def svg(self, words: str) -> str:
-        """The picture, and what it is in words for those who can't see it."""
-        height = math.ceil(self.y + 8)
-        return with_dark_scheme(
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-            f'width="{WIDTH * 1.25:g}pt" height="{height * 1.25:g}pt" role="img" '
-            f'font-family="{FONT}" aria-label="{html.escape(clean(words))}">'
-            f"{''.join(self.parts)}</svg>"
-        )
+BAR, CHIP = 18, 16  # how high a bar is, and a line of names below it
 
 
 # --- the neurons ---------------------------------------------------------------------------------
 
 
-def neurons(c: Checkup) -> str:
-    """A strip of cells a layer, a cell a neuron; "" where the net has no activation."""
-    layers: dict[str, list[Cell]] = {}
-    names: dict[str, str] = {}
-    for row in c.neurons.rows:
-        layers.setdefault(row["layer"], []).append(
-            Cell(str(row["neuron"]), row["off"], row["saturated"], row["verdict"])
-        )
-        names[row["layer"]] = row["activation"]
+class Panel(NamedTuple):
+    """A layer of the map: its name, the rows of the table of neurons, and how they are set."""
+
+    name: str
+    units: list[dict[str, Any]]
+    pitch: int
+    speaks: bool  # a neuron says what it is to a reader who points at it, as none does on a phone
+
+    @property
+    def across(self) -> int:
+        return (NARROW - GUTTER) // self.pitch
+
+    @property
+    def height(self) -> int:
+        lines = -(-min(len(self.units), MOST_CELLS) // self.across)
+        return 40 + lines * self.pitch + 14 * (len(self.units) > MOST_CELLS)
+
+
+def neurons(c: Checkup, width: int = WIDE) -> str:
+    """A cell a neuron, by layer in the order of the computation; "" where there is none."""
+    layers: dict[str, list[dict[str, Any]]] = {}
+    for unit in c.neurons.rows:
+        layers.setdefault(unit["layer"], []).append(unit)
+    for units in layers.values():
+        if all(isinstance(unit["neuron"], int) for unit in units):
+            units.sort(key=lambda unit: int(unit["neuron"]))
     if not layers:
         return ""
-    canvas = _Canvas()
-    for layer, cells in layers.items():
-        _strip(canvas, layer, names[layer], cells)
-    _legend(canvas)
-    return canvas.svg("; ".join(_counts(layer, cells) for layer, cells in layers.items()))
+    largest = max(map(len, layers.values()))
+    pitch = next(pitch for most, pitch in CELLS if largest <= most)
+    shown, more = few([*layers], MOST_LAYERS)
+    panels = [Panel(name, layers[name], pitch, width >= WIDE) for name in shown]
+    top = 90 if width < WIDE else 50
+    body, y = [*_map_legend(width)], top
+    beside = max((width + GAP) // (NARROW + GAP), 1)
+    for k in range(0, len(panels), beside):
+        line = panels[k : k + beside]
+        for i, panel in enumerate(line):
+            body += _panel(panel, i * (NARROW + GAP), y)
+        y += max(panel.height for panel in line) + 12
+    if more:
+        body.append(_text(0, y, f"and {count(more, 'more layer')}", GREY))
+        y += 16
+    return _sheet(width, y, body, "Neurons by layer: how often each is off, or saturated")
 
 
-def _counts(layer: str, cells: Sequence[Cell]) -> str:
-    """`layers.0: 14 dead, 2 saturated of 64`"""
-    facts = [
-        f"{n} {verdict}"
-        for verdict in ("dead", "saturated")
-        if (n := sum(cell.verdict == verdict for cell in cells))
-    ]
-    return f"{layer}: {', '.join(facts) or 'none dead or saturated'} of {len(cells):,}"
+def _map_legend(width: int) -> Iterator[str]:
+    """The two scales, where their shades begin, and the two marks."""
+    wide = width >= WIDE
+    beside = NARROW + GAP if wide else 0
+    yield from _scale_of("off in", OFF, 0, 12)
+    yield from _scale_of("saturated in", SHUT, beside, 12 if wide else 32)
+    y = 32 if wide else 52
+    yield _text(0, y, "the shades begin at 0, 25, 50, 75 and 99 %", GREY, 11)
+    y = 32 if wide else 72
+    yield from _cell(beside, y - 11, 12, OFF[-1], "dead")
+    yield _text(beside + 18, y, "dead: off in all rows", size=11)
+    yield from _cell(beside + 142, y - 11, 12, SHUT[2], "saturated")
+    yield _text(beside + 160, y, "saturated: in half of them", size=11)
 
 
-def _strip(canvas: _Canvas, layer: str, op: str, cells: Sequence[Cell]) -> None:
-    canvas.y += 4
-    canvas.line(f"{_counts(layer, cells)} ({op})", font_weight="bold")
-    if len(cells) > DRAWN:
-        sick = [cell for cell in cells if cell.verdict]
-        canvas.line(f"only the {count(len(sick), 'sick neuron')} drawn", SMALL, GREY)
-        cells = sick[:DRAWN]
-    if all(max(cell.off, cell.saturated) < SHADES[1][0] for cell in cells):
-        return  # each would be of the faintest shade
-    columns = 32 if len(cells) <= 128 else 48 if len(cells) <= 512 else 64
-    size = WIDTH / columns
-    top = canvas.y + 5
-    for k, cell in enumerate(cells):
-        x, y = size * (k % columns), top + size * (k // columns)
-        _neuron(canvas, cell, x, y, size)
-    canvas.y = top + size * math.ceil(len(cells) / columns)
+def _scale_of(name: str, fills: Sequence[str], x: float, y: float) -> Iterator[str]:
+    yield _text(x, y, name, strong=True)
+    left = x + width_of(name, 12, True) + 8
+    for k, fill in enumerate(fills):
+        yield _rect(left + 18 * k, y - 10, 18, 12, fill, LAYER)
+    yield _text(left + 18 * len(fills) + 6, y, "of the rows", GREY, 11)
 
 
-def _neuron(canvas: _Canvas, cell: Cell, x: float, y: float, size: float) -> None:
-    share, inner = max(cell.off, cell.saturated), size - 1.0
-    fill = STOP if cell.verdict == "dead" else next(
-        colour for least, colour in reversed(SHADES) if share >= least
-    )  # fmt: skip
-    canvas.box(x, y, inner, inner, fill, cell.words)
-    if cell.verdict == "dead":
-        _cross(canvas, x, y, inner)
-    elif cell.verdict == "saturated":
-        canvas.box(x + 0.2 * inner, y + 0.4 * inner, 0.6 * inner, 0.2 * inner, INK)
+def _panel(panel: Panel, x: float, y: float) -> Iterator[str]:
+    """A layer: what it is, how many of its neurons are ill, and its cells."""
+    n = len(panel.units)
+    ops = "/".join(dict.fromkeys(str(unit["activation"]) for unit in panel.units))
+    name = squeeze(clean(panel.name or "it"), 24)
+    yield _text(x, y + 12, name, strong=True)
+    yield _text(x + width_of(name, 12, True) + 8, y + 12, squeeze(clean(f"{n:,} {ops}"), 20))
+    yield _text(x, y + 28, _ill(panel.units), size=11, ink=GREY)
+    units = panel.units[:MOST_CELLS]
+    for k, unit in enumerate(units):
+        row, column = divmod(k, panel.across)
+        cx, cy = x + GUTTER + column * panel.pitch, y + 36 + row * panel.pitch
+        if column == 0 and (panel.pitch >= 10 or row % 2 == 0):
+            number = squeeze(clean(str(unit["neuron"])), 4)
+            yield _text(x + GUTTER - 4, cy + panel.pitch / 2 + 3, number, GREY, 9, "end")
+        share, fills = max((unit["off"], OFF), (unit["saturated"], SHUT), key=lambda pair: pair[0])
+        cell = "".join(_cell(cx, cy, panel.pitch - 1, fills[_shade(share)], unit["verdict"]))
+        yield f"<g><title>{_escaped(_told(unit))}</title>{cell}</g>" if panel.speaks else cell
+    if n > MOST_CELLS:
+        words = f"and {count(n - MOST_CELLS, 'more neuron')}"
+        yield _text(x + GUTTER, y + panel.height - 2, words, GREY, 11)
 
 
-def _cross(canvas: _Canvas, x: float, y: float, size: float) -> None:
-    a, b = 0.28 * size, 0.72 * size
-    canvas.parts.append(
-        f'<path d="M{x + a:.2f} {y + a:.2f}L{x + b:.2f} {y + b:.2f}M{x + b:.2f} {y + a:.2f}'
-        f'L{x + a:.2f} {y + b:.2f}" stroke="{ON_STOP}" stroke-width="{0.13 * size:.2f}"/>'
+def _ill(units: Sequence[dict[str, Any]]) -> str:
+    """`14 dead, 8 of them proved`"""
+    dead = [unit for unit in units if unit["verdict"] == "dead"]
+    proved = sum(unit["proof"] == "proved" for unit in dead)
+    saturated = sum(unit["verdict"] == "saturated" for unit in units)
+    words = [f"{len(dead):,} dead"] if dead else []
+    if proved:
+        words += [f"{proved:,} of them proved" if proved < len(dead) else "proved"]
+    words += [f"{saturated:,} saturated"] if saturated else []
+    return ", ".join(words) or "none dead or saturated"
+
+
+def _told(unit: dict[str, Any]) -> str:
+    """A neuron in words, for a reader who points at it."""
+    place = f"{unit['layer']}[{unit['neuron']}] {unit['activation']}"
+    shares = f"off in {percent(unit['off'])}, saturated in {percent(unit['saturated'])} of the rows"
+    verdict = ", ".join(x for x in (unit["verdict"], unit["proof"]) if x)
+    return f"{place}: {verdict}{'; ' * bool(verdict)}{shares}"
+
+
+def _shade(share: float) -> int:
+    return sum(share >= step for step in STEPS)
+
+
+def _cell(x: float, y: float, size: float, fill: str, verdict: str) -> Iterator[str]:
+    """A square, and on it a cross where dead, a bar where saturated."""
+    yield _rect(x, y, size, size, fill)
+    a, b = round(0.2 * size, 1), round(0.8 * size, 1)
+    wide = 2 if size > 10 else 1.3
+    if verdict == "dead":
+        path, ink = f"M{a} {a}L{b} {b}M{b} {a}L{a} {b}", PAPER
+    elif verdict == "saturated":
+        path, ink = f"M{a} {round(size / 2, 1)}H{b}", INK
+    else:
+        return
+    yield (
+        f'<path transform="translate({_n(x)} {_n(y)})" d="{path}" stroke="{ink}" '
+        f'stroke-width="{wide}" fill="none"/>'
     )
-
-
-def _legend(canvas: _Canvas) -> None:
-    """The shades, and the two marks."""
-    canvas.y += 20
-    x = 0.0
-    for (_, fill), words in zip(SHADES, WORDS):
-        x = _key(canvas, x, fill, words)
-    canvas.y += 17
-    end = _key(canvas, 0.0, STOP, "dead: off in every row")
-    _cross(canvas, 0.0, canvas.y - 9, 10)
-    _key(canvas, end, SHADES[2][1], "saturated in half of the rows or more")
-    canvas.box(end + 2, canvas.y - 5, 6, 2, INK)
-
-
-def _key(canvas: _Canvas, x: float, fill: str, words: str) -> float:
-    """A swatch and its words; returns where the next may begin."""
-    canvas.box(x, canvas.y - 9, 10, 10, fill)
-    canvas.text(words, x + 14, SMALL)
-    return x + 14 + 1.06 * width_of(words, SMALL) + 12
 
 
 # --- the ledger ----------------------------------------------------------------------------------
 
 
-def ledger(c: Checkup) -> str:
-    """A bar a layer, of the parts that make its gradient smaller or larger; "" without layers."""
-    lines = [*c.ledger.shown()]
-    if not lines:
+class Column(NamedTuple):
+    """A column of the ledger: its name, the kind of its parts, and these."""
+
+    name: str
+    kind: str
+    parts: tuple[Part, ...]
+
+    def of(self, line: Line) -> float:
+        """Its decades in a line; nan where it has no part of it."""
+        found = [line.parts[part] for part in self.parts if part in line.parts]
+        return sum(found) if found else math.nan
+
+
+def columns(book: Ledger) -> list[Column]:
+    """The parts that matter somewhere, in the order in which they come, the small ones together.
+
+    Where there are many, those of a kind are one column. In each line the columns add up to the
+    decades of the gradient.
+    """
+    lines = [line for line in book.shown() if line.reached]
+    parts = [*dict.fromkeys(p for line in lines for p in line.parts if p != OPPOSITION)]
+    large = [p for p in parts if max(abs(line.parts.get(p, 0.0)) for line in lines) >= LEAST]
+    found = [Column(name_of_part(part), part[0], (part,)) for part in large]
+    if len(found) > COLUMNS:
+        kinds = dict.fromkeys(kind for kind, _ in large)
+        found = [_together(SHOWN.get(k, k), k, [p for p in parts if p[0] == k]) for k in kinds]
+    taken = {part for column in found for part in column.parts}
+    rest = [part for part in parts if part not in taken]
+    found += [_together("rest", "rest", rest)] if rest else []
+    if any(abs(line.parts.get(OPPOSITION, 0.0)) >= SEEN for line in lines):
+        found.append(Column("opposition", "opposition", (OPPOSITION,)))
+    return found
+
+
+def _together(name: str, kind: str, parts: Sequence[Part]) -> Column:
+    """A column of several parts; of one, it has the name of that."""
+    if len(parts) == 1:
+        return Column(name_of_part(parts[0]), parts[0][0], tuple(parts))
+    return Column(name, kind, tuple(parts))
+
+
+class Scale(NamedTuple):
+    """From decades to pixels."""
+
+    low: float
+    high: float
+    width: float
+
+    def __call__(self, decades: float) -> float:
+        return (decades - self.low) / (self.high - self.low) * self.width
+
+
+def bars(c: Checkup, width: int = WIDE) -> str:
+    """A bar a layer, from the last to the first as in the table; "" where none has a gradient."""
+    lines, more = few([*c.ledger.shown()], MOST_LAYERS)
+    drawn = [line for line in lines if _is_drawn(line)]
+    if not drawn:
         return ""
-    parts = _parts(lines)
-    left = max(-sum(min(x, 0.0) for x in _numbers(line)) for line in lines)
-    right = max(sum(max(x, 0.0) for x in _numbers(line)) for line in lines)
-    scale = WIDTH / max(left + right, 1e-9)
-    canvas = _Canvas()
+    found = columns(c.ledger)
+    scale = _scale(drawn, found, width)
+    body, y = _flowed([*_legend(found)], 14.0, width)
+    body += _numbers(scale, y + 14)
+    y += 24
     for line in lines:
-        _bar(canvas, line, parts, left * scale, scale)
-    said = [f"{line.layer}: {fixed(line.decades, 2)} decades" for line in lines if line.reached]
-    return canvas.svg("; ".join(said) or "no gradient")
+        part, y = _bar(line, found, scale, y) if _is_drawn(line) else _without(line, y)
+        body += part
+    if more:
+        body.append(_text(0, y + 8, f"and {count(more, 'more layer')}", GREY))
+        y += 16
+    return _sheet(width, y, body, "The decades of the gradient by layer, and what made them")
 
 
-def _numbers(line: Line) -> list[float]:
-    return [x for x in line.parts.values() if math.isfinite(x)]
+def _is_drawn(line: Line) -> bool:
+    return line.moved > 0 and math.isfinite(line.decades)
 
 
-def _parts(lines: Iterable[Line]) -> list[Part]:
-    """Those that matter somewhere, in the order in which they come, the opposition last."""
-    found: dict[Part, float] = {}
-    for line in lines:
-        for part, x in line.parts.items():
-            if math.isfinite(x):
-                found[part] = max(found.get(part, 0.0), abs(x))
-    large = [part for part, x in found.items() if x >= LEAST and part != OPPOSITION]
-    return [*large, OPPOSITION]
+def _scale(lines: Sequence[Line], found: Sequence[Column], width: float) -> Scale:
+    """Room for the longest bars to both sides of 0, at least a decade in all."""
+    sums = [[x for x in (column.of(line) for column in found) if x == x] for line in lines]
+    low = min(sum(x for x in line if x < 0) for line in sums)
+    high = max(sum(x for x in line if x > 0) for line in sums)
+    spare = max(1.0 - (high - low), 0.0) + 0.04 * (high - low)
+    return Scale(low - spare / 2, high + spare / 2, width)
 
 
-def _bar(canvas: _Canvas, line: Line, parts: Sequence[Part], zero: float, scale: float) -> None:
-    """The title of a layer, its bar, and its parts with their numbers."""
-    canvas.y += 6
-    name = line.layer or "it"
+def _ticks(scale: Scale) -> list[float]:
+    """Round numbers of decades, so many that they have room."""
+    span, room = scale.high - scale.low, scale.width / 40
+    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+    step = next((step for step in steps if span / step <= room), span)
+    first, last = math.ceil(scale.low / step), math.floor(scale.high / step)
+    return [round(step * k, 1) for k in range(first, last + 1)]
+
+
+def _numbers(scale: Scale, y: float) -> Iterator[str]:
+    """The numbers of the axis, except those that would be cut off."""
+    for tick in _ticks(scale):
+        words = f"{tick:+g}" if tick else "0"
+        half = width_of(words, 10) / 2
+        if half <= scale(tick) + 2 and scale(tick) + half <= scale.width + 2:
+            yield _text(scale(tick), y, words, GREY, 10, "middle")
+
+
+def _axis(scale: Scale, top: float) -> Iterator[str]:
+    """Thin lines behind a bar, a strong one at 0."""
+    for tick in _ticks(scale):
+        ink = NEURON if tick else LINE
+        yield f'<path d="M{_n(scale(tick))} {_n(top - 5)}v{BAR + 10}" stroke="{ink}"/>'
+
+
+def _legend(found: Sequence[Column]) -> Iterator[tuple[str, str]]:
+    """The fills of the kinds that occur, and their words."""
+    words = {
+        "loss": "the loss", "weights": "sizes of weights", "saturation": "saturated slopes",
+        "sigmoid ceiling": "the sigmoid's ¼", "opposition": "opposition of paths",
+        "rest": "small parts together",
+    }  # fmt: skip
+    for kind in dict.fromkeys(column.kind for column in found):
+        yield KINDS[kind], words.get(kind, SHOWN.get(kind, kind))
+    yield "", "their sum"
+
+
+def _bar(line: Line, found: Sequence[Column], scale: Scale, y: float) -> tuple[list[str], float]:
+    """The name of a layer, its bar, and below it the names that have no room inside."""
+    outside, top = [], y + 26
+    body = [*_name(line, f"{line.decades:+.2f} decades{_of_share(line)}", y), *_axis(scale, top)]
+    for column, start, end in _stacked(line, found):
+        left, right = sorted((scale(start), scale(end)))
+        words, fill = f"{column.name} {end - start:+.2f}", KINDS[column.kind]
+        box = _rect(left, top, max(right - left, 0.5), BAR, fill, LINE)
+        body.append(f"<g><title>{_escaped(words)}</title>{box}</g>")
+        if width_of(words, 11) + 8 <= right - left:
+            body.append(_text((left + right) / 2, top + 13, words, INK, 11, "middle"))
+        elif abs(end - start) >= SEEN:
+            outside.append((fill, words))
+    body.append(_sum(scale(line.decades), top))
+    names, end = _flowed(outside, top + BAR + 16, scale.width)
+    return body + names, end + 8
+
+
+def _stacked(line: Line, found: Sequence[Column]) -> Iterator[tuple[Column, float, float]]:
+    """The parts of a line from where to where: those below 0 to its left, the others to its right.
+
+    The nearest to 0 are the first.
+    """
+    ends = {True: 0.0, False: 0.0}
+    for column in found:
+        size = column.of(line)
+        if size and math.isfinite(size):
+            start = ends[size < 0]
+            ends[size < 0] = start + size
+            yield column, start, start + size
+
+
+def _sum(x: float, y: float) -> str:
+    """A triangle that stands on a bar."""
+    return f'<path d="M{_n(x)} {_n(y)}l-5 -7h10z" fill="{INK}"/>'
+
+
+def _without(line: Line, y: float) -> tuple[list[str], float]:
+    """The line of a layer that has no bar, and why."""
     if not line.reached:
-        canvas.line(f"{name}: no gradient comes here in any row", font_weight="bold")
-        return
-    share = f", {100 * line.moved:.3g} % of it not 0" if line.moved < 1.0 else ""
-    canvas.line(f"{name}: {fixed(line.decades, 2)} decades{share}", font_weight="bold")
-    shown = [(part, line.parts[part]) for part in parts if part in line.parts]
-    rest = sum(x for part, x in line.parts.items() if part not in {*parts})
-    terms = [(name_of_part(part), part[0], x) for part, x in shown]
-    terms += [("rest", "", rest)] if abs(rest) >= LEAST else []
-    _segments(canvas, terms, zero, scale)
-    _numbers_below(canvas, terms)
+        words = "no gradient comes here"
+    elif not line.moved:
+        words = "all paths cancel each other: its gradient is 0"
+    else:
+        words = "its gradient isn't finite"
+    return [*_name(line, words, y)], y + 28
 
 
-Term = tuple[str, str, float]  # a name, a kind and decades
+def _name(line: Line, words: str, y: float) -> Iterator[str]:
+    name = squeeze(clean(line.layer or "it"), 18)
+    yield _text(0, y + 12, name, strong=True)
+    yield _text(width_of(name, 12, True) + 8, y + 12, words, size=11)
 
 
-def _segments(canvas: _Canvas, terms: Sequence[Term], zero: float, scale: float) -> None:
-    left = right = zero
-    top = canvas.y + 5
-    for name, kind, x in terms:
-        if not math.isfinite(x):
-            continue
-        size = abs(x) * scale
-        start = right if x > 0 else left - size
-        canvas.box(start, top, size, 14, _colour(kind, x), f"{name} {_signed(x)}")
-        left, right = (left, right + size) if x > 0 else (left - size, right)
-    canvas.box(min(max(zero - 0.75, 0.0), WIDTH - 1.5), top - 2, 1.5, 18, INK)
-    canvas.y = top + 16
+def _of_share(line: Line) -> str:
+    return "" if line.moved == 1.0 else f", where it isn't 0: in {percent(line.moved)}"
 
 
-def _colour(kind: str, x: float) -> str:
-    if kind in ("loss", "opposition"):
-        return COLOURS[kind]
-    return LEFT if x > 0 and kind == "weights" else GAINED if x > 0 else COLOURS.get(kind, OTHERS)
+def _flowed(items: Sequence[tuple[str, str]], y: float, width: float) -> tuple[list[str], float]:
+    """Fills with words, in lines that are full; and where the next thing may begin."""
+    body, x = [], 0.0
+    for fill, words in items:
+        words = squeeze(clean(words), 52)
+        room = 15 + width_of(words, 11)
+        if x and x + room > width:
+            x, y = 0.0, y + CHIP
+        body.append(_rect(x, y - 9, 10, 10, fill, LINE) if fill else _sum(x + 5, y))
+        body.append(_text(x + 15, y, words, size=11))
+        x += room + 13
+    return body, y + 6 if items else y - 10
 
 
-def _numbers_below(canvas: _Canvas, terms: Sequence[Term]) -> None:
-    """Swatches with names and numbers, in as many lines as they take."""
-    x = WIDTH + 1.0
-    for name, kind, decades in terms:
-        words = f"{squeeze(name, 32)} {_signed(decades)}"
-        width = 14 + 1.06 * width_of(words, SMALL) + 10
-        if x + width > WIDTH:
-            x, canvas.y = 0.0, canvas.y + SMALL + 4
-        x = _key(canvas, x, _colour(kind, decades), words)
+# --- SVG -----------------------------------------------------------------------------------------
 
 
-def _signed(x: float) -> str:
-    return f"{x:+.2f}" if math.isfinite(x) else f"{x}"
+def percent(share: float) -> str:
+    """A share in per cent that says 0 or 100 only where it is so."""
+    if share in (0.0, 1.0) or 0.005 <= share <= 0.995:
+        return f"{100 * share:.0f} %"
+    return "< 1 %" if share < 0.5 else "> 99 %"
+
+
+def _sheet(width: float, height: float, body: Sequence[str], title: str) -> str:
+    """A picture with its ground, in the colours that a reader prefers."""
+    size = f'viewBox="-2 -2 {_n(width + 4)} {_n(height + 4)}" width="{_n(width + 4)}"'
+    lines = "\n".join([_rect(-2, -2, width + 4, height + 4, PAPER), *body])
+    return with_dark_scheme(as_wide_as_reckoned(
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} style="max-width:100%" role="img" '
+        f'font-family="Helvetica,Arial,sans-serif"><title>{title}</title>\n{lines}\n</svg>'
+    ))  # fmt: skip
+
+
+def _text(
+    x: float, y: float, words: str, ink: str = INK, size: float = 12, anchor: str = "",
+    strong: bool = False,
+) -> str:  # fmt: skip
+    weight = ' font-weight="bold"' * strong
+    marks = f' text-anchor="{anchor}"' * bool(anchor)
+    place = f'x="{_n(x)}" y="{_n(y)}"{weight} font-size="{_n(size)}" fill="{ink}"{marks}'
+    return f"<text {place}>{_escaped(words)}</text>"
+
+
+def _rect(x: float, y: float, width: float, height: float, fill: str, stroke: str = "") -> str:
+    edge = f' stroke="{stroke}" stroke-width="0.7"' if stroke else ""
+    place = f'x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}"'
+    return f'<rect {place} fill="{fill}"{edge}/>'
+
+
+def _escaped(words: str) -> str:
+    return html.escape(clean(words))
+
+
+def _n(x: float) -> str:
+    """A coordinate, as short as it can be."""
+    return f"{round(x, 1):g}"

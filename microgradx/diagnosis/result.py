@@ -180,10 +180,10 @@ class Checkup:
         return write(self, path)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """The face in a notebook: the page, a map of the neurons, and the ledger as bars."""
+        """The face in a notebook: the page of a terminal, and the pictures."""
         from microgradx.diagnosis.report import face
 
-        return {"text/html": face(self), "text/plain": str(self)}
+        return face(self)
 
     def __repr__(self) -> str:
         verdicts = ", ".join(dict.fromkeys(f.verdict for f in self.findings)) or "nothing found"

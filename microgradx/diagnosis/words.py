@@ -34,7 +34,7 @@ def page(c: Checkup) -> str:
     number = SPELT[n] if n < len(SPELT) else f"{n}"
     order = ", the dearest first" if n > 1 else ""
     blocks = [head, f"{number} finding{'s' * (n > 1)}{order}."]
-    blocks.append("\n".join(line for group in _alike(c.findings) for line in _told(group)))
+    blocks.append("\n".join(line for group in alike(c.findings) for line in _told(group)))
     if len(table := ledger(c.ledger)) > 2:
         blocks.append("\n".join([
             "Mean decades of the gradient where it isn't 0; each line adds up:", *table]
@@ -92,7 +92,7 @@ def healthy(c: Checkup) -> str:
 Numbered = tuple[int, Finding]
 
 
-def _alike(findings: list[Finding]) -> list[list[Numbered]]:
+def alike(findings: list[Finding]) -> list[list[Numbered]]:
     """Findings with their numbers, many of one verdict together where the dearest stands."""
     times = Counter(finding.verdict for finding in findings)
     groups: dict[object, list[Numbered]] = {}
@@ -221,4 +221,4 @@ def further(c: Checkup) -> Iterator[str]:
     )  # fmt: skip
 
 
-__all__ = ["further", "healthy", "opening", "page", "stepping", "whereabouts"]
+__all__ = ["TWICE", "alike", "further", "healthy", "opening", "page", "stepping", "whereabouts"]
