@@ -6,15 +6,19 @@ rounded outward by more than its own sum can be off (Higham 2002, section 4.2).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from microgradx import rules
+from microgradx._base import floats
 from microgradx._base.arguments import number
 from microgradx.engine import Value, sweep
 from microgradx.replay.batch import Array, numbers
+from microgradx.rules import Rule
 
 CONSTANT, AFFINE, OTHER = range(3)  # how a node depends on the inputs
 ULP = 2.0**-53
@@ -90,7 +94,7 @@ def _of_node(node: Value, found: Mapping[Value, int]) -> int:
         return most
     if rule.kind == "product" and _one_factor_each(node, found):
         return AFFINE
-    if rule.name == "div" and found.get(node.inputs[-1], CONSTANT) == CONSTANT:
+    if rule is rules.div and found.get(node.inputs[-1], CONSTANT) == CONSTANT:
         return AFFINE
     return OTHER
 
@@ -123,3 +127,18 @@ def top(z: Value, inputs: Sequence[Value], box: Box) -> Top:
     sizes += np.abs(slopes * corner).tolist()
     error = 4.0 * (count + len(inputs) + 4) * ULP * fsum(sizes)
     return Top(fsum([z.data, *terms.tolist(), error]), corner.reshape(box.low.shape), 2.0 * error)
+
+
+def reach(y: Value) -> tuple[float, float]:
+    """The least and the largest that the op of one operand that made y can give."""
+    return ends(y.rule) if y.rule is not None and len(y.inputs) == 1 else (-math.inf, math.inf)
+
+
+def ends(rule: Rule) -> tuple[float, float]:
+    """The least and the largest that an op can give; infinite where that isn't known."""
+    if rule.bounds is None or rule.lists or rule.kind == "linear":
+        return -math.inf, math.inf
+    points = () if isinstance(rule.bounds, str) else rule.bounds
+    found = [rule.function(floats, x)[0] for x in (-math.inf, *points, math.inf)]
+    known = [x for x in found if x == x]
+    return min(known), max(known)

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from microgradx._base import floats
 from microgradx._base.text import count, listed, short
-from microgradx.diagnosis.box import AFFINE
+from microgradx.diagnosis.box import AFFINE, reach
 from microgradx.diagnosis.facts import (
     SIXTEEN,
     Facts,
@@ -22,7 +21,6 @@ from microgradx.diagnosis.facts import (
     some_parameter,
 )
 from microgradx.diagnosis.task import Task
-from microgradx.engine import Value
 
 WIDE, FAR, OFF_CENTRE = 30.0, 3.0, 10.0  # of inputs
 STILL = 1e-6  # of an output's size
@@ -97,19 +95,6 @@ def targets_out_of_reach(facts: Facts) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def reach(y: Value) -> tuple[float, float]:
-    """The least and the largest that the op of one operand that made y can give."""
-    rule = y.rule
-    if rule is None or rule.bounds is None or rule.lists or len(y.inputs) != 1 or rule.kind == (
-        "linear"
-    ):  # fmt: skip
-        return -math.inf, math.inf
-    points = () if isinstance(rule.bounds, str) else rule.bounds
-    ends = [rule.function(floats, x)[0] for x in (-math.inf, *points, math.inf)]
-    known = [x for x in ends if x == x]
-    return min(known), max(known)
-
-
 def bounded_logits(facts: Facts) -> Iterator[Finding]:
     task, outputs = facts.task, facts.survey.outputs
     if task.loss.function.__name__ not in ("cross_entropy", "binary_cross_entropy_with_logits"):
@@ -121,7 +106,7 @@ def bounded_logits(facts: Facts) -> Iterator[Finding]:
     sums = results.sum(axis=0)
     if k > 1 and results.min() >= 0 and np.abs(sums - 1).max() < 1e-9:
         low, high, name = 0.0, 1.0, "probabilities already: a softmax's"
-    if not math.isfinite(high - low) and not (low == 0.0 and outputs[0].op == "relu"):
+    if not math.isfinite(high - low) and not (low == 0.0 and high == math.inf):
         return
     if k == 1:
         floor = math.log1p(math.exp(-max(high, -low))) if math.isfinite(high - low) else 0.0

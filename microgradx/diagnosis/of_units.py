@@ -29,7 +29,6 @@ from microgradx.engine import Value
 CAUSE = 3.0  # times its usual size a tensor is named as the cause of a saturation
 FAR = 3.0  # of inputs that are named as one
 NUMBERED = 12
-LARGEST = {"sigmoid": "the sigmoid's 0.25", "tanh": "tanh's 1"}
 
 
 def not_finite(facts: Facts) -> Iterator[Finding]:
@@ -155,7 +154,10 @@ def _saturation(facts: Facts, layer: str, shut: Sequence[int], size: int) -> Fin
     each = "every slope" if len(shut) == size else (
         "its slope" if len(shut) == 1 else "each of their slopes"
     )  # fmt: skip
-    largest = LARGEST.get(units.ops[shut[0]], "the largest")
+    rule = units.nodes[shut[0]][0].rule
+    largest = "the largest"
+    if rule is not None and math.isfinite(rule.ceiling):
+        largest = f"{rule.name}'s largest, {short(rule.ceiling)}"
     because, guilty = _why_saturated(facts, layer, shut)
     words = [f"In the median row {each} is below 1 % of {largest}, because {because}."]
     own = facts.ledger.owners.get(layer, 0) * len(shut) / size

@@ -7,13 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from microgradx._base import floats
 from microgradx._base.text import element
+from microgradx.diagnosis.box import ends
 from microgradx.diagnosis.survey import Survey, products
 from microgradx.engine import Value
 from microgradx.explain.samples import role_of
+from microgradx.rules import Rule
 
-# By the kind of activation: whose scale, and how many times Glorot's it is.
-HE, GLOROT, FOR_SIGMOID = "He's scale", "Glorot's scale", "Glorot's scale for a sigmoid"
+HE, GLOROT = "He's scale", "Glorot's scale"
 
 
 class Tensor(NamedTuple):
@@ -46,7 +48,7 @@ class Tensor(NamedTuple):
 
 def tensors_of(survey: Survey) -> list[Tensor]:
     """The tensors of weights, layer by layer, as far as products of labelled units tell."""
-    activations = dict(zip(survey.units.keys, survey.units.ops))
+    activations = {key: nodes[0].rule for key, nodes in zip(survey.units.keys, survey.units.nodes)}
     found: dict[tuple[str, str], dict[str, list[Value]]] = {}
     read: dict[tuple[str, str], dict[Value, None]] = {}
     leaves = {*survey.replay.parameters}
@@ -63,20 +65,35 @@ def tensors_of(survey: Survey) -> list[Tensor]:
     result = []
     for (name, layer), rows in found.items():
         numbers = np.array([p.data for row in rows.values() for p in row])
-        activation = activations.get((layer, next(iter(rows))), "")
+        activation = activations.get((layer, next(iter(rows))))
         fan_in = len(next(iter(rows.values())))
         usual, whose = _usual(activation, fan_in, len(rows))
         size = math.hypot(*numbers.tolist()) / math.sqrt(len(numbers))
         result.append(
-            Tensor(name, layer, activation, fan_in, size, usual, whose, rows, [*read[name, layer]])
+            Tensor(
+                name,
+                layer,
+                activation.name if activation else "",
+                fan_in,
+                size,
+                usual,
+                whose,
+                rows,
+                [*read[name, layer]],
+            )
         )
     return result
 
 
-def _usual(activation: str, fan_in: int, units: int) -> tuple[float, str]:
+def _usual(rule: Rule | None, fan_in: int, units: int) -> tuple[float, str]:
+    """The size that an initialiser gives, and whose: He's before what has no upper end, else
+    Glorot's, over the activation's slope at 0."""
     glorot = math.sqrt(2.0 / (fan_in + units))
-    if activation == "sigmoid":
-        return 4.0 * glorot, FOR_SIGMOID
-    if activation in ("relu", "elu", "gelu", "softplus"):
+    if rule is None:
+        return glorot, GLOROT
+    if ends(rule)[1] == math.inf:
         return math.sqrt(2.0 / fan_in), HE
-    return glorot, GLOROT
+    slope = abs(rule.function(floats, 0.0)[1])
+    if slope in (0.0, 1.0):
+        return glorot, GLOROT
+    return glorot / slope, f"{GLOROT} for a {rule.name}"

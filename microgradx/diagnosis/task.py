@@ -13,6 +13,7 @@ from microgradx import ops
 from microgradx._base.arguments import flat, nested, shape, whole
 from microgradx._base.attributes import put
 from microgradx._base.text import clean, count, kind_of
+from microgradx.diagnosis.box import reach
 from microgradx.engine import Value
 from microgradx.interop import adopt
 from microgradx.interop.adopted import Adopted
@@ -248,7 +249,7 @@ def _guessed(y: Array, form: tuple[int, ...], prediction: Any) -> tuple[str, str
     if one_each and len(form) == 1 and (y >= 0).all() and np.allclose(y.sum(axis=-1), 1.0):
         return _of_classes(f"{count(width, 'probability', 'probabilities')} a row", prediction)
     if one_each and kinds == {-1.0, 1.0} and not any(
-        x.op == "tanh" for x in flat(prediction)
+        reach(x)[1] < np.inf for x in flat(prediction)
     ):  # fmt: skip
         return "hinge", "-1 and 1, so hinge loss", LOSSES["hinge"]
     if one_each:
@@ -268,8 +269,8 @@ def _of_classes(words: str, prediction: Any) -> tuple[str, str, Loss]:
 
 
 def _is_probability(x: Value) -> bool:
-    """Whether an output is a sigmoid's, or a quotient between 0 and 1, as a softmax's is."""
-    return x.op in ("sigmoid", "/") and 0.0 <= x.data <= 1.0
+    """Whether an output is a sigmoid's, or another's that lies between 0 and 1 always."""
+    return reach(x) == (0.0, 1.0)
 
 
 def _by_half(predictions: Array, targets: Array) -> float:
