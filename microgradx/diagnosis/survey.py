@@ -22,7 +22,7 @@ from microgradx.replay.batch import Array
 from microgradx.replay.flows import Flows
 from microgradx.replay.sums import Nodes, Sums
 
-ROOM = 2.0**26  # numbers that a batch's path sums may take, nodes times rows
+ROOM = 2.0**24  # numbers that a batch's path sums may take, nodes times rows
 AT_ONCE = 2000  # rows in a batch at most: Ctrl-C ends the walk after one
 ARRAYS = 16  # of these for each node, beside those of the layers
 BIN = 0.01  # decades: how exactly medians are known
