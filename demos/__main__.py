@@ -36,7 +36,7 @@ CLAIMS = (
     "batch_norm",
     "one_slope",
 )
-DEMOS = ("lecture_neuron", *CLAIMS, "micrograd_moons", "digits")
+DEMOS = ("lecture_neuron", *CLAIMS, "micrograd_moons", "digits", "checkup_digits")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,12 +11,14 @@ import sys
 import traceback
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 from microgradx import __version__, rules
 from microgradx._base.files import WrongSuffix
-from microgradx._base.text import clean, count
+from microgradx._base.text import clean, count, listed
 from microgradx.engine import Value, with_cut_off
 from microgradx.explain import why
+from microgradx.optim import SGD, Adam
 from microgradx.pictures import RendererNotFound, RenderingFailed, draw
 from microgradx.step.html import page
 from microgradx.step.keys import commands
@@ -28,15 +30,19 @@ DEFAULT_NAME = "loss"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says; 0 if it was done, 1 if the script failed, 2 if it can't be."""
+    """Do what the command line says; 0 if it was done, 1 if the script failed, 2 if it can't be.
+
+    A check-up is 1 if it has findings, and 2 if the script failed.
+    """
     chosen = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # not every terminal has an ʸ
     try:
-        chosen.run(chosen)
+        found = chosen.run(chosen)
         sys.stdout.flush()
+        return int(bool(found))
     except ScriptFailed:
-        return 1
+        return 2 if chosen.command == "checkup" else 1
     except BrokenPipeError:  # nobody reads on, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (NoValue, RendererNotFound, RenderingFailed, WrongSuffix, OSError) as error:
@@ -68,7 +74,33 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("-o", "--out", metavar="PATH", type=_file_name, help=out)
             command.add_argument("--open", action="store_true", help="open it in the browser")
     kinds.add_parser("ops", help="list the ops there are").set_defaults(run=_ops)
+    _add_checkup(kinds)
     return parser
+
+
+def _add_checkup(kinds: Any) -> None:
+    command = kinds.add_parser(
+        "checkup", help="say what is wrong with a net on its data, and what that costs",
+        description="Say what is wrong with a net on its data. SOURCE is script.py:name, or a "
+        ".npy, .csv, .npz or .safetensors file, with :name for one of its arrays or columns.",
+        epilog="Exit code 0: nothing found; 1: findings; 2: it could not be done.",
+    )  # fmt: skip
+    command.set_defaults(run=_checkup)
+    add = command.add_argument
+    add("target_net", metavar="MODEL", help="script.py:name, or an .onnx file")
+    add("--data", metavar="SOURCE", required=True, help="the rows, one a sample")
+    add("--target", metavar="SOURCE", help="one class, number or row of numbers a sample")
+    add("--loss", metavar="NAME", help="mse, cross_entropy, …; as a rule told from the targets")
+    add("--rows", metavar="N", type=int, default=10_000, help="look at N rows at most")
+    add("--box", metavar=("LOW", "HIGH"), type=float, nargs=2, help="prove deaths for these inputs")
+    add("--try", dest="trying", action="store_true", help="try remedies on copies of the net")
+    add("--optimizer", choices=("sgd", "adam"), help="whose step is looked at, and used by --try")
+    add("--lr", metavar="X", type=float, help="its step size (0.1 for sgd, 0.001 for adam)")
+    add("--epochs", metavar="N", type=int, default=3, help="of each trial")
+    add("--batch", metavar="N", type=int, default=64, help="rows in a batch of a trial")
+    add("--html", metavar="FILE", help="write the report, with pictures")
+    add("--json", metavar="FILE", help="write the figures")
+    add("--open", action="store_true", help="open the report in the browser")
 
 
 def _file_name(text: str) -> str:
@@ -129,6 +161,78 @@ def _open(chosen: argparse.Namespace, path: Path) -> None:
     """Show a file in the browser, if that was asked for."""
     if chosen.open and not webbrowser.open(path.resolve().as_uri()):
         print(clean(f"there is no browser to open {path} with"), file=sys.stderr)
+
+
+def _checkup(chosen: argparse.Namespace) -> bool:
+    from microgradx.diagnosis import checkup
+
+    try:
+        model, X, y = _sources(chosen)
+        found = checkup(
+            model, X, y, loss=chosen.loss, optimizer=_optimizer(chosen), rows=chosen.rows,
+            box=tuple(chosen.box) if chosen.box else "data",
+        )  # fmt: skip
+        print(found)
+        if chosen.trying:
+            print()
+            print(found.try_remedies(epochs=chosen.epochs, batch_size=chosen.batch))
+        for path in filter(None, (chosen.json, chosen.html)):
+            path = found.save(path)
+            print(path)
+        if chosen.html:
+            _open(chosen, path)
+    except (TypeError, ValueError, IndexError, ImportError) as error:
+        raise NoValue(clean(str(error))) from error
+    return bool(found.findings)
+
+
+def _sources(chosen: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """The net, its rows and its targets; a script that several come from is run once."""
+    from microgradx.interop.data import array_from, as_classes
+
+    left: dict[str, dict[str, Any]] = {}
+
+    def of(source: str, without: str = "") -> Any:
+        file, name = _split(source)
+        if Path(file).suffix.lower() != ".py":
+            return array_from(file, name, without)
+        if file not in left:
+            left[file] = run(file)
+        if name not in left[file]:
+            there = [each for each in left[file] if not each.startswith("_")]
+            names = f"there are {listed(there, 12)}" if there else "it leaves nothing"
+            raise NoValue(clean(f"{file} leaves no {name or 'name: put :name behind it'}; {names}"))
+        return left[file][name]
+
+    net = chosen.target_net
+    model = net if Path(net).suffix.lower() == ".onnx" else of(net)
+    if chosen.target is None:
+        return model, of(chosen.data), None
+    same = _split(chosen.target)[0] == _split(chosen.data)[0]
+    X, y = of(chosen.data, _split(chosen.target)[1] if same else ""), of(chosen.target)
+    if isinstance(y, str) or not hasattr(y, "dtype") or hasattr(model, "classes_"):
+        return model, X, y
+    y, classes = as_classes(y)
+    if classes:
+        print(clean(f"classes: {listed([f'{k} {name}' for k, name in enumerate(classes)], 10)}"))
+    return model, X, y
+
+
+def _split(source: str) -> tuple[str, str]:
+    """The file and the name of FILE[:NAME]; a path may have a colon of its own."""
+    if Path(source).is_file():
+        return source, ""
+    file, colon, name = source.rpartition(":")
+    return (file, name) if colon else (source, "")
+
+
+def _optimizer(chosen: argparse.Namespace) -> Any:
+    """A function that makes it of parameters; None if none was asked for."""
+    if chosen.optimizer is None and chosen.lr is None:
+        return None
+    kind, lr = (Adam, 1e-3) if chosen.optimizer == "adam" else (SGD, 0.1)
+    lr = lr if chosen.lr is None else chosen.lr
+    return lambda parameters: kind(parameters, lr=lr)
 
 
 def _step(chosen: argparse.Namespace) -> None:
@@ -208,7 +312,12 @@ def _named(values: dict[str, Value], file: str, name: str) -> Value:
 
 
 def values_of(file: str) -> dict[str, Value]:
-    """The Values that the script leaves, by name, run as `python file` would run it.
+    """The Values that the script leaves, by name; errors as for `run`."""
+    return {each: value for each, value in run(file).items() if isinstance(value, Value)}
+
+
+def run(file: str) -> dict[str, Any]:
+    """All that the script leaves, by name, run as `python file` would run it.
 
     ScriptFailed if it raised, after its own traceback is printed; NoValue if there is no such file.
     """
@@ -229,7 +338,7 @@ def values_of(file: str) -> dict[str, Value]:
         raise ScriptFailed from error
     finally:
         sys.path[0], sys.argv = path, argv
-    return {each: value for each, value in left.items() if isinstance(value, Value)}
+    return left
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import microgradx
 PACKAGE = Path(microgradx.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 # The packages that load NumPy; nobody loads them unasked.
-NUMPY = {"replay", "train", "interop"}
+NUMPY = {"replay", "train", "interop", "diagnosis"}
 # The late arrows upwards: a Value and an explanation show themselves, and import pictures then.
 LATE = {
     "microgradx.engine": "microgradx.pictures",
@@ -66,6 +66,7 @@ FLOORS = (  # a room imports from lower floors only; rooms of one floor don't kn
     {"nn", "step"},
     {"train"},
     {"interop"},
+    {"diagnosis"},
     {"__init__"},
     {"__main__"},
 )

@@ -1,5 +1,8 @@
 """The edges of a recorded graph, by the arrays that they lead from, each with its kind of factor.
 
+A kind is a number here: its place in KINDS; where layers count too, plus the number of kinds for
+each layer before the one that the edge leads into.
+
 The nodes are laid out anew for it, each in a place of its own: where a replay computes one for
 several that say the same, the gradient of each is another.
 """
@@ -13,7 +16,7 @@ import numpy as np
 
 from microgradx import rules
 from microgradx.engine import Value
-from microgradx.explain.paths import FANS, KINDS, Paths
+from microgradx.explain.paths import FANS, KINDS, Paths, layers
 from microgradx.replay.arrays import Arrays, Op, Terms
 from microgradx.replay.lifter import lift_all
 from microgradx.replay.loops import Sum, find_sums
@@ -23,6 +26,22 @@ from microgradx.replay.views import Ids
 CODE = {kind: k for k, kind in enumerate(KINDS)}
 CONSTANTS, LOSS, CEILING = CODE["constants"], CODE["loss"], CODE["sigmoid ceiling"]
 FAN = np.array([CODE[FANS.get(kind, kind)] for kind in KINDS])  # by kind, whose the fan-out is
+
+
+def fan_of(kinds: Any) -> Any:
+    """The kinds that the fan-out into edges of these kinds is credited to, in the same layers."""
+    return FAN[kinds % len(KINDS)] + kinds - kinds % len(KINDS)
+
+
+def in_layers_of(kinds: Any, kind: int) -> Any:
+    """This kind, in the layers of those."""
+    return kinds - kinds % len(KINDS) + kind
+
+
+def split(kind: int) -> tuple[str, int]:
+    """The name of a kind, and the number of its layer."""
+    layer, code = divmod(kind, len(KINDS))
+    return KINDS[code], layer
 
 
 class Side(NamedTuple):
@@ -52,6 +71,7 @@ class Plan:
     home, index: by id the array and the place there; a node in the midst of a sum has the sum's
     sides:  by array, what reads it: a side, which of its edges, and the places of their nodes
     reads:  by array, the names of those that it reads
+    notes:  by array, the op of its nodes, where they are no sums
 
     grids:  of products in one column, the sides to weights that nothing else reads
     rest:   the places of the other parameters; by place, `counts` has how many edges they have
@@ -64,13 +84,26 @@ class Plan:
     ceilings: ln of the ceiling of its op, 0 where it has none
     samples:  its sample, NONE where it is several; `several` are the leaves that these share
 
+    levels:   the number of its layer in `layers`, the names; 0 and "" where it has none, or where
+              layers don't count
+
     paths: those of one sample, `nodes` its nodes by id
     """
 
     def __init__(
-        self, tape: Tape, inputs: Mapping[str, Ids], tail: Any, paths: Paths, nodes: Sequence[Value]
+        self,
+        tape: Tape,
+        inputs: Mapping[str, Ids],
+        tail: Any,
+        paths: Paths,
+        nodes: Sequence[Value],
+        by_layer: bool,
     ) -> None:
         self.tape = tape
+        self.layers = [""]
+        self.levels = np.zeros(len(nodes), dtype=np.int64)
+        if by_layer:
+            self._learn_layers(nodes)
         self.arrays = arrays = Arrays(tape, inputs, tail, apart=True)
         lift_all(arrays)
         notes = arrays.notes
@@ -84,6 +117,7 @@ class Plan:
                 inside = [i, *one.absorbed]
                 if len({*zip(self.loss[inside].tolist(), self.samples[inside].tolist())}) > 1:
                     self._mixed[i] = _readers_of(tape, i, one)
+        self.notes = {note.array.name: note for note in notes if isinstance(note, Op)}
         self.selects = any(isinstance(note, Op) and note.rule.selects for note in notes)
         self.sides: dict[int, list[tuple[Side, Any, Ids]]] = {}
         self.reads: dict[str, dict[str, None]] = {}
@@ -127,6 +161,23 @@ class Plan:
                 self.several[i] = x.rule is None and self.samples[i] < 0
         self.several &= paths.several
 
+    def _learn_layers(self, nodes: Sequence[Value]) -> None:
+        """Number the layers; a node that is not labelled has that of what reads it."""
+        names = layers([*nodes])
+        self.layers += dict.fromkeys(name for name in names if name)
+        number = {name: k for k, name in enumerate(self.layers)}
+        for i in range(len(nodes) - 1, -1, -1):
+            if names[i]:
+                self.levels[i] = number[names[i]]
+            if self.levels[i]:
+                for j in self.tape.operands(i):
+                    if not self.tape.is_number(j) and not self.levels[j]:
+                        self.levels[j] = self.levels[i]
+
+    def _placed(self, kinds: Any, heads: Ids) -> Any:
+        """Kinds of factors of edges into these nodes, in their layers, or of the loss."""
+        return np.where(self.loss[heads], LOSS, kinds + len(KINDS) * self.levels[heads])
+
     def samples_of(self, side: Side, edges: Ids | None) -> Any:
         """By edge from a leaf that samples share, which of these it leads into; None if none do."""
         several, samples = self.several[side.tails], self.samples[side.heads]
@@ -153,7 +204,7 @@ class Plan:
                 tails, kinds = _member(block, j), self.others[ids]
                 if rule.kind == "product" and k < 2:
                     kinds = self._pair_kinds(tails, _member(note.blocks[1 - k], j))
-                yield Side(note, tails, ids, np.where(self.loss[ids], LOSS, kinds), (k, j))
+                yield Side(note, tails, ids, self._placed(kinds, ids), (k, j))
 
     def _sides_of(self, note: Terms) -> Iterator[Side]:
         if note.x is None:
@@ -181,7 +232,7 @@ class Plan:
         kinds = np.full(len(own), CONSTANTS)
         if partner is not None:
             kinds = self._pair_kinds(own, partner)
-        return Side(note, own, heads, np.where(self.loss[heads], LOSS, kinds), partner)
+        return Side(note, own, heads, self._placed(kinds, heads), partner)
 
     def _pair_kinds(self, own: Ids, partner: Ids) -> Ids:
         """The kinds of partners as factors, as `Paths.kinds` has them."""

@@ -6,14 +6,14 @@ means over paths, so they are handed on by the shares q = d² R²_v / R²_u of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgradx.explain.paths import KINDS, LN10
-from microgradx.replay.edges import CEILING, FAN, LOSS
+from microgradx.explain.paths import LN10
+from microgradx.replay.edges import CEILING, CODE, LOSS, fan_of, in_layers_of, split
 from microgradx.replay.tape import NONE
 from microgradx.replay.views import Ids
 from microgradx.replay.wide import NOTHING, Wide, ratio, root, scaled, times, together, wide
@@ -30,7 +30,7 @@ class Flows:
     squares: R², the square of the path norm, likewise; 0 exactly where each path holds a 0
     came:    whether anything comes at all, past each `where`; None where it does all over
     entropy: H in nats
-    parts:   by the number of a kind in KINDS, its part of ln R in nats
+    parts:   by the number of a kind, its part of ln R in nats
     """
 
     g: Wide
@@ -51,15 +51,30 @@ class Flows:
         The kinds are those of `explain.paths`. 0 where R is 0, nan where it is not finite. With the
         opposition, log₁₀(|g| / R), it is the budget of a `NodeFlow`.
         """
+        known, found = np.isfinite(self.squares.mantissa), by_kind(self.parts)
+        budget = {kind: np.where(known, x / LN10, np.nan) for kind, x in found.items()}
+        return {kind: x for kind, x in budget.items() if x.any()}
+
+    @property
+    def ledger(self) -> dict[tuple[str, int], Any]:
+        """The same by kind and layer, by its number in `Sums.layers`; 0 where R is not finite."""
         known = np.isfinite(self.squares.mantissa)
-        found = {KINDS[k]: np.where(known, x / LN10, np.nan) for k, x in sorted(self.parts.items())}
-        return {kind: x for kind, x in found.items() if x.any()}
+        return {split(k): np.where(known, x / LN10, 0.0) for k, x in self.parts.items()}
 
     def __getitem__(self, at: Any) -> Flows:
         """Those of some nodes, or of some nodes and rows."""
         came = None if self.came is None else self.came[at]
         parts = {k: x[at] for k, x in self.parts.items()}
         return Flows(self.g.at(at), self.squares.at(at), came, self.entropy[at], parts)
+
+
+def by_kind(parts: Mapping[int, Any]) -> dict[str, Any]:
+    """Parts by the names of their kinds, those of all layers added up."""
+    found: dict[str, Any] = {}
+    for k in sorted(parts, key=lambda k: CODE[split(k)[0]]):
+        kind = split(k)[0]
+        found[kind] = found[kind] + parts[k] if kind in found else parts[k]
+    return found
 
 
 class Given(NamedTuple):
@@ -87,15 +102,21 @@ def along(flows: Flows, d: Any, kinds: Any, ceilings: Any, selects: bool) -> Flo
     ln = np.log(np.abs(np.where(live, d, 1.0)))
     parts = dict(flows.parts)
     if ceilings is not None:
-        parts[CEILING] = parts.get(CEILING, 0.0) + ceilings
+        _credit(parts, in_layers_of(kinds, CEILING), ceilings)
         ln = ln - ceilings
     if ln.any():
-        for k in np.unique(kinds).tolist():
-            mine = ln if kinds.size == 1 else np.where(kinds == k, ln, 0.0)
-            parts[k] = parts.get(k, 0.0) + mine
+        _credit(parts, kinds, ln)
     shape = squares.mantissa.shape
     parts = {k: np.broadcast_to(x, shape) for k, x in parts.items()}
     return Flows(g, squares, came, np.broadcast_to(flows.entropy, shape), parts)
+
+
+def _credit(parts: dict[int, Any], kinds: Any, more: Any) -> None:
+    """Add the parts of edges to those of their kinds."""
+    several = np.unique(kinds).tolist()
+    for k in several:
+        mine = more if len(several) == 1 else np.where(kinds == k, more, 0.0)
+        parts[k] = parts.get(k, 0.0) + mine
 
 
 def _where(condition: Any, x: Wide) -> Wide:
@@ -129,7 +150,7 @@ def through(w: Any, flows: Flows, kind: int) -> Flows:
         wide(g, gradients_up + up), wide(total, squares_up + 2 * up), None,
         mean(flows.entropy) + spread, {k: mean(x) for k, x in flows.parts.items()},
     )  # fmt: skip
-    fan = int(FAN[kind])
+    fan = int(fan_of(kind))
     for k, more in ((kind, 0.5 * ln_w + up * np.log(2.0)), (fan, 0.5 * spread)):
         found.parts[k] = found.parts.get(k, 0.0) + more
     if flows.came is not None:
@@ -166,7 +187,7 @@ def _mend(found: Flows, w: Any, flows: Flows, kind: int, short: Any) -> None:
         heads = flows[:, at[1]]
         edges = along(heads, w[:, at[0]], np.array([[kind]]), None, False)
         index = np.tile(np.arange(size), rows)
-        fan = np.array([[FAN[kind]]])
+        fan = np.array([[fan_of(kind)]])
         one = joined(size, [Given(index, reshaped(edges, rows * size, 1), fan, None)], 1)
         pairs = [(found.g, one.g), (found.squares, one.squares)]
         for whole, part in [(x, y) for pair in pairs for x, y in zip(*pair)]:

@@ -7,7 +7,7 @@ import linecache
 import operator
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, SimpleNamespace
 from typing import Any
 
@@ -25,7 +25,7 @@ from microgradx.replay.edges import Plan
 from microgradx.replay.emit import Writer
 from microgradx.replay.lifter import lift_all
 from microgradx.replay.statements import shape_text
-from microgradx.replay.sums import Nodes, Sums
+from microgradx.replay.sums import Nodes, Sums, worked_out
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids
 
@@ -79,7 +79,7 @@ class Replay:
         self._gradient = np.zeros_like(self._data)
         self._bound: dict[int, SimpleNamespace] = {}
         self._latest: SimpleNamespace | None = None
-        self._plan: Plan | None = None
+        self._plans: dict[bool, Plan] = {}
         self._lock, self._calls, self._asked = threading.Lock(), 0, threading.local()
         weakref.finalize(self, _release, name, self._bound)
         self.refresh()
@@ -237,11 +237,40 @@ class Replay:
         numbers = [x for part in sample for x in np.ravel(part).tolist()]
         return self._tape.play(numbers)[self._tape.outputs[0]]
 
-    def sums(self) -> Sums:
+    @property
+    def nodes(self) -> list[Value]:
+        """What was recorded, each node after those it reads; their numbers are the example's."""
+        return self._tape.values
+
+    @property
+    def output(self) -> Value:
+        """The recorded loss, or the first of the outputs."""
+        return self._tape.values[self._tape.outputs[0]]
+
+    def values_of(self, nodes: Iterable[Value]) -> NDArray[Any]:
+        """The numbers of recorded Values over the latest batch, (nodes, n).
+
+        A Value that was not recorded is a KeyError.
+        """
+        ids = [self._tape.known(x) for x in nodes]
+        with self._lock, np.errstate(all="ignore"):
+            bound = self._latest or self._no_batch()
+            bound.forward()
+
+            def stored(i: int) -> Any:
+                array, place = self._arrays.at(i)
+                return vars(bound)[array.name][place]
+
+            found = worked_out(self._tape, ids, self._arrays.home, stored)
+            return np.array([np.broadcast_to(found[i], bound.n) for i in ids], float)
+
+    def sums(self, by_layer: bool = False) -> Sums:
         """The path sums of the latest batch at today's parameters, for every node and each row.
 
         They are those of `Flow(replay.scalar(row))`, of the row's own loss, not of its share of the
         mean. What they are taken from is copied: the replay may be called meanwhile.
+
+        by_layer: whether budgets are split by layer too, by the labels of nodes: `flows.ledger`
         """
         if not self._is_loss:
             raise TypeError(NO_LOSS)
@@ -252,21 +281,21 @@ class Replay:
             space = vars(bound)
             results = {array.name: np.array(space[array.name], float) for array in arrays.all}
             n = bound.n
-            if self._plan is None:
-                self._plan = self._planned(space)
-        return Sums(self._plan, arrays, results, n)
+            if by_layer not in self._plans:
+                self._plans[by_layer] = self._planned(space, by_layer)
+        return Sums(self._plans[by_layer], arrays, results, n)
 
     def arrays(self) -> Iterator[Nodes]:
         """Each input, and what each statement computes, over the latest batch; see `Nodes`."""
         return self.sums().arrays()
 
-    def _planned(self, space: dict[str, Any]) -> Plan:
+    def _planned(self, space: dict[str, Any], by_layer: bool) -> Plan:
         """The edges between the nodes, which are of the same kinds in each sample."""
         tape, inputs, tail = self._tape, self._arrays.inputs, self._arrays.tail
         sample = [np.asarray(space[x.name])[..., 0] if tail else space[x.name] for x in inputs]
         nodes = tape.play(y for x in sample for y in np.ravel(x).tolist())
         paths = Paths(nodes[tape.outputs[0]])
-        return Plan(tape, {x.label: x.ids for x in inputs}, tail, paths, nodes)
+        return Plan(tape, {x.label: x.ids for x in inputs}, tail, paths, nodes, by_layer)
 
     def __reduce__(self) -> str:
         raise TypeError("a replay can't be copied or pickled; record its function again")

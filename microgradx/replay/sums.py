@@ -9,7 +9,7 @@ rules of the table give for the values of the replay. So the gradients are a sec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +17,10 @@ import numpy as np
 from microgradx.engine import Value
 from microgradx.replay import runtime
 from microgradx.replay.arrays import Arrays, Op
-from microgradx.replay.edges import CODE, CONSTANTS, FAN, LOSS, Plan, Side
+from microgradx.replay.edges import CODE, CONSTANTS, LOSS, Plan, Side, fan_of, in_layers_of
 from microgradx.replay.flows import EDGES, Flows, Given, along, joined, reshaped, through
-from microgradx.replay.tape import NONE
-from microgradx.replay.totals import Totals, nothing, outer, over_rows
+from microgradx.replay.tape import NONE, Tape
+from microgradx.replay.totals import Totals, met, moved, nothing, outer, over_rows
 from microgradx.replay.views import Ids
 from microgradx.replay.wide import wide
 
@@ -54,6 +54,11 @@ class Nodes(NamedTuple):
         return self.sums[self.name]
 
     @property
+    def slopes(self) -> Any:
+        """∂node/∂its first operand; None for what is no op, or one of lists."""
+        return self.sums.slopes(self.name)
+
+    @property
     def adjoints(self) -> Any:
         """∂(loss of the row)/∂node, not ∂(mean loss), in the shape of all rows."""
         return self.flows.g.floats
@@ -62,13 +67,14 @@ class Nodes(NamedTuple):
 class Sums:
     """The path sums of a batch: `sums[name]` of an array's nodes, `sums.of(nodes)` of any.
 
-    n: how many rows there are
+    n:      how many rows there are
+    layers: the names of the layers by which budgets are split, "" the first, for what is of none
 
     plan, arrays: of the replay; results: by name, the numbers in those arrays
     """
 
     def __init__(self, plan: Plan, arrays: Arrays, results: Mapping[str, Any], n: int) -> None:
-        self.n = n
+        self.n, self.layers = n, plan.layers
         self._plan, self._arrays, self._results = plan, arrays, results
         self._flows: dict[int, Flows] = {}
         self._partials: dict[str, Any] = {}
@@ -113,6 +119,33 @@ class Sums:
         once, back = np.unique(ids, return_inverse=True)
         return self._at(once)[back.ravel()]
 
+    def values_of(self, nodes: Iterable[Value]) -> Any:
+        """The numbers of recorded Values over the batch, in rows as in `Nodes.values`."""
+        ids = [self._plan.tape.known(x) for x in nodes]
+        home = self._arrays.home
+        if all(home[i] >= 0 for i in ids):
+            return self._values(np.array(ids, dtype=np.int64))
+        found = worked_out(
+            self._plan.tape, ids, home, lambda i: self._values(np.array([i], dtype=np.int64))[0]
+        )
+        return np.array([np.broadcast_to(found[i], self.n) for i in ids], float)
+
+    def layer_of(self, node: Value) -> str:
+        """The layer that a recorded Value is part of by its label, or by that of what reads it."""
+        found: str = self.layers[self._plan.levels[self._plan.tape.known(node)]]
+        return found
+
+    def in_loss(self, node: Value) -> bool:
+        """Whether a recorded Value comes after all layers, in the loss."""
+        return bool(self._plan.loss[self._plan.tape.known(node)])
+
+    def slopes(self, name: str) -> Any:
+        """By an array's name, the partials to the first operands of its nodes; None without."""
+        note = self._plan.notes.get(name)
+        if note is None or note.rule.operands[0] in note.rule.lists:
+            return None
+        return self._of_op(note)[0].get((0, None))
+
     def _at(self, ids: Ids) -> Flows:
         """Those of nodes by their ids, each once."""
         home, index = self._plan.home[ids], self._plan.index[ids]
@@ -150,6 +183,26 @@ class Sums:
                 places = plan.rest[ends == block]
                 total.put(places, over_rows(self._at(plan.arrays.p.ids[places])))
         return total.taken(plan.index[self._arrays.p.ids])
+
+    def moves(self, known: Any) -> Any:
+        """By parameter whether its g is not 0 in some row, in the order of `replay.parameters`.
+
+        known: those of which that is known, as the gradient of the mean loss is not 0
+        """
+        plan, ids = self._plan, self._arrays.p.ids
+        found = np.zeros(len(plan.counts), bool)
+        found[plan.index[ids]] = known
+        with np.errstate(all="ignore"):
+            for side, places in plan.grids:
+                flows = self._flows.get(self._numbers[side.note.array.name])
+                if flows is not None and not found[places].all():
+                    x = self._values(side.note.x[0])
+                    found[places] |= met(flows, np.broadcast_to(x, (len(x), self.n)))
+            rest = plan.rest[~found[plan.rest]]
+            for block in np.array_split(rest, len(rest) * self.n // EDGES + 1):
+                if len(block):
+                    found[block] = moved(self._at(plan.arrays.p.ids[block])).any(axis=1)
+        return found[plan.index[ids]]
 
     # --- what a node is given --------------------------------------------------------------------
 
@@ -189,7 +242,8 @@ class Sums:
             ceilings = ceilings if ceilings is None else ceilings[heads]
             if regular is not None:
                 regular = _full(regular, size)[heads]
-                kinds = np.where(regular & (kinds != LOSS), CODE["activations"], kinds)
+                free = in_layers_of(kinds, CODE["activations"])
+                kinds = np.where(regular & (kinds != LOSS), free, kinds)
         elif side.at is None:
             d = np.ones((1, 1))
         else:
@@ -197,7 +251,7 @@ class Sums:
         if edges is not None or len(heads) > size:
             flows = flows[heads]
         found = along(flows, d, kinds, ceilings, selects)
-        return Given(index, found, FAN[kinds], self._plan.samples_of(side, edges))
+        return Given(index, found, fan_of(kinds), self._plan.samples_of(side, edges))
 
     def _by_matrices(self, side: Side, flows: Flows, edges: Ids | None, index: Ids) -> Given:
         """What the inputs of a product get: by all rows of its weights at once."""
@@ -208,7 +262,7 @@ class Sums:
         found = reshaped(found, w.shape[1] * columns, n)
         found = found if edges is None else found[edges]
         samples = self._plan.samples_of(side, edges)
-        return Given(index, found, FAN[side.kinds[:1, None]], samples)
+        return Given(index, found, fan_of(side.kinds[:1, None]), samples)
 
     def _of_op(self, note: Op) -> Any:
         """By operand its partials; where a power's factors are activations; ln of ceilings."""
@@ -255,6 +309,34 @@ class Sums:
         for mine, numbers in found:
             out[mine] = numbers
         return out
+
+
+def worked_out(
+    tape: Tape, ids: Iterable[int], home: Ids, stored: Callable[[int], Any]
+) -> dict[int, Any]:
+    """The numbers of nodes by id; those in the midst of a sum, that no array has, by their rules.
+
+    stored: the numbers of one that an array has
+    """
+    found: dict[int, Any] = {}
+    stack = [*ids]
+    while stack:
+        i = stack[-1]
+        if i in found:
+            stack.pop()
+        elif tape.is_number(i):
+            found[i] = tape.number(i)
+        elif home[i] >= 0:
+            found[i] = stored(i)
+        elif missing := [j for j in tape.operands(i) if j not in found]:
+            stack += missing
+        else:
+            rows = [[found[j] for j in row] for row in tape.rows[i]]
+            operands = [*rows, *[found[j] for j in tape.args[i]]]
+            rule = tape.rules[i]
+            assert rule is not None
+            found[i] = rule.function(ARRAYS, *operands)[0]
+    return found
 
 
 def _full(x: Any, size: int) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from microgradx.explain.paths import KINDS, LN10
-from microgradx.replay.flows import Flows
+from microgradx.replay.edges import split
+from microgradx.replay.flows import Flows, by_kind
 from microgradx.replay.views import Ids
 from microgradx.replay.wide import Wide, added, root, scaled, wide
 
@@ -74,7 +75,7 @@ def nothing(size: int, rows: int) -> Totals:
 
 def over_rows(flows: Flows) -> Totals:
     """The sums of flows over their rows."""
-    g2, up = _squares(flows.g.mantissa, flows.g.exponent, _moved(flows))
+    g2, up = _squares(flows.g.mantissa, flows.g.exponent, moved(flows))
     found = {kind: x.sum(axis=1) for kind, x in _measures(flows).items()}
     return _as_totals(flows, found, wide(g2.sum(axis=1), 2 * up[:, 0]))
 
@@ -93,8 +94,9 @@ def outer(flows: Flows, x: Any, kind: int) -> Totals:
     found["norms"], found["decades"] = (
         found["norms"] + more, found["decades"] + measures["moved"].dot(ln.T),
     )  # fmt: skip
-    found[KINDS[kind]] = found.get(KINDS[kind], 0.0) + more
-    g2, up = _squares(flows.g.mantissa, flows.g.exponent, _moved(flows))
+    name = split(kind)[0]
+    found[name] = found.get(name, 0.0) + more
+    g2, up = _squares(flows.g.mantissa, flows.g.exponent, moved(flows))
     x2, x_up = _squares(x, np.zeros_like(x, np.int64), live)
     return _as_totals(flows, found, wide(g2.dot(x2.T), 2 * (up + x_up.T)))
 
@@ -104,19 +106,28 @@ def _reached(flows: Flows) -> Any:
     return np.isfinite(m) & (m != 0)
 
 
-def _moved(flows: Flows) -> Any:
+def met(flows: Flows, x: Any) -> Any:
+    """(flows, inputs): whether a flow that is not 0 meets an input that is not 0 in some row."""
+    live = np.isfinite(x) & (x != 0)
+    found: Any = (moved(flows) * 1.0).dot(live.T * 1.0) > 0
+    return found
+
+
+def moved(flows: Flows) -> Any:
+    """Where g is not 0, and finite."""
     m = flows.g.mantissa
     return _reached(flows) & np.isfinite(m) & (m != 0)
 
 
 def _measures(flows: Flows) -> dict[str, Any]:
     """By name of a total, or kind, what each row adds to it."""
-    reached, moved = _reached(flows), _moved(flows)
-    parts = {KINDS[k]: np.where(reached, x, 0.0) / LN10 for k, x in flows.parts.items()}
+    reached, moves = _reached(flows), moved(flows)
+    found = by_kind(flows.parts).items()
+    parts = {kind: np.where(reached, x, 0.0) / LN10 for kind, x in found}
     return {
-        "reached": reached * 1.0, "moved": moved * 1.0,
+        "reached": reached * 1.0, "moved": moves * 1.0,
         "norms": np.where(reached, 0.5 * flows.squares.decades, 0.0),
-        "decades": np.where(moved, flows.g.decades, 0.0),
+        "decades": np.where(moves, flows.g.decades, 0.0),
     } | parts  # fmt: skip
 
 

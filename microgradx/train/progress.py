@@ -10,6 +10,7 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from time import perf_counter
 from typing import Any, TextIO
 
@@ -26,7 +27,7 @@ class Progress:
     """
 
     def __init__(self, history: History, epochs: int, samples: int) -> None:
-        self.place = _terminal() or _cell()
+        self.place = _shared.get() or _terminal() or _cell()
         self.due = 0.0 if self.place else math.inf
         self.history, self.epochs, self.samples, self.shown = history, epochs, samples, ""
 
@@ -58,6 +59,42 @@ class Progress:
         if self.place and text != self.shown:
             self.place.show(text)
             self.shown, self.due = text, perf_counter() + REDRAW
+
+
+class Shared:
+    """A line for several trainings in turn, each after its `title`, without what they say."""
+
+    def __init__(self) -> None:
+        self.place, self.title = _terminal() or _cell(), ""
+
+    def show(self, text: str) -> None:
+        if self.place:
+            self.place.show(f"{self.title}: {text}")
+
+    def say(self, sentence: str) -> None:
+        pass
+
+    def clear(self) -> None:
+        if self.place:
+            self.place.clear()
+
+    def close(self) -> None:
+        pass
+
+
+_shared: ContextVar[Shared | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def in_one_line() -> Iterator[Shared]:
+    """A line that all trainings of this thread share meanwhile; a terminal's is cleared at last."""
+    line = Shared()
+    token = _shared.set(line)
+    try:
+        yield line
+    finally:
+        _shared.reset(token)
+        line.clear()
 
 
 class _Terminal:

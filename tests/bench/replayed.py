@@ -5,7 +5,8 @@ f64. W5 is softmax cross-entropy on random data, plain SGD, f64 and f32. `peers`
 form of each peer's code. All start from the same weights, and the losses, gradients and parameters
 of 20 steps are checked to be the same before anything is timed. In a turn each peer does a block
 of steps of about 20 ms; a ratio is the median over the turns, each ratio from one turn. W7 is a net
-over 10,000 rows: the path sums of what is computed, in every row, and of all parameters over them.
+over 10,000 rows: the path sums of what is computed, in every row, and of all parameters over them;
+and check-ups.
 
 `python -m tests.bench.replayed` prints these lines alone.
 """
@@ -25,6 +26,7 @@ from tests.bench.timing import Line, collector, in_turns, speedup
 import numpy as np
 
 from microgradx import dot, nn
+from microgradx.diagnosis import checkup
 from microgradx.engine import Value, order
 from microgradx.replay import lift, record
 from tests.bench import moons, random_graph
@@ -280,11 +282,49 @@ def every_row() -> Iterator[Line]:
         f"{median(theirs):.2f} s", speedup(theirs, mine), 10, at_most=True,
     )  # fmt: skip
 
+    def checked() -> Any:
+        return checkup(model, X, y, loss="cross_entropy")
+
+    with collector("on"):
+        whole, alone, theirs = in_turns(3, checked, recorded, gradient)
+    mine = [one - other for one, other in zip(whole, alone)]
+    yield Line(
+        "W7 check-up of 10,000 rows, once it is recorded", "on", f"{median(mine):.2f} s", "PyTorch",
+        f"{median(theirs):.2f} s", speedup(theirs, mine), 10, at_most=True,
+    )  # fmt: skip
+
+
+def planted() -> Iterator[Line]:
+    """W7: 64-64-64-10 with dead, saturated and small layers, on 1,800 rows: all of a check-up."""
+    rng = np.random.default_rng(0)
+    X, y = rng.random((1800, 64)), rng.integers(0, 10, 1800)
+    model = nn.MLP(64, [64, 64, 10], seed=0)
+    for neuron in model.layers[1].neurons:
+        neuron.activation = Value.sigmoid
+    for scale, layer in zip((1.0, 50.0, 1e-3), model.layers):
+        for p in (p for neuron in layer.neurons for p in neuron.weight):
+            p.data *= scale
+    for neuron in model.layers[0].neurons[:14]:
+        neuron.bias.data = -20.0
+
+    def loss(x: Any, target: Any) -> Value:
+        return nn.cross_entropy(model(x), target)
+
+    with collector("on"):
+        whole, alone = in_turns(
+            5, lambda: checkup(model, X, y), lambda: record(loss, X[0], np.eye(10)[y[0]])
+        )
+    yield Line(
+        "W7 check-up of the planted net, all of it", "on", f"{median(whole):.2f} s", "record",
+        f"{median(alone):.2f} s", speedup(alone, whole), 3, at_most=True,
+    )  # fmt: skip
+
 
 def lines() -> Iterator[Line]:
     yield irregular()
     yield unrolled()
     yield from every_row()
+    yield from planted()
     for (work, dtype), task in tasks().items():
         works = {"ours": Ours(task), **made(work, task)}
         check(task, works)

@@ -38,6 +38,7 @@ GRAPHS = {
     "one_slope": ["one_slope"],
     "micrograd_moons": ["micrograd_moons"],
     "digits": ["digits"],
+    "checkup_digits": ["checkup_digits"],
 }
 PLOTS = ("ramps_and_steps", "bent_lines", "saturation", "tanh_beside_sigmoid", "batch_norm")
 PAGES = ("lecture_neuron", "dead_relu")
@@ -48,6 +49,7 @@ HEAVY = {
     "batch_norm",
     "dead_relu",
     "digits",
+    "checkup_digits",
     "tanh_beside_sigmoid",
     "bent_lines",
 }
@@ -87,6 +89,12 @@ SAYS = {
         r"holds: their losses differ by at most \S+e-1\d in 100 steps\n",
         r"(  holds: after 100 steps, 100 of 100 points are on their side\n){2}",
     ],
+    "checkup_digits": [
+        r"dead: layers\.0, \d+ of 64 neurons",
+        r"holds: the \d\d ReLUs that it names are those that NumPy finds off",
+        r"Tried on copies, SGD 1, batches of 64",
+        r"holds: with nudging at step ÷ 10 it reads 9\d%, and \d\d% as it is",
+    ],
     "digits": [
         r"60 epochs of 1438 digits in \d+\.\d s\n",
         r"holds: it reads (9[789]\.\d|100\.0) % of 359 digits that it has never seen\n",
@@ -108,7 +116,7 @@ def ran(tmp_path_factory):
     results = {}
 
     def run(name):
-        if name == "digits":
+        if name in ("digits", "checkup_digits"):
             pytest.importorskip("sklearn")
         if name in PLOTS:
             pytest.importorskip("matplotlib")
@@ -306,10 +314,11 @@ def test_digits_shows_a_pixel_to_the_loss_and_one_bar(ran):
     assert len([x for x in texts if x == "relu"]) >= 4
 
 
-def test_digits_without_scikit_learn_say_how_to_get_it(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("name", ["digits", "checkup_digits"])
+def test_without_scikit_learn_it_says_how_to_get_it(name, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.delitem(sys.modules, "sklearn.datasets", raising=False)
-    assert main(["digits", "--out", str(tmp_path)]) == 0
+    assert main([name, "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert len(re.findall(r"^  .*pip install '\.\[demos\]'$", said, re.MULTILINE)) == 1
     assert "holds" not in said and list(tmp_path.iterdir()) == []

@@ -1,6 +1,6 @@
-"""The lecture's notebook: it runs, its committed outputs are those of a run, a browser shows them.
+"""The notebooks: they run, their committed outputs are those of a run, a browser shows them.
 
-`python -m tests.docs.test_notebook` runs it and writes its outputs into the file.
+`python -m tests.docs.test_notebook` runs them and writes their outputs into the files.
 """
 
 import html
@@ -14,14 +14,15 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "demos/lecture.ipynb"
+CHECKUP = ROOT / "demos/checkup.ipynb"
 RICHEST = ["text/html", "image/svg+xml", "image/png", "text/plain"]  # as JupyterLab prefers them
 
 
-def executed():
-    """The notebook with the outputs of a kernel of its own, which imports this very checkout."""
-    notebook = nbformat.read(NOTEBOOK, 4)
+def executed(path=NOTEBOOK):
+    """A notebook with the outputs of a kernel of its own, which imports this very checkout."""
+    notebook = nbformat.read(path, 4)
     client = NotebookClient(notebook, timeout=300, record_timing=False)
-    client.execute(env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=NOTEBOOK.parent)
+    client.execute(env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=path.parent)
     notebook.metadata.language_info = {"name": "python"}  # and not the version of this one
     return notebook
 
@@ -41,7 +42,7 @@ def outputs(notebook):
 
 def words(notebook):
     """By cell, the kinds of its outputs and their words, without what differs from run to run."""
-    varies = r"(seconds|Page of) \S+"
+    varies = r"(seconds|Page of|loss) \S+"
     cells = []
     for cell in code_cells(notebook):
         printed = "".join([x.text for x in cell.outputs if x.output_type == "stream"])
@@ -77,8 +78,40 @@ def test_the_training_shows_one_line_and_says_that_it_is_stuck(notebook):
     assert "8 of 8 neurons are off on all samples" in stuck.replace("\n", " ")
 
 
-def test_its_file_holds_no_path_and_no_time_of_this_machine():
-    text = NOTEBOOK.read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def checkup():
+    return executed(CHECKUP)
+
+
+def shown_last(cell):
+    return cell.outputs[-1].data
+
+
+def test_the_checkup_runs_and_its_committed_outputs_are_those_of_a_run(checkup):
+    committed = nbformat.read(CHECKUP, 4)
+    nbformat.validate(checkup)
+    for found, here in zip(code_cells(checkup), code_cells(committed)):
+        assert [x.output_type for x in found.outputs] == [x.output_type for x in here.outputs]
+        for one, other in zip(found.outputs, here.outputs):
+            if one.output_type == "stream":
+                assert one.text == other.text
+            elif one.output_type == "execute_result":
+                assert one.data["text/plain"] == other.data["text/plain"]
+
+
+def test_the_checkup_shows_pictures_and_names_the_dead(checkup):
+    _, whole, tables, why, trials, again = code_cells(checkup)
+    data = shown_last(whole)
+    assert data["text/html"].count("<img") == 2 and "dead: layers.0" in data["text/plain"]
+    assert "neuron" in tables.outputs[-1].text
+    assert "stopped" in shown_last(why)["text/plain"]
+    assert "Tried on copies, SGD 0.3" in shown_last(trials)["text/html"]
+    assert "Standardised: net.layers.0 12 relu" in again.outputs[-1].text
+
+
+@pytest.mark.parametrize("path", [NOTEBOOK, CHECKUP], ids=["lecture", "checkup"])
+def test_its_file_holds_no_path_and_no_time_of_this_machine(path):
+    text = path.read_text(encoding="utf-8")
     for private in (str(ROOT), "/home/", "/root", "/tmp/", "site-packages", "iopub"):
         assert private not in text
 
@@ -137,4 +170,5 @@ def test_the_page_in_its_frame_steps(notebook, open_page, tmp_path):
 
 
 if __name__ == "__main__":
-    nbformat.write(executed(), NOTEBOOK)
+    for path in NOTEBOOK, CHECKUP:
+        nbformat.write(executed(path), path)

@@ -259,7 +259,7 @@ def test_a_rule_that_branches_on_its_operand_is_told_how_to_write_it(ops):
 def test_the_packages_own_page_shows_a_real_source():
     page = Path(symbols.__file__).with_name("README.md")
     failed, tried = doctest.testfile(str(page), module_relative=False)
-    assert (failed, tried) == (0, 14)
+    assert (failed, tried) == (0, 15)
 
 
 def test_a_temporary_is_free_again_once_it_has_been_read():

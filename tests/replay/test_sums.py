@@ -508,6 +508,17 @@ def test_totals_are_those_of_the_rows(name):
     compare(sums.totals(), sums.of(replay.parameters))
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_which_parameters_move(name):
+    net = NETS[name]()
+    replay = record(net.fn, *net.example)
+    replay(*net.batch)
+    sums = replay.sums()
+    moves = sums.totals().moved > 0
+    assert np.array_equal(sums.moves(np.zeros(len(moves), bool)), moves)
+    assert np.array_equal(sums.moves(replay.gradient != 0), moves | (replay.gradient != 0))
+
+
 def test_totals_of_batches_add_up():
     replay, X, T = mlp_of_digits()
     X[X > 1] = 0.0
@@ -515,7 +526,7 @@ def test_totals_of_batches_add_up():
     whole = replay.sums()
     g = whole.of(replay.parameters).g.floats
     assert whole.totals().rms == pytest.approx(np.sqrt((g**2).mean(1)), rel=1e-12)
-    assert replay._plan.rest.size == 6 + 4 + 3  # the biases: weights go by products of matrices
+    assert replay._plans[False].rest.size == 6 + 4 + 3  # the biases: weights go by matrices
     replay(X[:25], T[:25])
     sums = replay.sums()
     replay(X[25:], T[25:])
@@ -581,3 +592,89 @@ def test_bad_input():
         replay.sums().of(w)
     with pytest.raises(KeyError):
         replay.sums()["y"]
+
+
+# --- by layer -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_layers_add_up_to_the_whole(name):
+    net = NETS[name]()
+    replay = record(net.fn, *net.example)
+    replay(*net.batch)
+    plain, split = replay.sums(), replay.sums(by_layer=True)
+    for one, other in zip(plain.arrays(), split.arrays()):
+        flows, parted = one.flows, other.flows
+        assert np.allclose(flows.entropy, parted.entropy, rtol=1e-13, atol=1e-13)
+        one, other = flows.g.floats, parted.g.floats
+        assert np.allclose(one, other, rtol=1e-11, atol=1e-13, equal_nan=True)
+        budget, again = flows.budget, parted.budget
+        for kind in {*budget, *again}:
+            mine, whole = (x.get(kind, 0.0) + 0.0 * flows.entropy for x in (again, budget))
+            assert np.allclose(mine, whole, rtol=1e-12, atol=1e-12, equal_nan=True), kind
+    totals = split.totals()
+    for kind, x in plain.totals().budget.items():
+        assert np.allclose(totals.budget[kind], x, rtol=1e-9, atol=1e-9), kind
+
+
+def test_the_weights_of_a_layer_are_credited_to_it():
+    model = mx.nn.MLP(3, [4, 5, 2, 1], activation="tanh", seed=0)
+    X, y = np.random.default_rng(0).normal(size=(6, 3)), np.zeros(6)
+    replay = record(lambda x, t: (model(x) - t) ** 2, X[0], 0.0)
+    replay.load(X, y)
+    sums = replay.sums(by_layer=True)
+    assert sums.layers[0] == "" and {*sums.layers[1:]} == {f"layers.{k}" for k in range(4)}
+    for nodes in sums.arrays():  # node by node, against the same net with one layer's edges scaled
+        if nodes.labels[0] != "layers.0[0].z":
+            continue
+        ledger = {(kind, sums.layers[k]): x for (kind, k), x in nodes.flows.ledger.items()}
+        parts = {f"layers.{k}" for k in range(4)}
+        assert {layer for kind, layer in ledger if kind == "saturation"} == parts - {"layers.3"}
+        assert {layer for kind, layer in ledger if kind == "weights"} == parts - {"layers.0"}
+        assert {layer for kind, layer in ledger if kind == "loss"} == {""}
+        whole = sum(ledger.values())
+        assert np.allclose(whole, nodes.flows.norm.decades, atol=1e-13)
+
+
+@pytest.mark.parametrize("scaled", (1, 2, 3))
+def test_a_layer_of_weights_that_is_scaled_moves_its_own_part_alone(scaled):
+    found = []
+    for factor in (1.0, 8.0):
+        model = mx.nn.MLP(3, [4, 5, 2, 1], activation=None, seed=0)
+        for neuron in model.layers[scaled].neurons:
+            for w in neuron.weight:
+                w.data *= factor
+        replay = record(lambda x, t, model=model: t * model(x), [1.0, 2.0, 3.0], 1.0)
+        replay.load(np.array([[1.0, -2.0, 0.5]]), np.array([2.0]))
+        sums = replay.sums(by_layer=True)
+        [z] = [n for n in sums.arrays() if "layers.0[0]" in n.labels]
+        found.append({(kind, sums.layers[k]): x for (kind, k), x in z.flows.ledger.items()})
+    before, after = found
+    assert before.keys() == after.keys()
+    for key, x in before.items():
+        more = math.log10(8.0) if key == ("weights", f"layers.{scaled}") else 0.0
+        assert np.allclose(after[key], x + more, atol=1e-13), key
+
+
+def test_the_numbers_of_any_node():
+    """Of those in the midst of a sum too, which no array has."""
+    w, kept = Value(0.5, "w"), []
+
+    def fn(x, t):
+        a = w * x[0]
+        b = a + x[1]
+        c = b + 2.0 * x[1] + x[0]
+        kept.append([a, b, c])
+        return (c - t) ** 2
+
+    replay = record(fn, [1.0, 2.0], 0.0)
+    X = data(7, 2)
+    replay.load(X, np.zeros(7))
+    a = 0.5 * X[:, 0]
+    wanted = np.array([a, a + X[:, 1], a + 3.0 * X[:, 1] + X[:, 0]])
+    nodes = kept[0]
+    assert np.allclose(replay.values_of(nodes), wanted, rtol=1e-14)
+    assert np.allclose(replay.sums().values_of(nodes), wanted, rtol=1e-14)
+    assert replay.values_of([replay.output]).shape == (1, 7)
+    with pytest.raises(KeyError, match="no node that was recorded"):
+        replay.values_of([Value(1.0)])

@@ -1,0 +1,7 @@
+"""What is wrong with a whole net over its whole data, what that costs, and what would mend it."""
+
+from microgradx.diagnosis.findings import Finding
+from microgradx.diagnosis.result import Checkup, checkup
+from microgradx.diagnosis.trials import Trial, Trials
+
+__all__ = ["Checkup", "Finding", "Trial", "Trials", "checkup"]

@@ -1,0 +1,215 @@
+"""What the rules look at, what they find, and the words that they share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from microgradx._base.text import count, fixed, listed, short
+from microgradx.diagnosis.box import Box
+from microgradx.diagnosis.ledger import Ledger, Part, Price
+from microgradx.diagnosis.scales import Tensor, tensors_of
+from microgradx.diagnosis.steps import Steps
+from microgradx.diagnosis.survey import Survey
+from microgradx.diagnosis.task import Task
+from microgradx.diagnosis.units import Verdicts
+from microgradx.engine import Value
+
+SIXTEEN, FOUR = 16.0, 4.0  # decades that a stop counts as, and one that can be revived
+CEILING = math.log10(0.25)
+TENTH, HALF = 0.1, 0.5  # of what is missing
+NUMBERED = 12  # units whose numbers a sentence lists
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    verdict: its name in the table of this file
+    where:   a layer, a tensor, "X", "y", "outputs"
+    neurons: units of a layer by number; () where it is not about units
+    decades: what it costs where it costs most; inf for a stop, nan where it isn't a gradient's
+    rows:    the share of the rows where it is so
+    because: why, and what follows, in sentences; a line each
+    cost:    by which findings are ranked
+    row:     a row that shows it, by its place in X, and
+    node:    the label of a parameter whose gradient shows it, "" where there is none
+    """
+
+    verdict: str
+    where: str
+    neurons: tuple[int, ...] = ()
+    decades: float = math.nan
+    rows: float = 1.0
+    because: str = ""
+    cost: float = 0.0
+    row: int = 0
+    node: str = ""
+    of: int = field(default=0, repr=False)  # how many units the layer has
+
+    def __str__(self) -> str:
+        units = f", {len(self.neurons)} of {count(self.of, 'neuron')}" if self.neurons else ""
+        return f"{self.verdict}: {self.where}{units}\n{self.because}"
+
+
+class Facts:
+    """All that the rules look at."""
+
+    def __init__(
+        self, survey: Survey, verdicts: Verdicts, ledger: Ledger, box: Box, steps: Steps | None
+    ) -> None:
+        self.survey, self.verdicts, self.ledger, self.box = survey, verdicts, ledger, box
+        self.steps = steps
+        self.task: Task = survey.task
+        self.guilty: set[str] = set()  # tensors that a saturation has been blamed on
+        self.told: set[Part] = set()  # parts of the budget that a finding is about
+        self.unreachable = False  # whether targets lie where the outputs can't
+        self.dearest = 0.0  # the largest cost of the findings so far
+        self.flat = False  # whether a finding says why outputs are all alike
+
+    @cached_property
+    def leaves(self) -> set[Value]:
+        """The parameters."""
+        return {*self.survey.replay.parameters}
+
+    @cached_property
+    def tensors(self) -> list[Tensor]:
+        return tensors_of(self.survey)
+
+    @cached_property
+    def by_layer(self) -> dict[str, list[int]]:
+        """The units of each layer, by their places."""
+        found: dict[str, list[int]] = {}
+        for u, (layer, _) in enumerate(self.survey.units.keys):
+            found.setdefault(layer, []).append(u)
+        return found
+
+    @cached_property
+    def columns(self) -> Any:
+        """(n, columns): the inputs, each row flat."""
+        return self.task.X.reshape(len(self.task.X), -1)
+
+    @cached_property
+    def read(self) -> Any:
+        """(n, columns): the numbers that weights are multiplied with and no parameter is behind.
+
+        They are the inputs, or what the net makes of them first, as a scaler does.
+        """
+        survey = self.survey
+        behind = {*self.leaves}
+        for node in survey.replay.nodes:
+            if any(x in behind for x in node.inputs):
+                behind.add(node)
+        fixed = [x for t in self.tensors for x in t.reads if x not in behind]
+        nodes = [*dict.fromkeys(fixed)]
+        if not nodes or {*nodes} == {*survey.inputs}:
+            return self.columns if nodes or not self.tensors else self.columns[:, :0]
+        return survey.values_of(nodes).T
+
+    def numbers(self, units: Sequence[int]) -> tuple[int, ...]:
+        """Their numbers in the layer."""
+        return tuple(int(k) if k.isdigit() else i for i, (_, k) in
+                     enumerate(self.survey.units.keys[u] for u in units))  # fmt: skip
+
+    def share(self, parameters: int) -> float:
+        return parameters / max(self.ledger.total, 1)
+
+    def tensor_of(self, layer: str) -> Tensor | None:
+        return next((t for t in self.tensors if t.layer == layer), None)
+
+    def starved_by(self, dead: Sequence[int]) -> int:
+        """How many parameters have no gradient as these units are off: their own, and those out."""
+        nodes = {x: u for u in dead for x in self.survey.units.nodes[u][:1]}
+        out = sum(
+            sum(x in nodes for x in node.inputs) for node in self.survey.replay.nodes
+            if nodes and node.rule is not None and node.rule.kind == "product"
+        )  # fmt: skip
+        return out + sum(len(self.parameters_of(u)) for u in dead)
+
+    def reads(self, u: int) -> tuple[int, ...]:
+        """The nodes that a unit's z reads beside parameters, each by its identity."""
+        z = self.survey.units.nodes[u][0].inputs[0]
+        return tuple(id(x) for x in z.inputs if x not in self.leaves)
+
+    def is_empty(self, u: int) -> bool:
+        """Whether a unit is off as all that it reads is weighed by 0: the weights are at fault."""
+        return self.survey.units.most[u] == 0 and not any(p.data for p in self.parameters_of(u))
+
+    def parameters_of(self, u: int) -> list[Value]:
+        """Those that a unit's z is a product of, and its bias."""
+        z = self.survey.units.nodes[u][0].inputs[0]
+        return [p for p in z.inputs if p in self.leaves]
+
+
+Rule = Callable[[Facts], Iterator[Finding]]
+RULES: list[Rule] = []
+
+
+def some_parameter(facts: Facts) -> str:
+    return next((p.label for p in facts.survey.replay.parameters if p.label), "")
+
+
+def parameter_in(facts: Facts, layers: Sequence[str]) -> str:
+    return facts.survey.first_of(layers) or some_parameter(facts)
+
+
+def last_parameter(facts: Facts) -> str:
+    return next((p.label for p in reversed(facts.survey.replay.parameters) if p.label), "")
+
+
+def numbered(keys: Sequence[tuple[str, str]], gone: Sequence[int]) -> str:
+    shown = [keys[u][1] for u in gone[:NUMBERED]]
+    rest = len(gone) - len(shown)
+    return " ".join(shown) + (f" and {rest} more" if rest else "")
+
+
+def few_layers(paths: Sequence[str]) -> str:
+    return listed([*paths], 3)
+
+
+def how_many(x: float) -> str:
+    """`3.5`, `43`, `1,583`"""
+    return short(x, 2) if x < 10 else f"{x:,.0f}" if x < 1e6 else short(x)
+
+
+def beside(size: float, usual: float) -> str:
+    """`21.6, not 0.50`"""
+    return f"{short(size, 3)}, not {short(usual, 2)}"
+
+
+def from_to(low: float, high: float) -> str:
+    if high == math.inf:
+        return f"{short(low)} or more"
+    return f"{short(high)} or less" if low == -math.inf else f"{short(low)} to {short(high)}"
+
+
+def price_words(price: Price) -> Iterator[str]:
+    """What it costs, and where it costs less."""
+    if not price.lines or abs(price.worst) < 0.05:
+        return
+    verb = "costs" if price.worst < 0 else "adds"
+    others = {path: x for path, x in price.lines.items() if path != price.where}
+    least = min(others, key=lambda path: abs(others[path]), default="")
+    worst = f"{fixed(abs(price.worst), 1)} decades"
+    if not others:
+        yield f"It {verb} {worst} at {price.where}."
+    elif abs(others[least]) < abs(price.worst) / 3:
+        yield (
+            f"It {verb} {worst} at {price.where}, and only {fixed(abs(others[least]), 1)} at "
+            f"{least}: paths lead round it."
+        )
+    else:
+        yield f"It {verb} up to {worst} in the layers before it, most at {price.where}."
+
+
+def reads_inputs(facts: Facts, u: int) -> bool:
+    z = facts.survey.units.nodes[u][0].inputs[0]
+    return bool({*facts.survey.inputs} & {*z.inputs})
+
+
+def fits_well(facts: Facts) -> bool:
+    guess = facts.task.guess
+    return guess is not None and float(facts.survey.losses.mean()) < 0.5 * guess

@@ -1,0 +1,164 @@
+"""The rules of layers: weights out of scale, and gradients that vanish or explode."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from microgradx._base.text import count, element, fixed, listed, short
+from microgradx.diagnosis.facts import (
+    CEILING,
+    HALF,
+    SIXTEEN,
+    TENTH,
+    Facts,
+    Finding,
+    beside,
+    few_layers,
+    how_many,
+    parameter_in,
+    price_words,
+)
+from microgradx.diagnosis.ledger import Part, name_of_part
+from microgradx.diagnosis.scales import Tensor
+
+SCALE, DECADE = 10.0, 1.0  # how far a tensor is off, and what that costs at least
+APART = 1.5  # how far tensors are off that are named together
+CHAIN, SMALL, LARGE = -2.0, -3.0, 2.0  # decades beside R at the outputs
+
+
+def zero_weights(facts: Facts) -> Iterator[Finding]:
+    for tensor in facts.tensors:
+        if tensor.size == 0.0:
+            behind = _behind(facts, tensor.layer)
+            facts.guilty.add(tensor.name)
+            facts.flat = True
+            lost = max(
+                sum(facts.ledger.owners.get(path, 0) for path in behind),
+                int((~facts.survey.moved).sum()) if behind else 0,
+            )
+            stop = f" No gradient gets to {few_layers(behind)}." if behind else ""
+            yield Finding(
+                "zero weights", tensor.name, decades=math.inf,
+                because=f"Each of its weights is 0; {tensor.whose} would be "
+                f"{short(tensor.usual, 2)}.{stop}",
+                cost=SIXTEEN * facts.share(max(lost, 1)), node=parameter_in(facts, behind),
+            )  # fmt: skip
+
+
+def _behind(facts: Facts, layer: str) -> list[str]:
+    """The layers with parameters from which R never gets past this one."""
+    lines = facts.ledger.lines
+    before = [*lines][: [*lines].index(layer)] if layer in lines else []
+    return [path for path in before if lines[path].parameters and not lines[path].reached]
+
+
+def scaled_weights(facts: Facts) -> Iterator[Finding]:
+    for tensor in facts.tensors:
+        ratio = tensor.ratio
+        usual = not ratio or not math.isfinite(ratio) or 1 / SCALE < ratio < SCALE
+        if usual or tensor.name in facts.guilty:
+            continue
+        price = facts.ledger.price(("weights", tensor.layer))
+        first = not price.lines
+        facts.flat = facts.flat or ratio < 1
+        decades = math.log10(ratio) if first else price.worst
+        if abs(decades) < DECADE or (decades < 0) != (ratio < 1):
+            continue
+        facts.told.add(("weights", tensor.layer))
+        times = f"{how_many(ratio)} times" if ratio > 1 else f"1/{1 / ratio:,.0f} of"
+        cost = abs(decades) * facts.share(_next_parameters(facts, tensor)) if first else price.cost
+        words = f"It is {times} {tensor.whose} ({beside(tensor.size, tensor.usual)})."
+        if first:
+            size = "smaller" if ratio < 1 else "larger"
+            more = f"What it gives on is {fixed(abs(decades), 1)} decades {size} for it."
+        else:
+            more = " ".join(price_words(price))
+        kind = "small weights" if ratio < 1 else "large weights"
+        yield Finding(
+            kind, tensor.name, decades=abs(decades), because=f"{words}\n{more}", cost=cost,
+            node=parameter_in(facts, [price.where or tensor.layer]),
+        )  # fmt: skip
+
+
+def _next_parameters(facts: Facts, tensor: Tensor) -> int:
+    """Of the layer that comes after, whose gradients are as small as what it reads."""
+    lines = [*facts.ledger.lines]
+    after = lines[lines.index(tensor.layer) + 1 :] if tensor.layer in lines else []
+    found = [facts.ledger.owners.get(path, 0) for path in after]
+    return next((n for n in found if n), facts.ledger.owners.get(tensor.layer, 0))
+
+
+def sigmoid_chain(facts: Facts) -> Iterator[Finding]:
+    parts = facts.ledger.parts("sigmoid ceiling")
+    if len(parts) < 2:
+        return
+    price = facts.ledger.price(*parts)
+    line = facts.ledger.lines.get(price.where)
+    if line is None or price.worst > 1.9 * CEILING:
+        return
+    if facts.ledger.short(line) > CHAIN or price.worst > TENTH * facts.ledger.short(line):
+        return
+    facts.told.update(parts)
+    facts.flat = True
+    layers = sum(part in line.parts for part in parts)
+    yield Finding(
+        "sigmoid chain", price.where, decades=-price.worst, cost=price.cost,
+        because=f"A sigmoid's slope is at most ¼, and {layers} of them lie in a row before the "
+        f"loss: {layers} × 0.6 decades. That costs {fixed(-price.worst, 1)} decades at "
+        f"{price.where}; tanh's slope goes to 1.", node=parameter_in(facts, [price.where]),
+    )  # fmt: skip
+
+
+def vanishing(facts: Facts) -> Iterator[Finding]:
+    """What is small or large for none of the reasons above: its largest terms are named."""
+    lines = [line for line in facts.ledger.lines.values() if line.parameters and line.reached]
+    for name, worst in (("vanishing", min), ("exploding", max)):
+        line = worst(lines, key=facts.ledger.short, default=None)
+        far = facts.ledger.short(line) if line else 0.0
+        if line is None or (far > SMALL if name == "vanishing" else far < LARGE):
+            continue
+        terms = {part: x for part, x in line.parts.items() if part[0] != "loss" and x * far > 0}
+        if sum(x for part, x in terms.items() if part in facts.told) / far > HALF:
+            continue
+        size = "below" if far < 0 else "above"
+        yield Finding(
+            name, line.layer, decades=abs(far),
+            cost=sum(abs(facts.ledger.short(x)) * facts.share(x.parameters) for x in lines),
+            because=f"Gradients are {fixed(abs(far), 1)} decades {size} those at the outputs.\n"
+            + _terms(facts, terms, far), node=parameter_in(facts, [line.layer]),
+        )  # fmt: skip
+
+
+def _terms(facts: Facts, terms: dict[Part, float], far: float) -> str:
+    """The largest terms; weights of several layers together, beside an initialiser's."""
+    weights = {layer: x for (kind, layer), x in terms.items() if kind == "weights"}
+    beside = [
+        t for t in facts.tensors if t.layer in weights and (t.ratio > 1) == (far > 0)
+        and not 1 / APART < t.ratio < APART
+    ]  # fmt: skip
+    whole = sum(weights[t.layer] for t in beside)
+    if len(beside) > 1 and whole / far > HALF:
+        ratios = sorted(t.ratio for t in beside)
+        low, high = (short(x, 2) for x in (ratios[0], ratios[-1]))
+        to = low if low == high else f"{low} to {high}"
+        return (
+            f"The weights of {count(len(beside), 'layer')} are {to} times {beside[0].whose}: "
+            f"together they make {fixed(abs(whole), 1)} decades of it."
+        )
+    ranked = sorted(terms.items(), key=lambda term: -abs(term[1]))
+    named = [f"{name_of_part(p)} {fixed(x, 1)}" for p, x in ranked if x / far > TENTH]
+    return f"The largest parts: {listed(named or [name_of_part(p) for p, _ in ranked[:1]], 4)}."
+
+
+def unused_parameters(facts: Facts) -> Iterator[Finding]:
+    used = {*facts.survey.replay.parameters}
+    idle = [p for p in facts.task.model.parameters() if p not in used]
+    if idle:
+        names = [*dict.fromkeys(element(p.label)[0] or "a leaf" for p in idle)]
+        yield Finding(
+            "unused parameters", listed(names, 3), decades=math.inf,
+            because=f"{count(len(idle), 'parameter')} of the net: no path leads from there to the "
+            "loss, so none of them is ever trained.",
+            cost=SIXTEEN * len(idle) / (len(idle) + facts.ledger.total),
+        )  # fmt: skip

@@ -1,0 +1,247 @@
+"""The rules of units: what is dead, saturated, a copy, or not a number."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from microgradx._base.text import count, element, listed, short
+from microgradx.diagnosis.facts import (
+    CEILING,
+    FOUR,
+    SIXTEEN,
+    Facts,
+    Finding,
+    beside,
+    fits_well,
+    how_many,
+    numbered,
+    price_words,
+    reads_inputs,
+    some_parameter,
+)
+from microgradx.engine import Value
+
+CAUSE = 3.0  # times its usual size a tensor is named as the cause of a saturation
+FAR = 3.0  # of inputs that are named as one
+NUMBERED = 12
+
+
+def not_finite(facts: Facts) -> Iterator[Finding]:
+    wrong = np.flatnonzero(~facts.survey.finite)
+    if wrong.size:
+        n, total = wrong.size, len(facts.survey.finite)
+        loss = facts.survey.losses[wrong[0]]
+        where = "loss" if not math.isfinite(loss) else "gradient"
+        what = f"the loss is {loss:g}" if where == "loss" else "a gradient is not finite"
+        begins = [p.label for p in facts.survey.replay.parameters if not math.isfinite(p.data)]
+        since = f"So are parameters: {listed(begins, 3)}." if begins else (
+            "c.why(finding) tells where that begins."
+        )  # fmt: skip
+        yield Finding(
+            "not finite", where, rows=n / total, because=f"In {count(n, 'row')} of {total:,}, such "
+            f"as row {wrong[0]}, {what}.\n{since}", cost=10 * SIXTEEN, row=int(wrong[0]),
+            node=some_parameter(facts),
+        )  # fmt: skip
+
+
+def dead(facts: Facts) -> Iterator[Finding]:
+    verdicts = facts.verdicts
+    for layer, members in facts.by_layer.items():
+        gone = [u for u in members if verdicts.dead[u] and not facts.is_empty(u)]
+        if not gone:
+            continue
+        locked = [u for u in gone if verdicts.locked[u]]
+        lost = facts.starved_by(locked)
+        if len(gone) == len(members):
+            facts.flat = True
+            lost = max(lost, int((~facts.survey.moved).sum()))
+        cost = SIXTEEN * lost + FOUR * facts.starved_by([u for u in gone if u not in locked])
+        nearest = _nearest(facts, gone)
+        node = facts.parameters_of(nearest)
+        yield Finding(
+            "dead", layer, facts.numbers(gone), math.inf, 1.0,
+            "\n".join(_deaths(facts, layer, gone)), cost / max(facts.ledger.total, 1),
+            _best_row(facts, nearest), node[-1].label if node else "", len(members),
+        )  # fmt: skip
+
+
+def _nearest(facts: Facts, gone: Sequence[int]) -> int:
+    """The unit that misses least."""
+    margins = facts.verdicts.margins
+    return min(gone, key=lambda u: margins[u] if margins[u] == margins[u] else math.inf)
+
+
+def _best_row(facts: Facts, u: int) -> int:
+    """The row in which a unit is nearest to being on."""
+    return int(_z_of(facts, u).argmax())
+
+
+def _deaths(facts: Facts, layer: str, gone: Sequence[int]) -> Iterator[str]:
+    verdicts, keys = facts.verdicts, facts.survey.units.keys
+    kinds: dict[str, list[int]] = {}
+    for u in gone:
+        proof = verdicts.proofs.get(u)
+        kinds.setdefault(proof.verdict if proof else "flat", []).append(u)
+    rows = count(len(facts.survey.losses), "row")
+    if proved := kinds.pop("proved", []):
+        yield f"Proved, for every input {facts.box.words}: {numbered(keys, proved)}."
+    if refuted := kinds.pop("refuted", []):
+        yield f"Off on all {rows}, by at least {_margins(facts, refuted)}."
+    if unknown := kinds.pop("unknown", []):
+        only = "" if not (proved or refuted) else " (not proved: not in the first layer)"
+        yield f"Off on all {rows}{only}, by at least {_margins(facts, unknown)}."
+    if flat := kinds.pop("flat", []):
+        yield f"Flat on all {rows}: {numbered(keys, flat)}."
+    yield from _locks(facts, layer, gone)
+
+
+def _margins(facts: Facts, gone: Sequence[int]) -> str:
+    """`0.014 (33), 0.02 (5 28 44 57)`, those of one margin together."""
+    groups: dict[str, list[str]] = {}
+    margins = facts.verdicts.margins
+    for u in sorted(gone, key=lambda u: (float(short(float(margins[u]), 2)), u))[:NUMBERED]:
+        groups.setdefault(short(float(margins[u]), 2), []).append(facts.survey.units.keys[u][1])
+    rest = len(gone) - NUMBERED
+    return ", ".join(f"{margin} ({' '.join(ks)})" for margin, ks in groups.items()) + (
+        f" and {rest} more" if rest > 0 else ""
+    )
+
+
+def _locks(facts: Facts, layer: str, gone: Sequence[int]) -> Iterator[str]:
+    locked = [u for u in gone if facts.verdicts.locked[u]]
+    free = [u for u in gone if not facts.verdicts.locked[u]]
+    if locked:
+        names = {_row_of(p.label, len(locked) > 1): None
+                 for u in locked for p in facts.parameters_of(u)}  # fmt: skip
+        all_ = {1: "It is", 2: "Both are"}.get(len(gone), f"All {len(gone)} are") if not free else (
+            f"{count(len(locked), 'neuron')} of these {'is' if len(locked) == 1 else 'are'}"
+        )  # fmt: skip
+        whose = " of theirs" if names and len(locked) > 1 else ""
+        to = f"{' or '.join([*names][:2])}{whose}" if names else "what lies behind"
+        yield f"{all_} locked: no gradient reaches {to}."
+    if free:
+        through = {name: None for u in free for name in facts.verdicts.through[u]}
+        who = "It can" if len(gone) == 1 else "They can" if not locked else (
+            f"{count(len(free), 'other')} can"
+        )  # fmt: skip
+        yield f"{who} be revived through {listed([*through], 2)}."
+
+
+def _row_of(label: str, whole: bool) -> str:
+    """The tensor that a parameter is of, or the part of it that is one unit's."""
+    tensor, place = element(label)
+    return tensor if whole or not place else f"{tensor}[{place[0]}]"
+
+
+def saturated(facts: Facts) -> Iterator[Finding]:
+    outputs = {*facts.survey.outputs}
+    for layer, members in facts.by_layer.items():
+        shut = [u for u in members if facts.verdicts.saturated[u]]
+        last = any(x in outputs for u in shut for x in facts.survey.units.nodes[u])
+        if shut and not (last and fits_well(facts)):  # as the outputs of a net that is right are
+            yield _saturation(facts, layer, shut, len(members))
+
+
+def _saturation(facts: Facts, layer: str, shut: Sequence[int], size: int) -> Finding:
+    units, price = facts.survey.units, facts.ledger.price(("saturation", layer))
+    facts.told.add(("saturation", layer))
+    facts.flat = facts.flat or len(shut) == size
+    each = "every slope" if len(shut) == size else (
+        "its slope" if len(shut) == 1 else "each of their slopes"
+    )  # fmt: skip
+    rule = units.nodes[shut[0]][0].rule
+    largest = "the largest"
+    if rule is not None and math.isfinite(rule.ceiling):
+        largest = f"{rule.name}'s largest, {short(rule.ceiling)}"
+    because, guilty = _why_saturated(facts, layer, shut)
+    words = [f"In the median row {each} is below 1 % of {largest}, because {because}."]
+    own = facts.ledger.owners.get(layer, 0) * len(shut) / size
+    costs = [price.cost, -CEILING * facts.share(round(own))]
+    if guilty:  # what its weights make of gradients besides is told here, too
+        facts.guilty.add(guilty)
+        facts.told.add(("weights", layer))
+        costs.append(facts.ledger.price(("weights", layer)).cost)
+    node, z = facts.parameters_of(shut[0]), _z_of(facts, shut[0])
+    return Finding(
+        "saturated", layer, facts.numbers(shut), abs(price.worst),
+        float(units.saturated[shut].sum() / units.seen[shut].sum()),
+        "\n".join([*words, *price_words(price)]), max(costs),
+        int(np.argsort(np.abs(z))[len(z) // 2]), node[-1].label if node else "", size,
+    )  # fmt: skip
+
+
+def _z_of(facts: Facts, u: int) -> Any:
+    """A unit's z by row, at its first position."""
+    return facts.survey.values_of([facts.survey.units.nodes[u][0].inputs[0]])[0]
+
+
+def _why_saturated(facts: Facts, layer: str, shut: Sequence[int]) -> tuple[str, str]:
+    """The weights, the inputs or the bias, whichever is out of proportion; else the range of z.
+
+    In words, and the tensor that is to blame, "" for none.
+    """
+    units, tensor = facts.survey.units, facts.tensor_of(layer)
+    if tensor is not None:
+        rows = [tensor.rows[k] for k in (units.keys[u][1] for u in shut) if k in tensor.rows]
+        size = math.sqrt(np.mean([p.data**2 for row in rows for p in row])) if rows else 0.0
+        if size > CAUSE * tensor.usual:
+            parts = {len(tensor.rows): "", 1: "its row of "}
+            whose = f"{parts.get(len(shut), 'their part of ')}{tensor.name} is "
+            times = f"{how_many(size / tensor.usual)} times {tensor.whose}"
+            return f"{whose}{times} ({beside(size, tensor.usual)})", tensor.name
+        z = _z_of(facts, shut[0])
+        if reads_inputs(facts, shut[0]) and np.abs(facts.columns).max() > FAR:
+            low, high = facts.columns.min(), facts.columns.max()
+            return f"the inputs lie in {short(low)} … {short(high)}: z goes to {short(_far(z))}", ""
+        bias = [p for u in shut for p in facts.parameters_of(u)[tensor.fan_in :]]
+        if bias and np.median([abs(p.data) for p in bias]) > 0.5 * abs(_far(z)):
+            typical = float(np.median([p.data for p in bias]))
+            return f"{element(bias[0].label)[0]} is {short(typical)} there", ""
+    low, high = units.least[shut].min(), units.most[shut].max()
+    return f"z lies in {short(low)} … {short(high)}", ""
+
+
+def _far(z: Any) -> float:
+    return float(z[np.abs(z).argmax()])
+
+
+def copies(facts: Facts) -> Iterator[Finding]:
+    units, outputs = facts.survey.units, {*facts.survey.outputs}
+    for layer, members in facts.by_layer.items():
+        groups: dict[Any, list[int]] = {}
+        for u in members:
+            weights = facts.parameters_of(u)
+            hidden = not outputs & {*units.nodes[u]}
+            if hidden and weights and not facts.verdicts.dead[u]:
+                key = tuple(p.data for p in weights), facts.reads(u)
+                groups.setdefault(key, []).append(u)
+        same = [u for group in groups.values() if len(group) > 1 for u in _with_equal_ends(
+            facts, group)]  # fmt: skip
+        if same:
+            own = sum(len(facts.parameters_of(u)) for u in same)
+            yield Finding(
+                "copies", layer, facts.numbers(same), because=
+                f"{numbered(units.keys, same)} have equal weights in and equal weights out: their "
+                "gradients are equal, and they stay equal whatever is trained.",
+                cost=SIXTEEN * facts.share(own), node=facts.parameters_of(same[0])[0].label,
+                of=len(members),
+            )  # fmt: skip
+
+
+def _with_equal_ends(facts: Facts, group: Sequence[int]) -> list[int]:
+    """Those of a group whose outputs are multiplied with equal weights."""
+    nodes = {facts.survey.units.nodes[u][0]: u for u in group}
+    out: dict[int, list[float]] = {u: [] for u in group}
+    for node in facts.survey.replay.nodes:
+        if node.rule is not None and node.rule.lists and node.rule.kind == "product":
+            weights, xs = node.operands[:2]
+            for w, x in zip(weights, xs):
+                if x in nodes:
+                    out[nodes[x]].append(w.data if isinstance(w, Value) else w)
+    times = Counter(map(tuple, out.values()))
+    return [u for u in group if times[tuple(out[u])] > 1]

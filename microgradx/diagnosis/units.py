@@ -1,0 +1,133 @@
+"""The units of a net: off, dead, proved dead, locked or revivable, saturated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from microgradx._base.text import element
+from microgradx.diagnosis.box import AFFINE, Box, top
+from microgradx.diagnosis.survey import Survey
+from microgradx.diagnosis.table import Table
+from microgradx.engine import Value
+from microgradx.replay.batch import Array
+
+MEDIAN = 0.5  # of the rows: where as many are saturated, so is the median row
+NEAREST = 3  # tensors that are named
+
+
+class Proof(NamedTuple):
+    """What the box says of a unit that is dead on the data.
+
+    verdict: "proved", "refuted" or "unknown"
+    witness: the inputs at which it is on, where it is refuted
+    """
+
+    verdict: str
+    witness: Array | None = None
+
+
+class Verdicts:
+    """What every unit is, in arrays by unit.
+
+    dead:   its slope is 0 in every row, at every position
+    saturated: the slope of the median row is below 1 % of its largest, and it isn't dead
+    margins: by how much z misses 0 where a ReLU is dead, else nan
+    proofs: by unit that is dead by z ≤ 0
+    locked: of those that are dead, whether no parameter behind z has a gradient in any row
+    through: of those that are not locked, the nearest tensors that have, by layer
+    """
+
+    def __init__(self, survey: Survey, box: Box) -> None:
+        units = survey.units
+        self.dead = (units.seen > 0) & (units.off == units.seen)
+        self.saturated = ~self.dead & (units.saturated >= MEDIAN * units.seen)
+        self.margins = np.full(len(units.keys), np.nan)
+        self.proofs: dict[int, Proof] = {}
+        self.locked: dict[int, bool] = {}
+        self.through: dict[int, list[str]] = {}
+        dead = np.flatnonzero(self.dead).tolist()
+        if dead:
+            self._prove(survey, box, dead)
+            self._lock(survey, dead)
+
+    def _prove(self, survey: Survey, box: Box, dead: list[int]) -> None:
+        units, inputs = survey.units, survey.inputs
+        kinds = survey.kinds
+        for u in dead:
+            rule = units.nodes[u][0].rule
+            if rule is None or rule.shut_below is None:
+                continue
+            self.margins[u] = rule.shut_below - units.most[u]
+            zs = [x.inputs[0] for x in units.nodes[u]]
+            if all(kinds.get(z) == AFFINE for z in zs):
+                self.proofs[u] = _proof(zs, inputs, box, rule.shut_below)
+            else:
+                self.proofs[u] = Proof("unknown")
+
+    def _lock(self, survey: Survey, dead: list[int]) -> None:
+        """Follow the parameters that have a gradient in some row to all that they move."""
+        replay = survey.replay
+        moves = {p for p, n in zip(replay.parameters, survey.moved.tolist()) if n}
+        alive: set[Value] = set(moves)
+        for node in replay.nodes:
+            if node.rule is not None and any(x in alive for x in node.inputs):
+                alive.add(node)
+        free: dict[str, list[int]] = {}
+        for u in dead:
+            zs = [x.inputs[0] for x in survey.units.nodes[u]]
+            self.locked[u] = not any(z in alive for z in zs)
+            if not self.locked[u]:
+                free.setdefault(survey.units.keys[u][0], []).append(u)
+        for units in free.values():  # what one of a layer reads, so do the others, as a rule
+            zs = [x.inputs[0] for u in units for x in survey.units.nodes[u]]
+            self.through.update(dict.fromkeys(units, _nearest(zs, moves, alive)))
+
+
+def _proof(zs: Sequence[Value], inputs: Sequence[Value], box: Box, shut: float) -> Proof:
+    """A unit is dead if it is at every position; one corner where it is on refutes that."""
+    tops = [top(z, inputs, box) for z in zs]
+    highest = max(tops, key=lambda found: found.bound)
+    if highest.bound <= shut:
+        return Proof("proved")
+    on = highest.bound - highest.error > shut
+    return Proof("refuted", highest.corner) if on else Proof("unknown")
+
+
+def _nearest(zs: Iterable[Value], moves: set[Value], alive: set[Value]) -> list[str]:
+    """The tensors of the nearest parameters behind z that have a gradient."""
+    found: dict[str, None] = {}
+    level, seen = [*zs], {*zs}
+    while level and len(found) < NEAREST:
+        below = [x for node in level for x in node.inputs if x in alive and x not in seen]
+        level = [*dict.fromkeys(below)]
+        seen.update(level)
+        found |= dict.fromkeys(element(x.label)[0] or "a leaf" for x in level if x in moves)
+    return [*found][:NEAREST]
+
+
+def table_of(survey: Survey, verdicts: Verdicts) -> Table:
+    """The units as columns."""
+    units = survey.units
+    n = range(len(units.keys))
+    seen = np.maximum(units.seen, 1)
+    names = np.where(verdicts.dead, "dead", np.where(verdicts.saturated, "saturated", ""))
+    columns: dict[str, Any] = {
+        "layer": [layer for layer, _ in units.keys],
+        "neuron": [int(k) if k.isdigit() else k for _, k in units.keys],
+        "activation": units.ops,
+        "verdict": names.tolist(),
+        "off": (units.off / seen).tolist(),
+        "saturated": (units.saturated / seen).tolist(),
+        "mean": units.mean.tolist(),
+        "spread": units.spread.tolist(),
+        "least_z": units.least.tolist(),
+        "most_z": units.most.tolist(),
+        "proof": [verdicts.proofs[u].verdict if u in verdicts.proofs else "" for u in n],
+        "margin": verdicts.margins.tolist(),
+        "locked": [verdicts.locked.get(u) for u in n],
+        "through": [", ".join(verdicts.through.get(u, [])) for u in n],
+    }
+    return Table(columns)
