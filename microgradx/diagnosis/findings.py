@@ -22,7 +22,7 @@ The thresholds, which were fixed before the planted nets of the tests were made:
     targets out of scale  of a mean squared error, as inputs: above 30, or far from 0
     bounded logits        cross-entropy of outputs that are probabilities, or squashed
     constant outputs      an output's spread is below 1e-6 of its size, and no finding says why
-    worse than a guess    the loss is 2 times that of a constant guess, of squares 10 times
+    worse than a guess    the loss is 3 times that of a constant guess, of squares 10 times
     linear net            two layers without an activation between them; or no activation at all,
                           where the best linear fit leaves 90 % of the targets' variance
     large step            a step by the optimiser's raises the loss, turns a unit off in every row,

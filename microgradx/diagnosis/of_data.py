@@ -24,7 +24,7 @@ from microgradx.diagnosis.task import Task
 
 WIDE, FAR, OFF_CENTRE = 30.0, 3.0, 10.0  # of inputs
 STILL = 1e-6  # of an output's size
-ENTROPY, SQUARES = 2.0, 10.0  # times the loss of a guess
+ENTROPY, SQUARES = 3.0, 10.0  # times the loss of a guess
 UNEXPLAINED = 0.9  # of the targets' variance
 
 
