@@ -112,7 +112,7 @@ class Net:
     def usual(self, k):
         w, _ = self.weights(k)
         glorot = math.sqrt(2.0 / sum(w.shape))
-        op = self.op(k)
+        op = self.op(k) if k < self.depth else None
         return {"sigmoid": 4 * glorot, "relu": math.sqrt(2 / w.shape[1]),
                 "gelu": math.sqrt(2 / w.shape[1])}.get(op, glorot)  # fmt: skip
 
@@ -161,7 +161,10 @@ class Net:
 
     def _worse_than_a_guess(self, f):
         loss, guess = self.losses()
-        return loss > guess * (10.0 if self.loss == "mse" else 3.0)
+        even = 2 * math.log(self.forward()[1].shape[1]) if self.loss == "cross_entropy" else (
+            2 * math.log(2)
+        )  # fmt: skip
+        return loss > (10.0 * guess if self.loss == "mse" else max(3.0 * guess, even))
 
     def losses(self):
         _, p = self.forward()
