@@ -159,6 +159,22 @@ def test_the_tables(sick, tmp_path):
     assert [row[0] for row in step[1:]] == sick.step.table["tensor"]
 
 
+def test_long_names_keep_their_ends_in_a_table(tmp_path):
+    class Net(nn.Module):
+        def __init__(self):
+            setattr(self, "n" * 80, nn.MLP(2, [3, 1], "relu", seed=0))
+
+        def __call__(self, x):
+            return getattr(self, "n" * 80)(x)
+
+    X = rows(20, 2)
+    page = saved(mx.checkup(Net(), X, X[:, 0]), tmp_path)
+    ledger = cells(re.findall(r"<table>(.*?)</table>", page, re.DOTALL)[-1])
+    names = [row[0] for row in ledger[1:]]
+    assert max(map(len, names)) <= report.LONG
+    assert [name[-8:] for name in names] == ["layers.1", "layers.0"]
+
+
 def test_a_table_leaves_out_what_is_empty_and_counts_the_rest(sick, monkeypatch):
     assert cells(report._table([{"a": "", "b": "1"}, {"a": "", "b": ""}])) == [["b"], ["1"], [""]]
     monkeypatch.setattr(report, "UNITS", 4)
