@@ -19,9 +19,10 @@ The thresholds, which were fixed before the planted nets of the tests were made:
     inputs out of scale   a column's root mean square is above 30; or each column's is below 1/30
     inputs far from 0     a column's mean is above 3, and 10 times its spread
     targets out of reach  a target lies outside what the output's activation can give
+    targets out of scale  of a mean squared error, as inputs: above 30, or far from 0
     bounded logits        cross-entropy of outputs that are probabilities, or squashed
     constant outputs      an output's spread is below 1e-6 of its size, and no finding says why
-    worse than a guess    the loss is 2 times that of a constant guess, of squares 10 times
+    worse than a guess    the loss is 3 times that of a constant guess, of squares 10 times
     linear net            two layers without an activation between them; or no activation at all,
                           where the best linear fit leaves 90 % of the targets' variance
     large step            a step by the optimiser's raises the loss, turns a unit off in every row,
@@ -42,6 +43,7 @@ from microgradx.diagnosis.of_data import (
     inputs,
     linear_net,
     targets_out_of_reach,
+    targets_out_of_scale,
     worse_than_a_guess,
 )
 from microgradx.diagnosis.of_layers import (
@@ -59,8 +61,8 @@ __all__ = ["Facts", "Finding", "findings_of"]
 # In this order, as each may look at what those before it have found.
 RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     not_finite, dead, saturated, zero_weights, scaled_weights, copies, sigmoid_chain, vanishing,
-    inputs, targets_out_of_reach, bounded_logits, worse_than_a_guess, linear_net, constant_outputs,
-    unused_parameters, large_step, small_step,
+    inputs, targets_out_of_reach, targets_out_of_scale, bounded_logits, worse_than_a_guess,
+    linear_net, constant_outputs, unused_parameters, large_step, small_step,
 )  # fmt: skip
 
 

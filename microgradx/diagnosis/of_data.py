@@ -24,7 +24,7 @@ from microgradx.diagnosis.task import Task
 
 WIDE, FAR, OFF_CENTRE = 30.0, 3.0, 10.0  # of inputs
 STILL = 1e-6  # of an output's size
-ENTROPY, SQUARES = 2.0, 10.0  # times the loss of a guess
+ENTROPY, SQUARES = 3.0, 10.0  # times the loss of a guess
 UNEXPLAINED = 0.9  # of the targets' variance
 
 
@@ -93,6 +93,28 @@ def targets_out_of_reach(facts: Facts) -> Iterator[Finding]:
                 cost=SIXTEEN * float(out.mean()), row=int(out.argmax()),
                 node=last_parameter(facts),
             )  # fmt: skip
+
+
+def targets_out_of_scale(facts: Facts) -> Iterator[Finding]:
+    task = facts.task
+    if task.name != "mse" or task.targets is None or facts.unreachable:
+        return
+    y = task.targets.reshape(len(task.targets), -1)
+    mean, spread = np.abs(y.mean(axis=0)), y.std(axis=0)
+    size = np.hypot(mean, spread)
+    far = (mean > np.maximum(FAR, OFF_CENTRE * spread)) & (spread > 0)
+    large = (size > WIDE) | far
+    if not large.any():
+        return
+    k = int(np.where(large, size, 0.0).argmax())
+    lie = f"{short(y[:, k].min())} … {short(y[:, k].max())}"
+    which = "Targets lie" if y.shape[1] == 1 else f"Those of output {k} lie"
+    yield Finding(
+        "targets out of scale", "y", decades=float(np.log10(size[k])),
+        because=f"{which} in {lie}; a net begins with outputs of about 1, and the loss's gradient "
+        "is as large as what is missing. Subtract the mean, and divide by the spread.",
+        cost=float(np.log10(size[k])), node=last_parameter(facts),
+    )  # fmt: skip
 
 
 def bounded_logits(facts: Facts) -> Iterator[Finding]:

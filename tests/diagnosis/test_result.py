@@ -123,6 +123,19 @@ def test_targets_that_a_sigmoid_cannot_reach(name):
     assert "targets out of reach" not in verdicts(fits)
 
 
+@pytest.mark.parametrize("scale, offset", [(1e5, 0.0), (40.0, 0.0), (1.0, 50.0), (3.0, -400.0)])
+def test_targets_of_another_scale(scale, offset):
+    X = rows(60, 6)
+    y = X[:, 0] * scale + offset
+    c = mx.checkup(nn.MLP(6, [8, 1], "tanh", init="glorot", seed=0), X, y)
+    assert verdicts(c)[0] == "targets out of scale"
+    assert f"Targets lie in {y.min():.3g}".replace("e+0", "e") in c.findings[0].because
+    standard = mx.checkup(nn.MLP(6, [8, 1], "tanh", init="glorot", seed=0), X, X[:, 0])
+    assert standard.findings == []
+    classes_ = mx.checkup(nn.MLP(6, [8, 2], "tanh", init="glorot", seed=0), X, (X[:, 0] > 0) + 0)
+    assert classes_.findings == []
+
+
 def test_weights_that_saturate_and_a_first_loss_above_a_guess():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(32, 30)), rng.integers(0, 27, 32)

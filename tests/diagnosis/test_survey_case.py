@@ -1,7 +1,7 @@
 """The survey's own test case: a PyTorch net on scikit-learn's digits, with three faults planted.
 
-Eight ReLUs are dead on all of [0, 1]^64, four on the data alone, two more by PyTorch's own start; the
-sigmoids' weights are 300 times too large; the last layer's are of the size 1e-4.
+Eight ReLUs are dead on all of [0, 1]^64, four on the data alone, two more by PyTorch's own start.
+The sigmoids' weights are 300 times too large; the last layer's are of the size 1e-4.
 """
 
 import math
@@ -52,19 +52,21 @@ def test_its_three_faults_exactly(case):
 
 
 def test_its_ledger(case):
-    """The mean decades of the survey, from PyTorch's own adjoints, and lines that add up."""
-    torch = pytest.importorskip("torch")
+    """The mean decades of the adjoints by NumPy, whose slopes don't round to 0 as PyTorch's do."""
     model, X, y = case
     c = mx.checkup(*case)
-    kept, h = [], torch.tensor(X)
-    for layer in model:
-        h = layer(h)
-        if isinstance(layer, torch.nn.Linear):
-            h.retain_grad() if h.requires_grad else None
-            kept.append(h)
-    torch.nn.functional.cross_entropy(h, torch.tensor(y), reduction="sum").backward()
-    for path, node, decades in zip("024", kept, (-3.41, -13.96, -0.91)):
-        g = node.grad.numpy()
+    (w0, b0), (w2, b2), (w4, b4) = [
+        (layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in model[::2]
+    ]
+    z0 = X @ w0.T + b0
+    z2 = np.maximum(z0, 0) @ w2.T + b2
+    logits = 1 / (1 + np.exp(-z2)) @ w4.T + b4
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    g4 = p / p.sum(axis=1, keepdims=True) - np.eye(10)[y]
+    e = np.exp(-np.abs(z2))
+    g2 = (g4 @ w4) * e / (1 + e) ** 2
+    g0 = (g2 @ w2) * (z0 > 0)
+    for path, g, decades in zip("024", (g0, g2, g4), (-3.41, -13.96, -0.91)):
         line = c.ledger.lines[path]
         assert line.decades == pytest.approx(np.log10(np.abs(g[g != 0])).mean(), abs=1e-9)
         assert line.decades == pytest.approx(decades, abs=0.01)
