@@ -162,7 +162,7 @@ def worse_than_a_guess(facts: Facts) -> Iterator[Finding]:
         if facts.task.name == "mse" and y is not None:
             also = f", the targets in {short(y.min())} … {short(y.max())}"
         yield Finding(
-            "worse than a guess", "loss", decades=math.log10(loss / guess),
+            "worse than a guess", "loss",
             because=f"The loss is {short(loss)}, and {short(guess)} if the outputs were the best "
             f"constants.\n{lie}{also}.", cost=0.1 * min(math.log10(loss / guess), 1.0),
             row=int(facts.survey.losses.argmax()), node=last_parameter(facts),
