@@ -134,9 +134,14 @@ def reach(y: Value) -> tuple[float, float]:
     return ends(y.rule) if y.rule is not None and len(y.inputs) == 1 else (-math.inf, math.inf)
 
 
+def takes_one(rule: Rule) -> bool:
+    """Whether an op is one of a single number, whatever else it takes having a usual number."""
+    return not rule.lists and len(rule.operands) - len(rule.defaults) == 1
+
+
 def ends(rule: Rule) -> tuple[float, float]:
     """The least and the largest that an op can give; infinite where that isn't known."""
-    if rule.bounds is None or rule.lists or rule.kind == "linear":
+    if rule.bounds is None or not takes_one(rule) or rule.kind == "linear":
         return -math.inf, math.inf
     points = () if isinstance(rule.bounds, str) else rule.bounds
     found = [rule.function(floats, x)[0] for x in (-math.inf, *points, math.inf)]

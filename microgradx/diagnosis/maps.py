@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 NARROW, WIDE = 344, 720  # pixels: on a phone; on a page or in a notebook
 GUTTER, GAP = 24, 32  # left of the cells, for the number of the first; between two panels
 CELLS = ((64, 20), (512, 10), (math.inf, 8))  # the pitch of cells by the units of the largest layer
-MOST_CELLS, MOST_LAYERS = 2048, 40  # that are drawn
+MOST_CELLS, MOST_LAYERS, MOST_BARS = 2048, 40, 24  # that are drawn
+FEW_LAYERS = 8  # of more, those with nothing to see are counted
 STEPS = (0.25, 0.5, 0.75, 0.99)  # shares of the rows where the next shade begins
 OFF = (PALE, NEURON, FAINT, LAYER, GREY)  # grey, as all that no gradient reaches
 SHUT = (PALE, ORANGES[2][1], ORANGES[1][1], ORANGES[0][1], STOP)  # orange, as slopes that take
@@ -71,30 +72,56 @@ class Panel(NamedTuple):
 
 def neurons(c: Checkup, width: int = WIDE) -> str:
     """A cell a neuron, by layer in the order of the computation; "" where there is none."""
-    layers: dict[str, list[dict[str, Any]]] = {}
-    for unit in c.neurons.rows:
-        layers.setdefault(unit["layer"], []).append(unit)
-    for units in layers.values():
-        if all(isinstance(unit["neuron"], int) for unit in units):
-            units.sort(key=lambda unit: int(unit["neuron"]))
-    if not layers:
+    layers, clear = _layers(c)
+    if not layers and not clear:
         return ""
-    largest = max(map(len, layers.values()))
-    pitch = next(pitch for most, pitch in CELLS if largest <= most)
+    pitch = next(
+        pitch for most, pitch in CELLS if max(map(len, layers.values()), default=0) <= most
+    )
     shown, more = few([*layers], MOST_LAYERS)
     panels = [Panel(name, layers[name], pitch, width >= WIDE) for name in shown]
-    top = 90 if width < WIDE else 50
-    body, y = [*_map_legend(width)], top
+    body, y = ([*_map_legend(width)], 90 if width < WIDE else 50) if panels else ([], 0)
     beside = max((width + GAP) // (NARROW + GAP), 1)
     for k in range(0, len(panels), beside):
         line = panels[k : k + beside]
         for i, panel in enumerate(line):
             body += _panel(panel, i * (NARROW + GAP), y)
         y += max(panel.height for panel in line) + 12
-    if more:
-        body.append(_text(0, y, f"and {count(more, 'more layer')}", GREY))
-        y += 16
+    for words in _not_drawn(more, clear):
+        body.append(_text(0, y + 12, words, GREY))
+        y += 18
     return _sheet(width, y, body, "Neurons by layer: how often each is off, or saturated")
+
+
+def _layers(c: Checkup) -> tuple[dict[str, list[dict[str, Any]]], list[int]]:
+    """The neurons by layer; of many layers, of those in which all have the palest shade the sizes.
+
+    Layers that are ill somewhere are so drawn, however many others there are.
+    """
+    layers: dict[str, list[dict[str, Any]]] = {}
+    for unit in c.neurons.rows:
+        layers.setdefault(unit["layer"], []).append(unit)
+    for units in layers.values():
+        if all(isinstance(unit["neuron"], int) for unit in units):
+            units.sort(key=lambda unit: int(unit["neuron"]))
+    if len(layers) <= FEW_LAYERS:
+        return layers, []
+    spoken = {name: units for name, units in layers.items() if any(map(_is_shaded, units))}
+    return spoken, [len(units) for name, units in layers.items() if name not in spoken]
+
+
+def _is_shaded(unit: dict[str, Any]) -> bool:
+    return bool(unit["verdict"]) or max(unit["off"], unit["saturated"]) >= STEPS[0]
+
+
+def _not_drawn(more: int, clear: Sequence[int]) -> Iterator[str]:
+    """The layers that have no panel, and why."""
+    if more:
+        yield f"and {count(more, 'more layer')}"
+    if clear:
+        layers, units = count(len(clear), "layer"), count(sum(clear), "neuron")
+        yield f"Not drawn: {layers} ({units}) with nothing off"
+        yield f"or saturated in {percent(STEPS[0])} of the rows or more"
 
 
 def _map_legend(width: int) -> Iterator[str]:
@@ -241,7 +268,8 @@ class Scale(NamedTuple):
 
 def bars(c: Checkup, width: int = WIDE) -> str:
     """A bar a layer, from the last to the first as in the table; "" where none has a gradient."""
-    lines, more = few([*c.ledger.shown()], MOST_LAYERS)
+    last, between, first = _both_ends([*c.ledger.shown()], MOST_BARS)
+    lines = [*last, *first]
     drawn = [line for line in lines if _is_drawn(line)]
     if not drawn:
         return ""
@@ -250,13 +278,21 @@ def bars(c: Checkup, width: int = WIDE) -> str:
     body, y = _flowed([*_legend(found)], 14.0, width)
     body += _numbers(scale, y + 14)
     y += 24
-    for line in lines:
+    for k, line in enumerate(lines):
+        if between and k == len(last):
+            body.append(_text(0, y + 12, f"{count(between, 'layer')} between them", GREY))
+            y += 24
         part, y = _bar(line, found, scale, y) if _is_drawn(line) else _without(line, y)
         body += part
-    if more:
-        body.append(_text(0, y + 8, f"and {count(more, 'more layer')}", GREY))
-        y += 16
     return _sheet(width, y, body, "The decades of the gradient by layer, and what made them")
+
+
+def _both_ends(lines: list[Line], most: int) -> tuple[list[Line], int, list[Line]]:
+    """The first and the last of many lines, and how many lie between them: never 1."""
+    if len(lines) <= most + 1:
+        return lines, 0, []
+    half = most // 2
+    return lines[:half], len(lines) - 2 * half, lines[-half:]
 
 
 def _is_drawn(line: Line) -> bool:

@@ -24,7 +24,7 @@ from microgradx.diagnosis.task import Task
 
 WIDE, FAR, OFF_CENTRE = 30.0, 3.0, 10.0  # of inputs
 STILL = 1e-6  # of an output's size
-ENTROPY, SQUARES = 2.0, 10.0  # times the loss of a guess
+ENTROPY, SQUARES = 3.0, 10.0  # times the loss of a guess
 UNEXPLAINED = 0.9  # of the targets' variance
 
 
@@ -46,11 +46,16 @@ def inputs(facts: Facts) -> Iterator[Finding]:
     large = (size > WIDE) & ~away
     if large.any():
         k = int(np.where(large, size, 0).argmax())
-        yield _of_inputs(
-            facts, "inputs out of scale", large, np.log10(size[k]),
+        words = (
             f"Column {k} lies in {short(x[:, k].min())} … {short(x[:, k].max())}; an initialiser "
-            "reckons with a root mean square of 1. Divide each column by its spread.",
-        )  # fmt: skip
+            "reckons with a root mean square of 1. Divide each column by its spread."
+        )
+        if not spread[k]:
+            words = (
+                f"Column {k} is {short(x[0, k])} in every row: a second bias, whose steps are so "
+                "much larger. Leave it out."
+            )
+        yield _of_inputs(facts, "inputs out of scale", large, np.log10(size[k]), words)
     elif size.max() and size.max() < 1 / WIDE:
         yield _of_inputs(
             facts, "inputs out of scale", size > 0, -np.log10(size.max()),
@@ -113,7 +118,7 @@ def targets_out_of_scale(facts: Facts) -> Iterator[Finding]:
         "targets out of scale", "y", decades=float(np.log10(size[k])),
         because=f"{which} in {lie}; a net begins with outputs of about 1, and the loss's gradient "
         "is as large as what is missing. Subtract the mean, and divide by the spread.",
-        cost=float(np.log10(size[k])), node=last_parameter(facts),
+        cost=max(float(np.log10(size[k])), 1.001 * facts.dearest), node=last_parameter(facts),
     )  # fmt: skip
 
 
@@ -148,7 +153,8 @@ def worse_than_a_guess(facts: Facts) -> Iterator[Finding]:
     guess, loss = facts.task.guess, float(facts.survey.losses.mean())
     if not guess or not math.isfinite(loss) or facts.unreachable:
         return
-    if loss > guess * (SQUARES if facts.task.name == "mse" else ENTROPY):
+    bar = guess * SQUARES if facts.task.name == "mse" else max(guess * ENTROPY, _even(facts))
+    if loss > bar:
         results = facts.survey.results
         lie = f"The outputs lie in {short(results.min())} … {short(results.max())}"
         y = facts.task.targets
@@ -156,11 +162,17 @@ def worse_than_a_guess(facts: Facts) -> Iterator[Finding]:
         if facts.task.name == "mse" and y is not None:
             also = f", the targets in {short(y.min())} … {short(y.max())}"
         yield Finding(
-            "worse than a guess", "loss", decades=math.log10(loss / guess),
+            "worse than a guess", "loss",
             because=f"The loss is {short(loss)}, and {short(guess)} if the outputs were the best "
             f"constants.\n{lie}{also}.", cost=0.1 * min(math.log10(loss / guess), 1.0),
             row=int(facts.survey.losses.argmax()), node=last_parameter(facts),
         )  # fmt: skip
+
+
+def _even(facts: Facts) -> float:
+    """Twice the loss of a net that finds all classes equally likely, as it may at first."""
+    outputs = len(facts.survey.outputs)
+    return 2.0 * math.log(outputs if facts.task.name == "cross_entropy" else 2)
 
 
 def linear_net(facts: Facts) -> Iterator[Finding]:

@@ -31,10 +31,14 @@ def large_step(facts: Facts) -> Iterator[Finding]:
     begins = min(steps.rises if rises else math.inf, steps.dies if off else math.inf,
                  steps.saturates if shut else math.inf)  # fmt: skip
     tensor, ratio = _moved_most(steps)
+    moves = ""
+    if math.isfinite(ratio):
+        size = short(10.0**ratio, 2)
+        moves = f"\nIt moves {tensor} by {size} of its own size; about 0.001 is usual."
     yield Finding(
         "large step", steps.words, rows=1.0,
-        because=f"A step {' and '.join(does)}. That begins at {short(begins, 2)} times its size.\n"
-        f"It moves {tensor} by {short(10.0**ratio, 2)} of its own size; about 0.001 is usual.",
+        because=f"A step {' and '.join(does)}. That begins at {short(begins, 2)} times its size."
+        + moves,
         cost=SIXTEEN * (1.0 if rises else facts.share(facts.starved_by(off)) or 0.1),
         node=some_parameter(facts),
     )  # fmt: skip

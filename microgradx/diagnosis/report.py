@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microgradx._base.files import WrongSuffix, as_html, write_whole
-from microgradx._base.text import clean, count, few, listed, short
+from microgradx._base.text import clean, count, few, fixed, listed, short, squeeze
 from microgradx.diagnosis import maps, words
-from microgradx.diagnosis.findings import Finding
+from microgradx.diagnosis.facts import FOUR, SIXTEEN, Finding
 from microgradx.diagnosis.ledger import Line
 from microgradx.nn.module import title
 from microgradx.pictures.show import as_page, in_cell, in_html
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from microgradx.diagnosis.result import Checkup
 
 UNITS = 200  # rows of the table of neurons
+LONG = 36  # characters of a name in a table: so many have room
+PRICES = (
+    "A finding costs decades of the gradient, times the share of the parameters that pay them; a "
+    f"stop counts as {SIXTEEN:g} decades, and as {FOUR:g} where it can be revived."
+)
 LEFT = {"layer", "activation", "verdict", "proof", "locked", "revived through", "at", "tensor"}
 
 Cells = dict[str, str]  # a row of a table by column; words stand left
@@ -36,8 +41,10 @@ body { background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sa
 main { max-width: 724px; margin: auto; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 1.5rem 0 .5rem; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
-h3 { font-size: 1rem; margin: 0 0 .2rem; } h3 span, h3 i { font: inherit; font-weight: 400; }
-h3 i { color: var(--soft); margin-right: .3rem; }
+h3 { font-size: 1rem; font-weight: 400; margin: 0 0 .2rem; display: flex; gap: .6rem; }
+h3 span { flex: 1; } h3 a { color: var(--soft); text-decoration: none; }
+h3 small { align-self: baseline; font-size: .875rem; font-weight: 600; white-space: nowrap; }
+.prices { margin-bottom: 1rem; }
 p, dl { margin: .2rem 0; }
 .soft, dd { color: var(--soft); font-size: .875rem; }
 .finding { border-left: 4px solid var(--stop); padding: .1rem 0 .1rem .8rem; margin: 0 0 1rem; }
@@ -47,12 +54,17 @@ table { border-collapse: collapse; font-size: .8125rem; font-variant-numeric: ta
 th, td { padding: .2rem .5rem .2rem 0; text-align: right; vertical-align: bottom;
   border-bottom: 1px solid var(--rule); white-space: nowrap; }
 th { font-weight: 600; white-space: normal; min-width: 2.2rem; }
+th { max-width: 8rem; overflow-wrap: break-word; }
+tr > :first-child { position: sticky; left: 0; background: var(--paper); }
 .words { text-align: left; max-width: 16rem; overflow: hidden; text-overflow: ellipsis; }
 details { margin: .8rem 0; } summary { cursor: pointer; }
 dd { margin: 0 0 .5rem; } code { background: var(--pale); padding: .1rem .3rem; }
 svg { display: block; height: auto; }
 .narrow { display: none; }
-@media (max-width: 755px) { .wide { display: none; } .narrow { display: block; } }
+@media (max-width: 755px) {
+  .wide { display: none; } .narrow { display: block; }
+  tr > :first-child { max-width: 8rem; white-space: normal; overflow-wrap: break-word; }
+}
 """
 
 
@@ -107,6 +119,7 @@ def _healthy(c: Checkup) -> Iterator[str]:
 def _ill(c: Checkup) -> Iterator[str]:
     n = len(c.findings)
     yield _tag("h2", f"{count(n, 'finding')}{', the dearest first' * (n > 1)}")
+    yield _tag("p", PRICES, "soft prices") if n > 1 else ""
     yield "".join(map(_group, words.alike(c.findings)))
     yield _map(c)
     yield _units(c)
@@ -124,13 +137,30 @@ def _group(group: Sequence[words.Numbered]) -> str:
 
 
 def _told(k: int, finding: Finding) -> str:
-    """A finding: what, where, why, and which neurons."""
-    head = f"<i>{k}</i> {_text(finding.verdict)}: <span>{_text(words.whereabouts(finding))}</span>"
+    """A finding: what, where, at which price, why, and which neurons; the number is its anchor."""
+    anchor = f"finding-{k}"
+    where = words.whereabouts(finding).removeprefix(finding.where)
+    head = f'<a href="#{anchor}">{k}</a> <span><strong>{_text(finding.verdict)}:</strong> '
+    head += f"{_named(finding.where)}{_text(where)}</span> {_price(finding)}"
     because = "".join(_tag("p", _text(line)) for line in finding.because.split("\n"))
     if finding.neurons:
         noun = "Neuron" if len(finding.neurons) == 1 else "Neurons"
         because += _tag("p", f"{noun} {ranges(finding.neurons)}", "soft")
-    return _tag("section", _tag("h3", head) + because, "finding")
+    return f'<section id="{anchor}" class="finding">{_tag("h3", head)}{because}</section>\n'
+
+
+def _named(where: str) -> str:
+    """A name as one, so that the layer `2` isn't a number; several stay words."""
+    return _text(where) if ", " in where else f"<code>{_text(where)}</code>"
+
+
+def _price(finding: Finding) -> str:
+    """Its decades, where it costs some of the gradient's."""
+    if finding.decades == math.inf:
+        return "<small>a stop</small>"
+    if not finding.decades >= maps.LEAST:
+        return ""
+    return f"<small>{_text(fixed(finding.decades, 1))}&#160;decades</small>"
 
 
 def ranges(numbers: Sequence[int]) -> str:
@@ -176,7 +206,7 @@ def _units(c: Checkup) -> str:
 def _unit(unit: dict[str, Any]) -> Cells:
     margin, locked = unit["margin"], unit["locked"]
     return {
-        "layer": unit["layer"] or "it", "neuron": f"{unit['neuron']}",
+        "layer": squeeze(unit["layer"] or "it", LONG), "neuron": f"{unit['neuron']}",
         "activation": unit["activation"], "verdict": unit["verdict"],
         "off": maps.percent(unit["off"]), "saturated": maps.percent(unit["saturated"]),
         "z from": short(unit["least_z"]), "to": short(unit["most_z"]), "proof": unit["proof"],
@@ -203,7 +233,7 @@ def _ledger(c: Checkup) -> str:
 
 def _line(line: Line, columns: Iterable[maps.Column]) -> Cells:
     head = {
-        "at": line.layer or "it", "not 0": maps.percent(line.moved),
+        "at": squeeze(line.layer or "it", LONG), "not 0": maps.percent(line.moved),
         "decades": _decades(line.decades),
     }  # fmt: skip
     return {**head, **{column.name: _decades(column.of(line)) for column in columns}}
@@ -216,9 +246,9 @@ def _step(c: Checkup) -> str:
     sentences = _in_one_line(" ".join(words.stepping(c.step)))
     table = _table(
         {
-            "tensor": row["tensor"], "parameters": f"{row['parameters']:,}",
+            "tensor": squeeze(row["tensor"], LONG), "parameters": f"{row['parameters']:,}",
             "update (rms)": short(row["update"]), "weight (rms)": short(row["weight"]),
-            "log₁₀ of the ratio": _decades(row["log10 ratio"]),
+            "log₁₀ ratio": _decades(row["log10 ratio"]),
         } for row in c.step.table.rows
     )  # fmt: skip
     return _tag("h2", "The step") + _tag("p", _text(sentences)) + table
@@ -244,7 +274,7 @@ def _in_both_widths(picture: Callable[[int], str]) -> str:
 
 
 def _table(rows: Iterable[Cells]) -> str:
-    """A table without its empty columns; wider than the page, it scrolls."""
+    """A table without its empty columns; wider than the page, it scrolls behind the first one."""
     rows = [*rows]
     heads = [name for name in rows[0] if any(row[name] for row in rows)]
     body = "\n".join(_row("td", {name: row[name] for name in heads}) for row in rows)

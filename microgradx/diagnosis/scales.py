@@ -9,7 +9,7 @@ import numpy as np
 
 from microgradx._base import floats
 from microgradx._base.text import element
-from microgradx.diagnosis.box import ends
+from microgradx.diagnosis.box import ends, takes_one
 from microgradx.diagnosis.survey import Survey, products
 from microgradx.engine import Value
 from microgradx.explain.samples import role_of
@@ -52,6 +52,7 @@ def tensors_of(survey: Survey) -> list[Tensor]:
     found: dict[tuple[str, str], dict[str, list[Value]]] = {}
     read: dict[tuple[str, str], dict[Value, None]] = {}
     leaves = {*survey.replay.parameters}
+    last = {role_of(y.label).path for y in survey.outputs}
     for node in survey.zs:
         layer, index, _ = role_of(node.label)
         unit = index.rpartition(",")[2]
@@ -65,7 +66,7 @@ def tensors_of(survey: Survey) -> list[Tensor]:
     result = []
     for (name, layer), rows in found.items():
         numbers = np.array([p.data for row in rows.values() for p in row])
-        activation = activations.get((layer, next(iter(rows))))
+        activation = activations.get((layer, next(iter(rows)))) if layer not in last else None
         fan_in = len(next(iter(rows.values())))
         usual, whose = _usual(activation, fan_in, len(rows))
         size = math.hypot(*numbers.tolist()) / math.sqrt(len(numbers))
@@ -87,9 +88,12 @@ def tensors_of(survey: Survey) -> list[Tensor]:
 
 def _usual(rule: Rule | None, fan_in: int, units: int) -> tuple[float, str]:
     """The size that an initialiser gives, and whose: He's before what has no upper end, else
-    Glorot's, over the activation's slope at 0."""
+    Glorot's, over the activation's slope at 0.
+
+    rule: of the activation that comes after, None after the last layer
+    """
     glorot = math.sqrt(2.0 / (fan_in + units))
-    if rule is None:
+    if rule is None or not takes_one(rule):
         return glorot, GLOROT
     if ends(rule)[1] == math.inf:
         return math.sqrt(2.0 / fan_in), HE

@@ -100,6 +100,7 @@ def _with_targets(
     else:
         chosen = _chosen(loss)
         name = next((n for n, known in LOSSES.items() if known is chosen), "")
+        name = name or "binary_cross_entropy" * (chosen.function is of_probability)
     words = WORDS.get(name) or getattr(chosen.function, "__name__", "the loss").replace("_", " ")
     targets = chosen.targets("y", y, form[0] if form else 1)
     task = Task(

@@ -118,10 +118,11 @@ def _more(n: int) -> str:
 
 
 def whereabouts(finding: Finding) -> str:
-    """`layers.0, 2 of 3 neurons`"""
+    """`layers.0, 2 of 3 neurons`; a layer that is called by a number is `layer 2`."""
+    where = f"layer {finding.where}" if finding.where.isdigit() else finding.where
     if not finding.neurons:
-        return finding.where
-    return f"{finding.where}, {len(finding.neurons)} of {count(finding.of, 'neuron')}"
+        return where
+    return f"{where}, {len(finding.neurons)} of {count(finding.of, 'neuron')}"
 
 
 def _wrapped(text: str, indent: str, first: str | None = None) -> list[str]:

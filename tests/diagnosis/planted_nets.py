@@ -112,7 +112,7 @@ class Net:
     def usual(self, k):
         w, _ = self.weights(k)
         glorot = math.sqrt(2.0 / sum(w.shape))
-        op = self.op(k)
+        op = self.op(k) if k < self.depth else None
         return {"sigmoid": 4 * glorot, "relu": math.sqrt(2 / w.shape[1]),
                 "gelu": math.sqrt(2 / w.shape[1])}.get(op, glorot)  # fmt: skip
 
@@ -161,7 +161,10 @@ class Net:
 
     def _worse_than_a_guess(self, f):
         loss, guess = self.losses()
-        return loss > guess * (10.0 if self.loss == "mse" else 2.0)
+        even = 2 * math.log(self.forward()[1].shape[1]) if self.loss == "cross_entropy" else (
+            2 * math.log(2)
+        )  # fmt: skip
+        return loss > (10.0 * guess if self.loss == "mse" else max(3.0 * guess, even))
 
     def losses(self):
         _, p = self.forward()
@@ -284,7 +287,7 @@ def too_small(rng):
 def too_large(rng):
     net = Net(rng, "relu")
     k = int(rng.integers(0, net.depth + 1))
-    net.scale(k, 10.0 ** rng.uniform(1.4, 4))
+    net.scale(k, 10.0 ** rng.uniform(2.0, 4))  # less may cost no decade
     return net, [("large weights", f"layers.{k}.weight", None)], {}
 
 
@@ -292,7 +295,9 @@ def so_large_that_it_saturates(rng):
     net = Net(rng, str(rng.choice(["tanh", "gelu"])))
     k = int(rng.integers(0, net.depth))
     net.scale(k, 10.0 ** rng.uniform(1.8, 4))
-    return net, [("saturated", f"layers.{k}", net.saturated(k))], {}
+    if shut := net.saturated(k):
+        return net, [("saturated", f"layers.{k}", shut)], {}
+    return net, [("large weights", f"layers.{k}.weight", None)], {}  # by chance each row is open
 
 
 def zero(rng):
@@ -410,6 +415,8 @@ def missed(plant, seed):
     first = {verdict for verdict, _, _ in wanted}
     if wanted[0][1] != "X":
         first |= {"dead", "saturated"}
+    if wanted[0][1] == "idle":  # two parameters of hundreds cost next to nothing
+        first.add("worse than a guess")
     if c.findings and not wrong and c.findings[0].verdict not in first:
         wrong.append(f"first: {c.findings[0]}")
     return "" if not wrong else f"{plant.__name__} {seed}:\n" + "\n".join(wrong) + f"\n{c}\n"

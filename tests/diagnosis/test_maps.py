@@ -145,9 +145,39 @@ def test_more_cells_and_layers_than_are_drawn_are_counted(sick, monkeypatch):
     monkeypatch.setattr(maps, "MOST_CELLS", 10)
     assert texts(maps.neurons(sick)).count("and 6 more neurons") == 2
     monkeypatch.setattr(maps, "MOST_LAYERS", 4)
+    assert "and 8 more layers" in texts(maps.neurons(deep(activation="relu")))
+
+
+def test_of_many_bars_those_at_both_ends_are_drawn(monkeypatch):
     c = deep()
-    assert "and 8 more layers" in texts(maps.neurons(c))
-    assert "and 9 more layers" in texts(maps.bars(c))
+    whole = texts(maps.bars(c))
+    assert [x for x in whole if x.startswith("layers.")] == [
+        f"layers.{k}" for k in range(12, -1, -1)
+    ]
+    monkeypatch.setattr(maps, "MOST_BARS", 4)
+    found = [x for x in texts(maps.bars(c)) if x.startswith("layers.") or x.endswith("them")]
+    assert found == ["layers.12", "layers.11", "9 layers between them", "layers.1", "layers.0"]
+    monkeypatch.setattr(maps, "MOST_BARS", 12)
+    assert texts(maps.bars(c)) == whole
+
+
+def test_of_many_layers_those_with_something_to_see_are_drawn(monkeypatch):
+    model = nn.MLP(4, [4] * 10 + [1], "tanh", seed=0)
+    for w in model.layers[9].neurons[2].weight:
+        w.data *= 1e6
+    X = rows(30, 4)
+    c = mx.checkup(model, X, X[:, 0])
+    found = texts(maps.neurons(c))
+    assert [x for x in found if x.startswith("layers.")] == ["layers.9"]
+    assert "Not drawn: 9 layers (36 neurons) with nothing off" in found
+    monkeypatch.setattr(maps, "FEW_LAYERS", 10)
+    assert sum(x.startswith("layers.") for x in texts(maps.neurons(c))) == 10
+
+
+def test_where_nothing_is_to_be_seen_there_is_a_line():
+    found = texts(maps.neurons(deep(12, 8, "sigmoid")))
+    assert found == ["Not drawn: 12 layers (96 neurons) with nothing off",
+                     "or saturated in 25 % of the rows or more"]  # fmt: skip
 
 
 def test_a_net_without_activations_has_no_map():

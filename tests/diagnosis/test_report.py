@@ -39,7 +39,7 @@ class Parsed(HTMLParser):
         self.feed(page)
         self.close()
         assert not self.open
-        self.text = " ".join(" ".join(self.words).replace("\xa0", " ").split())
+        self.text = " ".join("".join(self.words).replace("\xa0", " ").split())
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
@@ -74,7 +74,8 @@ def test_a_page_of_one_file_that_asks_for_nothing(sick, tmp_path):
     page = saved(sick, tmp_path)
     parsed = Parsed(page)
     assert not {"script", "link", "iframe", "img", "object", "base"} & {*parsed.tags}
-    assert not {"src", "href", "onload", "onclick"} & {name for name, _ in parsed.attributes}
+    assert not {"src", "onload", "onclick"} & {name for name, _ in parsed.attributes}
+    assert all(x.startswith("#") for name, x in parsed.attributes if name == "href")
     bare = page.replace('xmlns="http://www.w3.org/2000/svg"', "")
     assert "http" not in bare and "url(" not in bare and "@import" not in bare
     assert 'charset="utf-8"' in page and "prefers-color-scheme:dark" in page
@@ -93,6 +94,8 @@ def test_everything_of_the_terminal_is_there(sick, tmp_path):
         assert in_one_line(finding.because) in text
         assert report.ranges(finding.neurons) in text
     assert places == sorted(places)
+    assert re.search(r"\d saturated: layers.1, \d+ of 16 neurons 42.4 decades", text)
+    assert "dead: layers.0, 5 of 16 neurons a stop" in text
     for line in report.words.opening(sick):
         assert in_one_line(line) in text
     for line in report.words.stepping(sick.step):
@@ -112,6 +115,25 @@ def test_findings_of_one_verdict_are_folded_but_there(tmp_path):
     assert f"Also small weights: {small[1].where}; {small[2].where}" in text
     for finding in c.findings:
         assert in_one_line(finding.because) in text
+
+
+def test_each_finding_has_an_anchor(sick, tmp_path):
+    attributes = Parsed(saved(sick, tmp_path)).attributes
+    anchors = [f"finding-{k}" for k in range(1, len(sick.findings) + 1)]
+    assert [x for name, x in attributes if name == "id"] == anchors
+    assert [x for name, x in attributes if name == "href"] == [f"#{x}" for x in anchors]
+
+
+@pytest.mark.parametrize("decades, price", [(9.06, "9.1\xa0decades"), (math.inf, "a stop"),
+                                            (math.nan, ""), (0.04, "")])  # fmt: skip
+def test_the_price_is_said_where_there_is_one(decades, price):
+    told = report._price(report.Finding("dead", "0", decades=decades))
+    assert html.unescape(re.sub("<.*?>", "", told)) == price
+
+
+def test_a_name_stands_apart_from_numbers():
+    assert report._named("2") == "<code>2</code>"
+    assert report._named("X, 4 of 4 columns") == "X, 4 of 4 columns"
 
 
 def cells(table):
@@ -135,6 +157,22 @@ def test_the_tables(sick, tmp_path):
     for row in ledger[1:]:
         assert sum(float(x) for x in row[3:] if x) == pytest.approx(float(row[2]), abs=0.04)
     assert [row[0] for row in step[1:]] == sick.step.table["tensor"]
+
+
+def test_long_names_keep_their_ends_in_a_table(tmp_path):
+    class Net(nn.Module):
+        def __init__(self):
+            setattr(self, "n" * 80, nn.MLP(2, [3, 1], "relu", seed=0))
+
+        def __call__(self, x):
+            return getattr(self, "n" * 80)(x)
+
+    X = rows(20, 2)
+    page = saved(mx.checkup(Net(), X, X[:, 0]), tmp_path)
+    ledger = cells(re.findall(r"<table>(.*?)</table>", page, re.DOTALL)[-1])
+    names = [row[0] for row in ledger[1:]]
+    assert max(map(len, names)) <= report.LONG
+    assert [name[-8:] for name in names] == ["layers.1", "layers.0"]
 
 
 def test_a_table_leaves_out_what_is_empty_and_counts_the_rest(sick, monkeypatch):

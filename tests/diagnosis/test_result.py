@@ -383,3 +383,41 @@ def test_ctrl_c_within_the_step_keeps_the_rest(monkeypatch):
     model, X, y = planted()
     c = mx.checkup(model, X, y, optimizer=optim.SGD(model.parameters(), lr=0.1))
     assert c.step is None and c.interrupted and "dead" in verdicts(c)
+
+
+@pytest.mark.parametrize("name", [*nn.activations(), "clamp", "where"])
+def test_every_activation_is_taken(name):
+    own = {"clamp": lambda z: mx.clamp(z, -1.0, 1.0), "where": lambda z: mx.where(z, z, 0.1 * z)}
+    model = nn.MLP(4, [8, 1], own.get(name, name), init="glorot", seed=0)
+    X = np.abs(rows(60, 4)) if name in ("sqrt", "log") else rows(60, 4)
+    for neuron in model.layers[0].neurons:
+        if name in ("sqrt", "log"):
+            neuron.bias.data = 5.0
+    c = mx.checkup(model, X, X[:, 0])
+    assert not {*verdicts(c)} - {"linear net", "worse than a guess", "copies"}, c
+    assert all(len(line) <= 80 for line in str(c).splitlines())
+
+
+def test_a_constant_column_is_a_second_bias():
+    X = np.c_[rows(60, 3), np.full(60, 100.0)]
+    model = nn.MLP(4, [8, 1], "tanh", init="glorot", seed=0)
+    [finding, *_] = mx.checkup(model, X, X[:, 0]).findings
+    assert finding.verdict == "inputs out of scale"
+    assert "Column 3 is 100 in every row: a second bias" in finding.because
+    X[:, 3] = 1.0
+    assert mx.checkup(model, X, X[:, 0]).findings == []
+
+
+def test_rare_classes_are_no_finding():
+    X = rows(120, 4)
+    y = (np.arange(120) % 60 == 0) + 0
+    assert mx.checkup(nn.MLP(4, [8, 2], "tanh", init="glorot", seed=0), X, y).findings == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_output_of_probabilities_has_weights_of_the_usual_size(seed):
+    X = rows(80, 4, seed)
+    model = nn.MLP(4, [16, 1], "tanh", "sigmoid", "glorot", seed=seed)
+    for p in (p for n in model.layers[1].neurons for p in n.weight):
+        p.data *= 0.4  # as PyTorch draws them
+    assert mx.checkup(model, X, (X[:, 0] > 0) + 0).findings == []
