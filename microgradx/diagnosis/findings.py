@@ -7,7 +7,7 @@ follows from something else. Inputs and targets that are off stand before all th
 
 The thresholds, which were fixed before the planted nets of the tests were made:
 
-    dead                  a unit's slope is 0 in every row
+    dead                  a ReLU, or another gate, has the slope 0 in every row
     saturated             a unit's slope in the median row is below 1 % of its activation's largest
     small, large weights  a tensor is 10 times off its initialiser's scale, and that costs a decade
     zero weights          each weight of a tensor is 0

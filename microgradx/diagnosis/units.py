@@ -32,7 +32,7 @@ class Proof(NamedTuple):
 class Verdicts:
     """What every unit is, in arrays by unit.
 
-    dead:   its slope is 0 in every row, at every position
+    dead:   a gate whose slope is 0 in every row, at every position
     saturated: the slope of the median row is below 1 % of its largest, and it isn't dead
     margins: by how much z misses 0 where a ReLU is dead, else nan
     proofs: by unit that is dead by z ≤ 0
@@ -42,7 +42,8 @@ class Verdicts:
 
     def __init__(self, survey: Survey, box: Box) -> None:
         units = survey.units
-        self.dead = (units.seen > 0) & (units.off == units.seen)
+        gates = np.array([nodes[0].rule.kind == "gate" for nodes in units.nodes], bool)
+        self.dead = gates & (units.seen > 0) & (units.off == units.seen)
         self.saturated = ~self.dead & (units.saturated >= MEDIAN * units.seen)
         self.margins = np.full(len(units.keys), np.nan)
         self.proofs: dict[int, Proof] = {}

@@ -66,6 +66,13 @@ class Net:
                 if self.activation == "relu":
                     self.neuron(k, j).bias.data -= float(np.median(zs[k][:, j])) - 0.1
 
+    def bury_the_dead_but(self, gone):
+        """The same, with units of the first layer left as they are."""
+        kept = [(j, self.neuron(0, j).bias.data) for j in gone]
+        self.bury_the_dead()
+        for j, bias in kept:
+            self.neuron(0, j).bias.data = bias
+
     def neuron(self, k, j):
         return self.model.layers[k].neurons[int(j)]
 
@@ -98,15 +105,15 @@ class Net:
         return zs, h
 
     def dead(self, k):
-        slopes = SLOPES[self.op(k)](self.forward()[0][k])
-        return {int(j) for j in np.flatnonzero((slopes == 0).all(axis=0))}
+        if self.op(k) != "relu":
+            return set()
+        return {int(j) for j in np.flatnonzero((self.forward()[0][k] <= 0).all(axis=0))}
 
     def saturated(self, k):
         if self.op(k) not in CEILINGS:
             return set()
         slopes = SLOPES[self.op(k)](self.forward()[0][k])
         shut = (np.abs(slopes) < 0.01 * CEILINGS[self.op(k)]).mean(axis=0) >= 0.5
-        shut &= ~(slopes == 0).all(axis=0)
         return {int(j) for j in np.flatnonzero(shut)}
 
     def usual(self, k):
@@ -192,6 +199,12 @@ class Net:
     def _targets_out_of_reach(self, f):
         low, high = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, math.inf)}[self.output]
         return f.rows == ((self.y < low) | (self.y > high)).mean() > 0
+
+    def _targets_out_of_scale(self, f):
+        y = self.y.reshape(len(self.y), -1)
+        mean, spread = np.abs(y.mean(axis=0)), y.std(axis=0)
+        far = (mean > np.maximum(3, 10 * spread)) & (spread > 0)
+        return self.loss == "mse" and (far | (np.hypot(mean, spread) > 30)).any()
 
     def _constant_outputs(self, f):
         _, p = self.forward()
