@@ -42,8 +42,9 @@ class Verdicts:
 
     def __init__(self, survey: Survey, box: Box) -> None:
         units = survey.units
-        gates = np.array([nodes[0].rule.kind == "gate" for nodes in units.nodes], bool)
-        self.dead = gates & (units.seen > 0) & (units.off == units.seen)
+        rules = [nodes[0].rule for nodes in units.nodes]
+        gates = np.array([rule is not None and rule.kind == "gate" for rule in rules], bool)
+        self.dead: Any = gates & (units.seen > 0) & (units.off == units.seen)
         self.saturated = ~self.dead & (units.saturated >= MEDIAN * units.seen)
         self.margins = np.full(len(units.keys), np.nan)
         self.proofs: dict[int, Proof] = {}
