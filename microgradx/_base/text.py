@@ -32,7 +32,7 @@ PARAMETER = re.compile(r"(.+\.)?((\w+_)?(weight|bias)(_\w+)?|[wWbB])_?\d*(\[\d+(
 ELEMENT = re.compile(r"(?P<path>.+?)(\[(?P<index>\d+(,\d+)*)\])?")
 
 
-@lru_cache(maxsize=100_000)  # a net's labels are asked for again and again
+@lru_cache(maxsize=2**18)  # a net's labels are asked for again and again
 def element(label: str) -> tuple[str, tuple[int, ...]]:
     """The tensor that a parameter's label names, and the place in it; "" for no label."""
     match = ELEMENT.fullmatch(label)

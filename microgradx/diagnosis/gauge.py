@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape
-from microgradx.diagnosis.survey import Key, is_unit
+from microgradx.diagnosis.survey import is_unit
+from microgradx.diagnosis.tallies import Key
 from microgradx.diagnosis.task import Task, in_use
 from microgradx.engine import Value
 from microgradx.explain.samples import role_of

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from microgradx.diagnosis.survey import Book, Survey
+from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.table import Table
+from microgradx.diagnosis.tallies import Book
 from microgradx.explain.paths import SHOWN
 
 Part = tuple[str, str]  # a kind and a layer

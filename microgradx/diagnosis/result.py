@@ -80,6 +80,7 @@ class Checkup:
                their median, the parts of the budget
     neurons:   columns by unit: how often it is off or saturated, z from where to where, dead,
                proved dead, locked, and through which tensors it could be revived
+    inputs:    columns by input: its mean and spread, and from where to where it goes
     loss:      the mean over the rows; guess: that of the best constant outputs, if it is known
     agreement: how well the adopted net agrees with its source; "" for a Module
     ledger:    the lines by layer
@@ -112,6 +113,15 @@ class Checkup:
     @cached_property
     def neurons(self) -> Table:
         return table_of(self.survey, self.verdicts)
+
+    @cached_property
+    def inputs(self) -> Table:
+        """The inputs as columns, in the order of a row that is laid flat."""
+        x = self.task.X.reshape(len(self.task.X), -1)
+        facts = (x.mean(axis=0), x.std(axis=0), x.min(axis=0), x.max(axis=0))
+        names = ("mean", "spread", "least", "most")
+        numbers = {name: fact.tolist() for name, fact in zip(names, facts)}
+        return Table({"input": [*range(x.shape[1])], **numbers})
 
     @cached_property
     def widths(self) -> dict[str, int]:

@@ -181,7 +181,9 @@ class Arrays:
         self.p.wanted = True
         self._placed = 0
         self.place[:count] = PARAMETER
-        for k, ids in enumerate(self._tensors()):
+        if tape.tensors is None:
+            tape.tensors = self._tensors()
+        for k, ids in enumerate(tape.tensors):
             self.place[ids] = PARAMETER - 1 - k
         for label, ids in inputs.items():
             name = variable(label, {array.variable for array in self.inputs})

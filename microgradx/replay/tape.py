@@ -28,6 +28,7 @@ class Tape:
     rows:    by id, the ids of its rows of operands, in order
     numbers: the constants; the one at k has the id len(values) + k
     frozen:  the leaves that are constants, with what they were
+    tensors: the ids of the parameters by the tensors that their labels tell of, once that is asked
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Tape:
             if len(singles) < len(operands):
                 self.rows[i] = tuple([self._row(x) for x in operands if isinstance(x, tuple)])
         self.outputs = [self.id(output) for output in outputs]
+        self.tensors: list[Any] | None = None
 
     def id(self, operand: Any) -> int:
         """The id of a Value, or of a bare number."""

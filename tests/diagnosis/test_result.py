@@ -272,6 +272,14 @@ def test_tables_are_columns_of_one_length():
 FACTS = ("layer", "parameters", "reached", "moved", "decades", "median", "norm")
 
 
+def test_the_inputs_as_a_table():
+    model, X, y = planted()
+    table = mx.checkup(model, X, y).inputs
+    assert table["input"] == [*range(12)]
+    assert np.allclose(table["mean"], X.mean(axis=0)) and np.allclose(table["most"], X.max(axis=0))
+    assert np.allclose(table["spread"], X.std(axis=0))
+
+
 def test_ctrl_c_keeps_what_is_known(monkeypatch):
     model, X, y = planted()
     monkeypatch.setattr(surveys, "AT_ONCE", 20)

@@ -7,6 +7,7 @@ import pytest
 
 from microgradx import Flow, nn
 from microgradx.diagnosis import survey as surveys
+from microgradx.diagnosis import tallies
 from microgradx.diagnosis.ledger import OPPOSITION, Ledger
 from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.task import task_of
@@ -53,7 +54,7 @@ def test_the_ledger_is_the_mean_of_the_flows(name):
         assert line.norm == pytest.approx(norm, abs=1e-11)
         assert line.decades == pytest.approx(decades, abs=1e-11)
         middle = np.percentile([one.decades for one in moved], 50, method="inverted_cdf")
-        assert line.median == pytest.approx(middle, abs=surveys.BIN)
+        assert line.median == pytest.approx(middle, abs=tallies.BIN)
         assert sum(line.parts.values()) == pytest.approx(line.decades, abs=1e-11)
         for kind in ("saturation", "sigmoid ceiling", "loss", "gates"):
             mine = sum(x for (k, _), x in line.parts.items() if k == kind)
@@ -105,7 +106,7 @@ def test_batches_add_up(monkeypatch):
     for one, other in zip(whole.books.values(), pieces.books.values()):
         assert (one.nodes, one.reached, one.moved) == (other.nodes, other.reached, other.moved)
         assert one.means[:2] == pytest.approx(other.means[:2], rel=1e-12)
-        assert abs(one.median - other.median) <= surveys.BIN
+        assert abs(one.median - other.median) <= tallies.BIN
 
 
 def test_what_has_been_seen_is_kept_when_it_is_stopped(monkeypatch):
