@@ -108,7 +108,7 @@ def within_three_errors(hits, n, p):
 @pytest.mark.parametrize("width, hidden", [(2, 3), (3, 5)])
 def test_born_dead(width, hidden, many):
     """Of He's ReLU nets without biases on one row: 1 - (1 - 2^-N)^H (Lu et al. 2019)."""
-    n, born_dead, unreached = many(60, 1500), 0, 0
+    n, born_dead, unreached = many(25, 1500), 0, 0
     for seed in range(n):
         model = nn.MLP(3, [width] * hidden + [1], seed=seed)
         c = mx.checkup(model, [[0.3, -1.0, 0.7]], [1.0], loss="mse")
@@ -128,7 +128,7 @@ def test_born_dead(width, hidden, many):
 def test_dead_over_the_whole_box(d, p, many):
     """A ReLU with weights and bias from N(0, 1) on [-1, 1]^d."""
     hits = n = 0
-    for seed in range(many(4, 40)):
+    for seed in range(many(2, 40)):
         model = nn.MLP(d, [500, 1], init=lambda i, o, rng: rng.gauss(0.0, 1.0), seed=seed)
         rng = np.random.default_rng(seed)
         for neuron in model.layers[0].neurons:
@@ -141,7 +141,7 @@ def test_dead_over_the_whole_box(d, p, many):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variance", [1.0, 1.5, 3.0])
+@pytest.mark.parametrize("variance", [1.5, 3.0])
 def test_decades_a_layer_of_deep_tanh_nets(variance, many):
     """Mean field: ½ log₁₀ χ (Poole et al. 2016), at the fixed point of the forward pass."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
