@@ -98,6 +98,7 @@ class Arrays:
     def inputs_of(self, k):
         return self.X if k == 0 else value(self.ops[k - 1], self.forward()[0][k - 1])
 
+    @np.errstate(all="ignore")
     def losses(self):
         """The loss of each row."""
         p = self.forward()[1]
@@ -158,6 +159,13 @@ class Arrays:
         return Arrays([w for w, _ in pairs], [b for _, b in pairs], self.ops, self.X, self.y,
                       self.loss)  # fmt: skip
 
+    def not_finite(self):
+        """Whether a loss, or a gradient of a parameter, isn't finite in some row."""
+        with np.errstate(all="ignore"):
+            gs = self.backward()
+            numbers = [self.losses(), *gs, *(g.T @ self.inputs_of(k) for k, g in enumerate(gs))]
+        return not all(np.isfinite(x).all() for x in numbers)
+
     # --- units -----------------------------------------------------------------------------------
 
     def dead(self, k):
@@ -166,11 +174,14 @@ class Arrays:
         return {int(j) for j in np.flatnonzero((self.forward()[0][k] <= 0).all(axis=0))}
 
     def saturated(self, k, share=0.01):
+        """The units that are, and those that are by one of the two median rows, those among them.
+
+        The median of an even number of rows lies between two, and both are right."""
         if self.ops[k] not in LARGEST:
-            return set()
+            return set(), set()
         slopes = np.abs(slope(self.ops[k], self.forward()[0][k]))
-        shut = np.median(slopes, axis=0) < share * LARGEST[self.ops[k]]
-        return {int(j) for j in np.flatnonzero(shut)}
+        shut = (slopes < share * LARGEST[self.ops[k]]).mean(axis=0)
+        return {*np.flatnonzero(shut > 0.5).tolist()}, {*np.flatnonzero(shut >= 0.5).tolist()}
 
     def worst(self, k, low, high):
         """The largest z of each unit of the first layer over a box."""
@@ -189,6 +200,10 @@ class Arrays:
         out = self.W[k + 1].T if k < self.depth else np.eye(self.width(k))
         rows = [tuple(row) for row in np.c_[into, out].tolist()]
         return {j for j, row in enumerate(rows) if rows.count(row) > 1}
+
+    def live_copies(self, k):
+        """Copies of a dead unit are dead: they are found as that, and none has a gradient."""
+        return self.copies(k) - self.dead(k) if self.ops[k] is not None else set()
 
     # --- layers ----------------------------------------------------------------------------------
 
@@ -274,7 +289,7 @@ class Arrays:
         return bool(
             not after.losses().mean() <= self.losses().mean()
             or any(after.dead(k) - self.dead(k) for k in layers)
-            or any(after.saturated(k) - self.saturated(k) for k in layers)
+            or any(after.saturated(k)[1] - self.saturated(k)[0] for k in layers)
         )
 
     def step_is_small(self):
