@@ -232,7 +232,7 @@ def small_inputs(rng, net):
 
 
 def far_input(rng, net):
-    j = int(rng.integers(net.X.shape[1]))
+    j = int(np.argmin((net.X**2).mean(axis=0)))  # not one that is out of scale
     spread = net.X[:, j].std()
     net.X[:, j] += float(rng.choice([-1, 1])) * (3.5 + 12.0 * spread + rng.exponential(20.0))
     if rng.random() < 0.2:
@@ -349,12 +349,15 @@ def checked(net):
 EPOCHS, FALL = 300, 0.1  # fixed beforehand: the loss is to fall to a tenth in as many
 
 
-def trained(seed):
+def trained(seed, standard=True):
     """What a check-up finds in a net without a plant, and whether the net then learns.
 
-    None where a unit is off on all rows. Half of the nets have biases of 0, as they are made."""
+    None where a unit is off on all rows. Half of the nets have biases of 0, as they are made.
+    standard: whether the inputs have mean 0 and spread 1; else within 1 and from 0.5 to 2"""
     rng = np.random.default_rng([seed, 77])
     net = drawn(rng)
+    if standard:
+        net.X = (net.X - net.X.mean(axis=0)) / net.X.std(axis=0)
     if seed % 2:
         net.b = [0.0 * b for b in net.b]
     net.y = learnable(rng, net)
@@ -381,18 +384,22 @@ def learnable(rng, net):
     return np.where(z[:, 0] > 0, 1, -1 if net.loss == "hinge" else 0)
 
 
-def healthy(number, seed):
-    drawn_, learnt, found = 0, 0, []
-    while learnt < number:
-        result = trained(seed + drawn_)
-        drawn_ += 1
+def healthy(number, seed, standard):
+    made, learnt, found = 0, Counter(), defaultdict(list)
+    while sum(learnt.values()) < number:
+        result = trained(seed + made, standard)
+        made += 1
         if result and result[2]:
-            learnt += 1
+            net = result[0]
+            kind = f"{net.depth} {'/'.join(sorted({*net.ops[:-1]}))}"
+            learnt[kind] += 1
             if result[1]:
-                found.append((seed + drawn_ - 1, result[0].ops, result[0].loss, result[1]))
-    print(f"{drawn_} drawn, {learnt} learn, of which something is found in {len(found)}")
-    for each in found:
-        print(*map(str, each))
+                found[kind].append((seed + made - 1, net.loss, [
+                    (f.verdict, f.where, len(f.neurons), round(f.rows, 2)) for f in result[1]]))
+    print(f"{made} drawn, {sum(learnt.values())} learn, of which something is found in "
+          f"{sum(map(len, found.values()))}")  # fmt: skip
+    for kind, n in sorted(learnt.items()):
+        print(f"{kind}: {n}", *found[kind], sep="\n    ")
 
 
 # --- whether a finding is true -------------------------------------------------------------------
@@ -488,6 +495,7 @@ def first_is_right(wanted, f):
 FOLLOWED = {
     "small weights": ("dead", "saturated", "sigmoid chain"),
     "large weights": ("dead", "saturated", "worse than a guess"),
+    "zero weights": ("dead", "saturated"),
     "saturated": ("sigmoid chain",),
 }
 
@@ -516,7 +524,7 @@ def wrong_of_dead(net, row, k, j):
     if row["verdict"] != "dead":
         return [f"layers.{k} {j} is dead"]
     wrong = []
-    if row["locked"] != net.locked(k):
+    if row["locked"] not in (net.locked(k), not any(g.any() for g in net.backward()[:k])):
         wrong.append(f"layers.{k} {j} locked: {row['locked']}, through {row['through']}")
     proof = "unknown"
     if k == 0:
@@ -572,5 +580,5 @@ def main(number, seed):
 
 if __name__ == "__main__":
     if sys.argv[1] == "healthy":
-        sys.exit(healthy(int(sys.argv[2]), int(sys.argv[3])))
+        sys.exit(healthy(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:] != ["raw"]))
     main(int(sys.argv[1]), int(sys.argv[2]) if sys.argv[2:] else 7)
