@@ -139,7 +139,7 @@ def saturated_by_bias(rng, net):
 
 def saturated_by_weights(rng, net):
     k = int(rng.choice(layers_with(net, "tanh", "sigmoid")))
-    gone = [j for j in some(rng, net, k, 0.3)]
+    gone = some(rng, net, k, 0.3)
     for j in gone:
         factor = float(rng.choice([200.0, 1e4]))
         net.W[k][j] *= factor
@@ -394,8 +394,13 @@ def healthy(number, seed, standard):
             kind = f"{net.depth} {'/'.join(sorted({*net.ops[:-1]}))}"
             learnt[kind] += 1
             if result[1]:
-                found[kind].append((seed + made - 1, net.loss, [
-                    (f.verdict, f.where, len(f.neurons), round(f.rows, 2)) for f in result[1]]))
+                found[kind].append(
+                    (
+                        seed + made - 1,
+                        net.loss,
+                        [(f.verdict, f.where, len(f.neurons), round(f.rows, 2)) for f in result[1]],
+                    )
+                )
     print(f"{made} drawn, {sum(learnt.values())} learn, of which something is found in "
           f"{sum(map(len, found.values()))}")  # fmt: skip
     for kind, n in sorted(learnt.items()):
@@ -574,8 +579,10 @@ def main(number, seed):
             bad[name] += 1
             print(f"--- {name} [{seed}, {n}]", *wrong[:6], *map(str, c.findings), sep="\n  ")
     for name, n in nets.items():
-        print(f"{name:45} {n:4} nets {n - bad[name]:4} right, "
-              f"{behind[name]} behind another; beside: {dict(beside[name])}")
+        print(
+            f"{name:45} {n:4} nets {n - bad[name]:4} right, "
+            f"{behind[name]} behind another; beside: {dict(beside[name])}"
+        )
 
 
 if __name__ == "__main__":

@@ -151,10 +151,11 @@ class Arrays:
 
     def stepped(self, lr):
         """The net after one step of SGD on all rows."""
-        n = len(self.X)
+        n, zs = len(self.X), self.forward()[0]
+        hs = [self.X, *(value(op, z) for op, z in zip(self.ops, zs[:-1]))]
         pairs = [
-            (w - lr * (g.T @ self.inputs_of(k)) / n, b - lr * g.mean(axis=0))
-            for k, (w, b, g) in enumerate(zip(self.W, self.b, self.backward()))
+            (w - lr * (g.T @ h) / n, b - lr * g.mean(axis=0))
+            for w, b, g, h in zip(self.W, self.b, self.backward(), hs)
         ]
         return Arrays([w for w, _ in pairs], [b for _, b in pairs], self.ops, self.X, self.y,
                       self.loss)  # fmt: skip

@@ -129,6 +129,7 @@ def with_deaths(seed):
     plants = [(nets.dead_in_box, nets.dead_deep), (nets.dead_deep, nets.dead_layer),
               (nets.dead_on_rows, nets.dead_deep)]  # fmt: skip
     net, _ = nets.planted(plants[seed % 3], [SEED, seed])
+    net.ops = ["tanh" if op == "gelu" else op for op in net.ops]  # whose erf is slow in NumPy
     if seed % 4 == 3:  # every margin is satisfied: no gradient at all
         net.loss, net.y = "hinge", np.ones((len(net.X), net.width(-1)), int)
         net.b[-1] += 2.0 - net.forward()[1].min(axis=0)
@@ -243,7 +244,7 @@ def test_a_unit_that_revives_is_not_called_locked():
     assert revived
 
 
-@pytest.mark.xfail(strict=True, reason="revivable through a tensor that its zero weights don't read")
+@pytest.mark.xfail(strict=True, reason="its zero weights don't read what is named")
 def test_a_pruned_unit_that_is_off_is_locked():
     """All weights of it are 0: its z is its bias, which has no gradient, and nothing else's."""
     net = small(["relu", "relu", None], [6, 5, 1])
