@@ -183,7 +183,11 @@ def too_small_at_first(rng, net):
 def too_large(rng, net):
     k = int(rng.choice([k for k in range(1, net.depth + 1) if net.ops[k] in ("relu", None)]))
     factor = 10.0 ** rng.uniform(1.5, 4) / net.ratio(k)
-    net.W[k], net.b[k] = net.W[k] * factor, net.b[k] * factor
+    while True:  # until it costs a decade beside the outputs, not only beside the usual scale
+        net.W[k], net.b[k] = net.W[k] * factor, net.b[k] * factor
+        if net.short(k - 1) - net.short(k) > 1.1:
+            break
+        factor = 10.0
     return [("large weights", f"layers.{k}.weight", None)]
 
 
