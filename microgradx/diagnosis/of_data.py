@@ -33,6 +33,7 @@ def inputs(facts: Facts) -> Iterator[Finding]:
     if not x.shape[1]:
         return
     mean, spread = x.mean(axis=0), x.std(axis=0)
+    spread = np.where(spread > STILL * STILL * np.abs(mean), spread, 0.0)  # what rounding makes
     size = np.hypot(mean, spread)
     away = (np.abs(mean) > np.maximum(FAR, OFF_CENTRE * spread)) & (spread > 0)
     if away.any():
@@ -172,6 +173,8 @@ def worse_than_a_guess(facts: Facts) -> Iterator[Finding]:
 def _even(facts: Facts) -> float:
     """Twice the loss of a net that finds all classes equally likely, as it may at first."""
     outputs = len(facts.survey.outputs)
+    if facts.task.name == "hinge":
+        return 2.0  # twice that of a margin of 0
     return 2.0 * math.log(outputs if facts.task.name == "cross_entropy" else 2)
 
 
