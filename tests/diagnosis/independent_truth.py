@@ -258,8 +258,10 @@ class Arrays:
         return {int(j) for j in np.flatnonzero(rms > 30)} if (rms >= 1 / 30).any() else {-1}
 
     def far(self, table):
+        """Columns that are far from 0; one that is constant is a second bias, and not asked."""
         mean, spread = np.abs(table.mean(axis=0)), table.std(axis=0)
-        return {int(j) for j in np.flatnonzero((mean > 3) & (mean > 10 * spread))}
+        far = (mean > 3) & (mean > 10 * spread) & (np.ptp(table, axis=0) > 0)
+        return {int(j) for j in np.flatnonzero(far)}
 
     def beyond(self):
         """Which targets the outputs' op can't give."""
