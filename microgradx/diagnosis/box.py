@@ -22,6 +22,7 @@ from microgradx.rules import Rule
 
 CONSTANT, AFFINE, OTHER = range(3)  # how a node depends on the inputs
 ULP = 2.0**-53
+FAR = 1e3  # from 0: there every slope is what it tends to
 
 
 class Box(NamedTuple):
@@ -101,9 +102,15 @@ def _of_node(node: Value, found: Mapping[Value, int]) -> int:
 
 def _one_factor_each(node: Value, found: Mapping[Value, int]) -> bool:
     """Whether no factor that depends on the inputs is multiplied with another."""
+    return not any(_depends(x, found) and _depends(y, found) for x, y in factors(node))
+
+
+def factors(node: Value) -> list[tuple[Any, Any]]:
+    """The pairs whose products a node adds up; Values and numbers."""
+    if node.rule is None or node.rule.kind != "product":
+        return []
     one, other = node.operands[:2]
-    pairs = zip(one, other) if isinstance(one, tuple) else [(one, other)]
-    return not any(_depends(x, found) and _depends(y, found) for x, y in pairs)
+    return [*zip(one, other)] if isinstance(one, tuple) else [(one, other)]
 
 
 def _depends(x: Any, found: Mapping[Value, int]) -> bool:
@@ -147,3 +154,8 @@ def ends(rule: Rule) -> tuple[float, float]:
     found = [rule.function(floats, x)[0] for x in (-math.inf, *points, math.inf)]
     known = [x for x in found if x == x]
     return min(known), max(known)
+
+
+def is_open(rule: Rule) -> bool:
+    """Whether an op of one number is flat on one side alone, as a ReLU."""
+    return takes_one(rule) and sum(rule.function(floats, x)[1] == 0 for x in (-FAR, FAR)) == 1

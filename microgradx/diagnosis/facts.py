@@ -8,19 +8,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from microgradx._base.text import count, fixed, listed, short
+from microgradx._base.text import count, element, fixed, listed, short
 from microgradx.diagnosis.box import Box
 from microgradx.diagnosis.ledger import Ledger, Part, Price
 from microgradx.diagnosis.scales import Tensor, tensors_of
 from microgradx.diagnosis.steps import Steps
 from microgradx.diagnosis.survey import Survey
+from microgradx.diagnosis.tallies import Key
 from microgradx.diagnosis.task import Task
 from microgradx.diagnosis.units import Verdicts
 from microgradx.engine import Value
+from microgradx.explain.samples import role_of
 
+BEFORE = 1.001  # times the dearest costs what stands before it
 SIXTEEN, FOUR = 16.0, 4.0  # decades that a stop counts as, and one that can be revived
 CEILING = math.log10(0.25)
 TENTH, HALF = 0.1, 0.5  # of what is missing
+SCALE = 10.0  # times its usual size, or a part of it, where a tensor is large, or small
 NUMBERED = 12  # units whose numbers a sentence lists
 
 
@@ -65,6 +69,7 @@ class Facts:
         self.steps = steps
         self.task: Task = survey.task
         self.guilty: set[str] = set()  # tensors that a saturation has been blamed on
+        self.causes: set[str] = set()  # tensors that others' deaths or saturations come from
         self.told: set[Part] = set()  # parts of the budget that a finding is about
         self.unreachable = False  # whether targets lie where the outputs can't
         self.dearest = 0.0  # the largest cost of the findings so far
@@ -109,16 +114,41 @@ class Facts:
             return self.columns if nodes or not self.tensors else self.columns[:, :0]
         return survey.values_of(nodes).T
 
-    def numbers(self, units: Sequence[int]) -> tuple[int, ...]:
-        """Their numbers in the layer."""
-        return tuple(int(k) if k.isdigit() else i for i, (_, k) in
-                     enumerate(self.survey.units.keys[u] for u in units))  # fmt: skip
+    def keys(self, units: Sequence[int]) -> list[Key]:
+        """Their layers and numbers."""
+        return [self.survey.units.keys[u] for u in units]
+
+    def swollen_by(self, tensor: Tensor) -> Tensor | None:
+        """The nearest tensor before it that is too large, past none that ends what is large."""
+        before = self.read_by(tensor)
+        while before is not None and before.grows:
+            if before.ratio >= SCALE:
+                return before
+            before = self.read_by(before)
+        return None
+
+    def first_if(self, tensor: Tensor, cost: float) -> float:
+        """What a tensor that is off costs; it stands first where others' deaths come from it."""
+        return max(cost, BEFORE * self.dearest) if tensor.name in self.causes else cost
 
     def share(self, parameters: int) -> float:
         return parameters / max(self.ledger.total, 1)
 
     def tensor_of(self, layer: str) -> Tensor | None:
         return next((t for t in self.tensors if t.layer == layer), None)
+
+    @cached_property
+    def layer_of(self) -> dict[Value, str]:
+        """The layers of the nodes that tensors may read."""
+        units = zip(self.survey.units.keys, self.survey.units.nodes)
+        zs = {z: role_of(z.label).path for z in self.survey.zs}
+        return zs | {x: layer for (layer, _), nodes in units for x in nodes}
+
+    def read_by(self, tensor: Tensor) -> Tensor | None:
+        """The tensor of the layer that this one reads, None where there isn't one alone."""
+        layers = {self.layer_of.get(x) for x in tensor.reads}
+        layer = layers.pop() if len(layers) == 1 else None
+        return self.tensor_of(layer) if layer and layer != tensor.layer else None
 
     def starved_by(self, dead: Sequence[int]) -> int:
         """How many parameters have no gradient as these units are off: their own, and those out."""
@@ -129,14 +159,23 @@ class Facts:
         )  # fmt: skip
         return out + sum(len(self.parameters_of(u)) for u in dead)
 
-    def reads(self, u: int) -> tuple[int, ...]:
-        """The nodes that a unit's z reads beside parameters, each by its identity."""
-        z = self.survey.units.nodes[u][0].inputs[0]
-        return tuple(id(x) for x in z.inputs if x not in self.leaves)
-
     def is_empty(self, u: int) -> bool:
         """Whether a unit is off as all that it reads is weighed by 0: the weights are at fault."""
+        tensor = self.tensor_of(self.survey.units.keys[u][0])
+        if tensor is not None and tensor.size == 0:
+            return True
         return self.survey.units.most[u] == 0 and not any(p.data for p in self.parameters_of(u))
+
+    def _biases_of(self, u: int) -> list[Value]:
+        tensor = self.tensor_of(self.survey.units.keys[u][0])
+        return self.parameters_of(u)[tensor.fan_in :] if tensor else []
+
+    def bias_of(self, u: int) -> float:
+        """0 where a unit has none."""
+        return sum((p.data for p in self._biases_of(u)), 0.0)
+
+    def name_of_bias(self, u: int) -> str:
+        return element(self._biases_of(u)[0].label)[0]
 
     def parameters_of(self, u: int) -> list[Value]:
         """Those that a unit's z is a product of, and its bias."""
@@ -160,9 +199,14 @@ def last_parameter(facts: Facts) -> str:
     return next((p.label for p in reversed(facts.survey.replay.parameters) if p.label), "")
 
 
-def numbered(keys: Sequence[tuple[str, str]], gone: Sequence[int]) -> str:
-    shown = [keys[u][1] for u in gone[:NUMBERED]]
-    rest = len(gone) - len(shown)
+def numbers_of(keys: Sequence[Key]) -> tuple[int, ...]:
+    """The units' numbers in their layer."""
+    return tuple(int(k) if k.isdigit() else i for i, (_, k) in enumerate(keys))
+
+
+def numbered(keys: Sequence[Key]) -> str:
+    shown = [k for _, k in keys[:NUMBERED]]
+    rest = len(keys) - len(shown)
     return " ".join(shown) + (f" and {rest} more" if rest else "")
 
 

@@ -1,31 +1,36 @@
 """The findings: what is wrong with a net over its data, one rule a verdict, ranked by price.
 
 A finding costs decades of the gradient times the share of the parameters that pay them. A stop
-counts as SIXTEEN of them, the digits that a float has, and as FOUR where it can be revived; so does
-what no gradient can mend. A loss that is worse than a guess counts as a tenth at most: as a rule it
-follows from something else. Inputs and targets that are off stand before all that pays for them.
+counts as SIXTEEN of them, the digits that a float has, and so does what no gradient can mend; a
+stop that can be revived, and a layer too many, as FOUR. Inputs, targets and tensors that are off
+stand before the deaths and saturations which follow from them, and a loss that is worse than a
+guess behind all: as a rule it follows from something else.
 
 The thresholds, which were fixed before the planted nets of the tests were made:
 
     dead                  a ReLU, or another gate, has the slope 0 in every row
-    saturated             a unit's slope in the median row is below 1 % of its activation's largest
+    saturated             a unit's slope in the median row is below 1 % of its activation's largest;
+                          of one that is flat on one side alone, as gelu, in every row
     small, large weights  a tensor is 10 times off its initialiser's scale, and that costs a decade
+                          beside the outputs or that scale, or turns units off, or saturates them
     zero weights          each weight of a tensor is 0
-    sigmoid chain         two or more layers' ceilings of ¼ hold a tenth of what is missing where R
-                          is 2 decades below that at the outputs
+    sigmoid chain         three or more layers' ceilings of ¼ hold a tenth of what is missing where
+                          R is 2 decades below that at the outputs
     vanishing, exploding  R is 3 decades below, or 2 above, and the findings above hold less than
                           half of that
-    copies                units of a layer have equal weights in, and equal weights out
+    copies                units of a layer that aren't dead have equal weights in, and equal out
     inputs out of scale   a column's root mean square is above 30; or each column's is below 1/30
-    inputs far from 0     a column's mean is above 3, and 10 times its spread
+    inputs far from 0     a column's mean is above 3, and 10 times its spread, which isn't 0: so it
+                          isn't called out of scale, too
     targets out of reach  a target lies outside what the output's activation can give
     targets out of scale  of a mean squared error, as inputs: above 30, or far from 0
     bounded logits        cross-entropy of outputs that are probabilities, or squashed
     constant outputs      an output's spread is below 1e-6 of its size, and no finding says why
     worse than a guess    the loss is 3 times that of a constant guess, and twice that of one that
                           finds all classes equally likely; of squares 10 times
-    linear net            two layers without an activation between them; or no activation at all,
-                          where the best linear fit leaves 90 % of the targets' variance
+    linear net            two layers without an activation between them, unless they have fewer
+                          weights than the one that they amount to; or no activation at all, where
+                          the best linear fit leaves 90 % of the targets' variance
     large step            a step by the optimiser's raises the loss, turns a unit off in every row,
                           or saturates one
     small step            the loss falls along it to 100 times as far

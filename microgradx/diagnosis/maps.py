@@ -136,7 +136,7 @@ def _map_legend(width: int) -> Iterator[str]:
     yield from _cell(beside, y - 11, 12, OFF[-1], "dead")
     yield _text(beside + 18, y, "dead: off in all rows", size=11)
     yield from _cell(beside + 142, y - 11, 12, SHUT[2], "saturated")
-    yield _text(beside + 160, y, "saturated: in half of them", size=11)
+    yield _text(beside + 160, y, "saturated: in half of them, or all", size=11)
 
 
 def _scale_of(name: str, fills: Sequence[str], x: float, y: float) -> Iterator[str]:

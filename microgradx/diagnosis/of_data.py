@@ -11,6 +11,8 @@ import numpy as np
 from microgradx._base.text import count, listed, short
 from microgradx.diagnosis.box import AFFINE, reach
 from microgradx.diagnosis.facts import (
+    BEFORE,
+    FOUR,
     SIXTEEN,
     Facts,
     Finding,
@@ -18,8 +20,10 @@ from microgradx.diagnosis.facts import (
     from_to,
     how_many,
     last_parameter,
+    parameter_in,
     some_parameter,
 )
+from microgradx.diagnosis.straight import pairs_of
 from microgradx.diagnosis.task import Task
 
 WIDE, FAR, OFF_CENTRE = 30.0, 3.0, 10.0  # of inputs
@@ -67,7 +71,7 @@ def inputs(facts: Facts) -> Iterator[Finding]:
 
 def _of_inputs(facts: Facts, verdict: str, which: Any, decades: Any, because: str) -> Finding:
     """All that comes after them pays, so they stand before what is dead or saturated there."""
-    cost = max(float(decades), 1.001 * facts.dearest)
+    cost = max(float(decades), BEFORE * facts.dearest)
     n = int(which.sum())
     of = f"{n} of {count(len(which), 'column')}" if len(which) > 1 else "one column"
     return Finding(
@@ -119,7 +123,7 @@ def targets_out_of_scale(facts: Facts) -> Iterator[Finding]:
         "targets out of scale", "y", decades=float(np.log10(size[k])),
         because=f"{which} in {lie}; a net begins with outputs of about 1, and the loss's gradient "
         "is as large as what is missing. Subtract the mean, and divide by the spread.",
-        cost=max(float(np.log10(size[k])), 1.001 * facts.dearest), node=last_parameter(facts),
+        cost=max(float(np.log10(size[k])), BEFORE * facts.dearest), node=last_parameter(facts),
     )  # fmt: skip
 
 
@@ -165,7 +169,7 @@ def worse_than_a_guess(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "worse than a guess", "loss",
             because=f"The loss is {short(loss)}, and {short(guess)} if the outputs were the best "
-            f"constants.\n{lie}{also}.", cost=0.1 * min(math.log10(loss / guess), 1.0),
+            f"constants.\n{lie}{also}.",
             row=int(facts.survey.losses.argmax()), node=last_parameter(facts),
         )  # fmt: skip
 
@@ -182,6 +186,7 @@ def linear_net(facts: Facts) -> Iterator[Finding]:
     survey, task = facts.survey, facts.task
     kinds = survey.kinds
     if any(kinds.get(y, AFFINE) != AFFINE for y in survey.outputs):
+        yield from _two_in_one(facts)
         return
     layers = [*dict.fromkeys(t.layer for t in facts.tensors)]
     if len(layers) > 1:
@@ -198,6 +203,23 @@ def linear_net(facts: Facts) -> Iterator[Finding]:
             f"fit leaves {100 * left:.0f} % of the targets' variance. Put a hidden layer with an "
             "activation before it.", cost=SIXTEEN, node=some_parameter(facts),
         )  # fmt: skip
+
+
+def _two_in_one(facts: Facts) -> Iterator[Finding]:
+    """Layers that read one other alone, with nothing between that bends.
+
+    Two that have fewer weights than the one which they amount to, as factors of low rank, and
+    convolutions by channel and then by position, are meant so.
+    """
+    for pair in pairs_of(facts.survey, facts.tensors):
+        if pair.own >= pair.one:
+            yield Finding(
+                "linear net", f"{pair.first}, {pair.second}", because="There is no activation "
+                f"between these layers: together they are one, of {pair.one:,} weights instead of "
+                f"{pair.own:,}. Put one after {pair.first}, or leave it out.",
+                cost=FOUR * facts.share(facts.ledger.owners.get(pair.first, 0)),
+                node=parameter_in(facts, [pair.first]),
+            )  # fmt: skip
 
 
 def _unexplained(task: Task, x: Any) -> float:

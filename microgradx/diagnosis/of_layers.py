@@ -9,6 +9,7 @@ from microgradx._base.text import count, element, fixed, listed, short
 from microgradx.diagnosis.facts import (
     CEILING,
     HALF,
+    SCALE,
     SIXTEEN,
     TENTH,
     Facts,
@@ -22,9 +23,10 @@ from microgradx.diagnosis.facts import (
 from microgradx.diagnosis.ledger import Part, name_of_part
 from microgradx.diagnosis.scales import Tensor
 
-SCALE, DECADE = 10.0, 1.0  # how far a tensor is off, and what that costs at least
+DECADE = 1.0  # that a tensor which is off costs at least, beside its usual scale
 APART = 1.5  # how far tensors are off that are named together
 CHAIN, SMALL, LARGE = -2.0, -3.0, 2.0  # decades beside R at the outputs
+IN_A_ROW = 3  # sigmoid layers: two are trained well
 
 
 def zero_weights(facts: Facts) -> Iterator[Finding]:
@@ -42,7 +44,8 @@ def zero_weights(facts: Facts) -> Iterator[Finding]:
                 "zero weights", tensor.name, decades=math.inf,
                 because=f"Each of its weights is 0; {tensor.whose} would be "
                 f"{short(tensor.usual, 2)}.{stop}",
-                cost=SIXTEEN * facts.share(max(lost, 1)), node=parameter_in(facts, behind),
+                cost=facts.first_if(tensor, SIXTEEN * facts.share(max(lost, 1))),
+                node=parameter_in(facts, behind),
             )  # fmt: skip
 
 
@@ -60,12 +63,15 @@ def scaled_weights(facts: Facts) -> Iterator[Finding]:
         if usual or tensor.name in facts.guilty:
             continue
         price = facts.ledger.price(("weights", tensor.layer))
-        first = not price.lines
+        first, causes = not price.lines, tensor.name in facts.causes
         facts.flat = facts.flat or ratio < 1
         decades = math.log10(ratio) if first else price.worst
-        if abs(decades) < DECADE or (decades < 0) != (ratio < 1):
+        if not (causes or _costs(tensor, decades, first) >= DECADE):
             continue
         facts.told.add(("weights", tensor.layer))
+        if ratio > 1:  # what is flat as it reads too large numbers
+            layers = [t.layer for t in facts.tensors if facts.swollen_by(t) is tensor]
+            facts.told.update(("saturation", layer) for layer in [tensor.layer, *layers])
         times = f"{how_many(ratio)} times" if ratio > 1 else f"1/{1 / ratio:,.0f} of"
         cost = abs(decades) * facts.share(_next_parameters(facts, tensor)) if first else price.cost
         words = f"It is {times} {tensor.whose} ({beside(tensor.size, tensor.usual)})."
@@ -73,12 +79,20 @@ def scaled_weights(facts: Facts) -> Iterator[Finding]:
             size = "smaller" if ratio < 1 else "larger"
             more = f"What it gives on is {fixed(abs(decades), 1)} decades {size} for it."
         else:
-            more = " ".join(price_words(price))
+            more = " ".join(price_words(price)) if (decades > 0) == (ratio > 1) else ""
         kind = "small weights" if ratio < 1 else "large weights"
         yield Finding(
-            kind, tensor.name, decades=abs(decades), because=f"{words}\n{more}", cost=cost,
+            kind, tensor.name, decades=abs(decades), because=f"{words}\n{more}".strip(),
+            cost=facts.first_if(tensor, cost),
             node=parameter_in(facts, [price.where or tensor.layer]),
         )  # fmt: skip
+
+
+def _costs(tensor: Tensor, decades: float, first: bool) -> float:
+    """What it costs beside the outputs, or beside what weights of the usual size would, as they
+    make gradients smaller where few units read."""
+    usual = 0.0 if first else math.log10(tensor.usual) + 0.5 * math.log10(tensor.readers)
+    return max(decades, decades - usual) if tensor.ratio > 1 else max(-decades, usual - decades)
 
 
 def _next_parameters(facts: Facts, tensor: Tensor) -> int:
@@ -91,11 +105,11 @@ def _next_parameters(facts: Facts, tensor: Tensor) -> int:
 
 def sigmoid_chain(facts: Facts) -> Iterator[Finding]:
     parts = facts.ledger.parts("sigmoid ceiling")
-    if len(parts) < 2:
+    if len(parts) < IN_A_ROW:
         return
     price = facts.ledger.price(*parts)
     line = facts.ledger.lines.get(price.where)
-    if line is None or price.worst > 1.9 * CEILING:
+    if line is None or price.worst > (IN_A_ROW - 0.1) * CEILING:
         return
     if facts.ledger.short(line) > CHAIN or price.worst > TENTH * facts.ledger.short(line):
         return

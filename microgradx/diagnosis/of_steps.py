@@ -27,7 +27,7 @@ def large_step(facts: Facts) -> Iterator[Finding]:
         return
     does = [f"raises the loss from {short(before.loss)} to {short(after.loss)}"] * rises
     does += [f"turns {count(len(off), 'neuron')} off in every row"] if off else []
-    does += [f"saturates {count(len(shut), 'neuron')} in half of the rows"] if shut else []
+    does += [f"saturates {count(len(shut), 'neuron')}"] if shut else []
     begins = min(steps.rises if rises else math.inf, steps.dies if off else math.inf,
                  steps.saturates if shut else math.inf)  # fmt: skip
     tensor, ratio = _moved_most(steps)

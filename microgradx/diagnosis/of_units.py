@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from microgradx._base.text import count, element, listed, short
+from microgradx.diagnosis.box import factors
 from microgradx.diagnosis.facts import (
     CEILING,
     FOUR,
+    SCALE,
     SIXTEEN,
     Facts,
     Finding,
@@ -20,11 +22,14 @@ from microgradx.diagnosis.facts import (
     fits_well,
     how_many,
     numbered,
+    numbers_of,
     price_words,
     reads_inputs,
     some_parameter,
 )
+from microgradx.diagnosis.tallies import Key
 from microgradx.engine import Value
+from microgradx.explain.samples import role_of
 
 CAUSE = 3.0  # times its usual size a tensor is named as the cause of a saturation
 FAR = 3.0  # of inputs that are named as one
@@ -63,8 +68,9 @@ def dead(facts: Facts) -> Iterator[Finding]:
         cost = SIXTEEN * lost + FOUR * facts.starved_by([u for u in gone if u not in locked])
         nearest = _nearest(facts, gone)
         node = facts.parameters_of(nearest)
+        facts.causes.update(_off_by(facts, layer, gone))
         yield Finding(
-            "dead", layer, facts.numbers(gone), math.inf, 1.0,
+            "dead", layer, numbers_of(facts.keys(gone)), math.inf, 1.0,
             "\n".join(_deaths(facts, layer, gone)), cost / max(facts.ledger.total, 1),
             _best_row(facts, nearest), node[-1].label if node else "", len(members),
         )  # fmt: skip
@@ -76,27 +82,49 @@ def _nearest(facts: Facts, gone: Sequence[int]) -> int:
     return min(gone, key=lambda u: margins[u] if margins[u] == margins[u] else math.inf)
 
 
+def _off_by(facts: Facts, layer: str, units: Sequence[int]) -> Iterator[str]:
+    """The tensor without whose scale most of these units would be on in some row.
+
+    It is so small that z hardly varies, and at its usual scale would go through 0; or so large that
+    z's own bias no longer counts.
+    """
+    known, tensor = facts.survey.units, facts.tensor_of(layer)
+    least, most = known.least[[*units]], known.most[[*units]]
+    while tensor is not None and 1 / SCALE < tensor.ratio < SCALE:
+        tensor = facts.read_by(tensor)
+    if tensor is None:
+        return
+    if tensor.ratio < 1:
+        reach = (most - least) / 2
+        on = (np.abs(most + least) / 2 * tensor.ratio < reach) if tensor.size else reach == 0
+    else:
+        biases = np.array([facts.bias_of(u) for u in units])
+        on = (most - biases) / tensor.ratio + biases > 0
+    if np.median(on) > 0:
+        yield tensor.name
+
+
 def _best_row(facts: Facts, u: int) -> int:
     """The row in which a unit is nearest to being on."""
     return int(_z_of(facts, u).argmax())
 
 
 def _deaths(facts: Facts, layer: str, gone: Sequence[int]) -> Iterator[str]:
-    verdicts, keys = facts.verdicts, facts.survey.units.keys
+    verdicts = facts.verdicts
     kinds: dict[str, list[int]] = {}
     for u in gone:
         proof = verdicts.proofs.get(u)
         kinds.setdefault(proof.verdict if proof else "flat", []).append(u)
     rows = count(len(facts.survey.losses), "row")
     if proved := kinds.pop("proved", []):
-        yield f"Proved, for every input {facts.box.words}: {numbered(keys, proved)}."
+        yield f"Proved, for every input {facts.box.words}: {numbered(facts.keys(proved))}."
     if refuted := kinds.pop("refuted", []):
         yield f"Off on all {rows}, by at least {_margins(facts, refuted)}."
     if unknown := kinds.pop("unknown", []):
         only = "" if not (proved or refuted) else " (not proved: not in the first layer)"
         yield f"Off on all {rows}{only}, by at least {_margins(facts, unknown)}."
     if flat := kinds.pop("flat", []):
-        yield f"Flat on all {rows}: {numbered(keys, flat)}."
+        yield f"Flat on all {rows}: {numbered(facts.keys(flat))}."
     yield from _locks(facts, layer, gone)
 
 
@@ -129,7 +157,8 @@ def _locks(facts: Facts, layer: str, gone: Sequence[int]) -> Iterator[str]:
         who = "It can" if len(gone) == 1 else "They can" if not locked else (
             f"{count(len(free), 'other')} can"
         )  # fmt: skip
-        yield f"{who} be revived through {listed([*through], 2)}."
+        once = ", once others have moved" if facts.verdicts.late.issuperset(free) else ""
+        yield f"{who} be revived through {listed([*through], 2)}{once}."
 
 
 def _row_of(label: str, whole: bool) -> str:
@@ -168,7 +197,7 @@ def _saturation(facts: Facts, layer: str, shut: Sequence[int], size: int) -> Fin
         costs.append(facts.ledger.price(("weights", layer)).cost)
     node, z = facts.parameters_of(shut[0]), _z_of(facts, shut[0])
     return Finding(
-        "saturated", layer, facts.numbers(shut), abs(price.worst),
+        "saturated", layer, numbers_of(facts.keys(shut)), abs(price.worst),
         float(units.saturated[shut].sum() / units.seen[shut].sum()),
         "\n".join([*words, *price_words(price)]), max(costs),
         int(np.argsort(np.abs(z))[len(z) // 2]), node[-1].label if node else "", size,
@@ -181,9 +210,10 @@ def _z_of(facts: Facts, u: int) -> Any:
 
 
 def _why_saturated(facts: Facts, layer: str, shut: Sequence[int]) -> tuple[str, str]:
-    """The weights, the inputs or the bias, whichever is out of proportion; else the range of z.
+    """The weights, the bias, what it reads or the inputs, whichever is out of proportion; else
+    the range of z.
 
-    In words, and the tensor that is to blame, "" for none.
+    In words, and its own tensor of weights if that is to blame, else "".
     """
     units, tensor = facts.survey.units, facts.tensor_of(layer)
     if tensor is not None:
@@ -195,13 +225,20 @@ def _why_saturated(facts: Facts, layer: str, shut: Sequence[int]) -> tuple[str, 
             times = f"{how_many(size / tensor.usual)} times {tensor.whose}"
             return f"{whose}{times} ({beside(size, tensor.usual)})", tensor.name
         z = _z_of(facts, shut[0])
+        biases = [facts.bias_of(u) for u in shut]
+        if np.median(np.abs(biases)) > 0.5 * np.median(np.abs(z)):
+            facts.causes.update(_off_by(facts, layer, shut))
+            ends = [*dict.fromkeys(short(x) for x in (min(biases), max(biases)))]
+            lies = "is" if len(ends) == 1 else "lies in"
+            return f"{facts.name_of_bias(shut[0])} {lies} {' … '.join(ends)} there", ""
+        behind = facts.swollen_by(tensor)
+        if behind is not None:
+            facts.causes.add(behind.name)
+            times = f"{how_many(behind.ratio)} times {behind.whose}"
+            return f"what it reads comes from {behind.name}, {times}", ""
         if reads_inputs(facts, shut[0]) and np.abs(facts.columns).max() > FAR:
             low, high = facts.columns.min(), facts.columns.max()
             return f"the inputs lie in {short(low)} … {short(high)}: z goes to {short(_far(z))}", ""
-        bias = [p for u in shut for p in facts.parameters_of(u)[tensor.fan_in :]]
-        if bias and np.median([abs(p.data) for p in bias]) > 0.5 * abs(_far(z)):
-            typical = float(np.median([p.data for p in bias]))
-            return f"{element(bias[0].label)[0]} is {short(typical)} there", ""
     low, high = units.least[shut].min(), units.most[shut].max()
     return f"z lies in {short(low)} … {short(high)}", ""
 
@@ -211,37 +248,83 @@ def _far(z: Any) -> float:
 
 
 def copies(facts: Facts) -> Iterator[Finding]:
-    units, outputs = facts.survey.units, {*facts.survey.outputs}
-    for layer, members in facts.by_layer.items():
-        groups: dict[Any, list[int]] = {}
-        for u in members:
-            weights = facts.parameters_of(u)
-            hidden = not outputs & {*units.nodes[u]}
-            if hidden and weights and not facts.verdicts.dead[u]:
-                key = tuple(p.data for p in weights), facts.reads(u)
-                groups.setdefault(key, []).append(u)
-        same = [u for group in groups.values() if len(group) > 1 for u in _with_equal_ends(
-            facts, group)]  # fmt: skip
+    for layer, members in _hidden(facts).items():
+        groups: dict[Any, list[Unit]] = {}
+        for unit in members:
+            weights = [p for p in unit.z.inputs if p in facts.leaves]
+            if weights and not unit.dead:
+                reads = tuple(id(x) for x in unit.z.inputs if x not in facts.leaves)
+                groups.setdefault((tuple(p.data for p in weights), reads), []).append(unit)
+        same = [unit for group in groups.values() if len(group) > 1
+                for unit in _with_equal_ends(facts, group)]  # fmt: skip
         if same:
-            own = sum(len(facts.parameters_of(u)) for u in same)
+            own = sum(sum(p in facts.leaves for p in unit.z.inputs) for unit in same)
+            first = next(p for p in same[0].z.inputs if p in facts.leaves)
             yield Finding(
-                "copies", layer, facts.numbers(same), because=
-                f"{numbered(units.keys, same)} have equal weights in and equal weights out: their "
-                "gradients are equal, and they stay equal whatever is trained.",
-                cost=SIXTEEN * facts.share(own), node=facts.parameters_of(same[0])[0].label,
-                of=len(members),
+                "copies", layer, numbers_of([unit.key for unit in same]), because=
+                f"{numbered([unit.key for unit in same])} have equal weights in and equal weights "
+                "out: their gradients are equal, and they stay equal whatever is trained.",
+                cost=SIXTEEN * facts.share(own), node=first.label, of=len(members),
             )  # fmt: skip
 
 
-def _with_equal_ends(facts: Facts, group: Sequence[int]) -> list[int]:
-    """Those of a group whose outputs are multiplied with equal weights."""
-    nodes = {facts.survey.units.nodes[u][0]: u for u in group}
-    out: dict[int, list[float]] = {u: [] for u in group}
+class Unit(NamedTuple):
+    """A unit inside the net: its layer and number, its z at its first position, its outputs."""
+
+    key: Key
+    z: Value
+    nodes: Sequence[Value]
+    dead: bool
+
+
+def _hidden(facts: Facts) -> dict[str, list[Unit]]:
+    """The units by layer, but for the outputs: activations, and those without one."""
+    survey, outputs = facts.survey, {*facts.survey.outputs}
+    found: dict[str, list[Unit]] = {}
+    read: set[Value] = {*outputs}
+    for u, (key, nodes) in enumerate(zip(survey.units.keys, survey.units.nodes)):
+        read.update(x.inputs[0] for x in nodes)
+        if not outputs & {*nodes}:
+            unit = Unit(key, nodes[0].inputs[0], nodes, bool(facts.verdicts.dead[u]))
+            found.setdefault(key[0], []).append(unit)
+    linear: dict[Key, list[Value]] = {}
+    for z in survey.zs:
+        if z not in read:
+            path, index, _ = role_of(z.label)
+            linear.setdefault((path, index.rpartition(",")[2]), []).append(z)
+    for key, nodes in linear.items():
+        found.setdefault(key[0], []).append(Unit(key, nodes[0], nodes, False))
+    return found
+
+
+def _with_equal_ends(facts: Facts, group: Sequence[Unit]) -> list[Unit]:
+    """Those of a group of which all is made alike, and then multiplied with equal weights."""
+    place = {x: k for k, unit in enumerate(group) for x in unit.nodes}
+    ends: list[list[Any]] = [[] for _ in group]
     for node in facts.survey.replay.nodes:
-        if node.rule is not None and node.rule.lists and node.rule.kind == "product":
-            weights, xs = node.operands[:2]
-            for w, x in zip(weights, xs):
-                if x in nodes:
-                    out[nodes[x]].append(w.data if isinstance(w, Value) else w)
-    times = Counter(map(tuple, out.values()))
-    return [u for u in group if times[tuple(out[u])] > 1]
+        readers = {place[x] for x in node.inputs if x in place}
+        if len(readers) == 1 and all(x in place for x in node.inputs):
+            [place[node]] = readers  # made of one unit alone, as a mean of its positions
+            ends[place[node]].append((node.op, len(node.inputs), *_constants(node)))
+        elif readers and factors(node):
+            for weight, x in factors(node):
+                if isinstance(x, Value) and x in place:
+                    ends[place[x]].append(_known(weight))
+        else:
+            for k in readers:
+                ends[k].append(object())  # like nothing else
+    times = Counter(map(tuple, ends))
+    return [unit for unit, end in zip(group, ends) if end and times[tuple(end)] > 1]
+
+
+def _known(weight: Any) -> Any:
+    """A number, or a leaf's; of a computed weight a thing that is like nothing else."""
+    if not isinstance(weight, Value):
+        return weight
+    return weight.data if weight.rule is None else object()
+
+
+def _constants(node: Value) -> Iterator[Any]:
+    for operand in node.operands:
+        yield from (x for x in (operand if isinstance(operand, tuple) else (operand,))
+                    if not isinstance(x, Value))  # fmt: skip

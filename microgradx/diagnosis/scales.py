@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,8 @@ class Tensor(NamedTuple):
     whose:       which initialiser's
     rows:        by unit, the weights of its
     reads:       the nodes that they are multiplied with
+    readers:     how often each of those is, as a mean
+    grows:       whether what comes after has no upper end, so that large weights make it large
     """
 
     name: str
@@ -39,6 +42,8 @@ class Tensor(NamedTuple):
     whose: str
     rows: dict[str, list[Value]]
     reads: list[Value]
+    readers: float
+    grows: bool
 
     @property
     def ratio(self) -> float:
@@ -50,7 +55,7 @@ def tensors_of(survey: Survey) -> list[Tensor]:
     """The tensors of weights, layer by layer, as far as products of labelled units tell."""
     activations = {key: nodes[0].rule for key, nodes in zip(survey.units.keys, survey.units.nodes)}
     found: dict[tuple[str, str], dict[str, list[Value]]] = {}
-    read: dict[tuple[str, str], dict[Value, None]] = {}
+    read: dict[tuple[str, str], Counter[Value]] = {}
     leaves = {*survey.replay.parameters}
     last = {role_of(y.label).path for y in survey.outputs}
     for node in survey.zs:
@@ -60,9 +65,7 @@ def tensors_of(survey: Survey) -> list[Tensor]:
             if weights[0] in leaves:
                 key = element(weights[0].label)[0], layer
                 found.setdefault(key, {}).setdefault(unit, weights)
-                read.setdefault(key, {}).update(
-                    dict.fromkeys(x for x in xs if isinstance(x, Value))
-                )
+                read.setdefault(key, Counter()).update(x for x in xs if isinstance(x, Value))
     result = []
     for (name, layer), rows in found.items():
         numbers = np.array([p.data for row in rows.values() for p in row])
@@ -81,6 +84,8 @@ def tensors_of(survey: Survey) -> list[Tensor]:
                 whose,
                 rows,
                 [*read[name, layer]],
+                read[name, layer].total() / max(len(read[name, layer]), 1),
+                activation is None or not takes_one(activation) or ends(activation)[1] == math.inf,
             )
         )
     return result

@@ -12,6 +12,7 @@ import numpy as np
 from microgradx.diagnosis import optimizers
 from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.table import Table
+from microgradx.diagnosis.units import shares
 from microgradx.engine import Value
 from microgradx.explain.paths import shut_from
 from microgradx.replay.batch import Array
@@ -25,7 +26,7 @@ HALVINGS = 6  # of the gap between two lengths, by which the one where something
 class State(NamedTuple):
     """The net at some length of the step, on the rows that are looked at.
 
-    loss: the mean;  off, saturated: by unit whether it is off in every row, or in half of them
+    loss: the mean;  off, saturated: by unit whether it is off in every row, or saturated
     """
 
     loss: float
@@ -41,7 +42,7 @@ class Steps:
     n:       how many rows it is tried on
     before, after: the net before and after it
     rises, dies, saturates: how many times the step's length it takes for the loss to rise, for the
-             first unit to be off in every row, and to be saturated in half of them; inf beyond 1024
+             first unit to be off in every row, and to be saturated; inf beyond 1024
     best:    the length at which the loss is least, of 2^-10 … 2^10
     """
 
@@ -54,6 +55,7 @@ class Steps:
         self._rows = np.arange(n) if n <= ROWS else np.arange(ROWS) * n // ROWS
         self.n = len(self._rows)
         self._zs = [[x.inputs[0] for x in nodes] for nodes in survey.units.nodes]
+        self._share = shares(survey)
         self._known: dict[float, State] = {}
         replay = survey.replay
         try:
@@ -112,7 +114,9 @@ class Steps:
                     off[u] += (slopes == 0).sum()
                     if rule is not None and rule.kind == "saturating":
                         saturated[u] += (slopes < shut_from(rule)).sum()
-        return State(total / len(self._rows), off == seen, (saturated >= 0.5 * seen) & (off < seen))
+        return State(
+            total / len(self._rows), off == seen, (saturated >= self._share * seen) & (off < seen)
+        )
 
     def _values(self) -> list[Array]:
         """By unit, the numbers of its z at all its positions."""
@@ -132,7 +136,7 @@ class Steps:
 
     @property
     def shut(self) -> list[int]:
-        """Those that it saturates in half of the rows."""
+        """Those that it saturates."""
         return [int(u) for u in np.flatnonzero(self.after.saturated & ~self.before.saturated)]
 
 

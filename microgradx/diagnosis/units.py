@@ -8,14 +8,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx._base.text import element
-from microgradx.diagnosis.box import AFFINE, Box, top
-from microgradx.diagnosis.survey import Survey
+from microgradx.diagnosis.box import AFFINE, Box, is_open, top
+from microgradx.diagnosis.locks import Motion
+from microgradx.diagnosis.survey import Survey, products
 from microgradx.diagnosis.table import Table
 from microgradx.engine import Value
 from microgradx.replay.batch import Array
 
 MEDIAN = 0.5  # of the rows: where as many are saturated, so is the median row
 NEAREST = 3  # tensors that are named
+
+
+def shares(survey: Survey) -> Array:
+    """By unit the share of the rows in which it is flat where it is called saturated.
+
+    What has no end on one side is meant to be flat on the other in many rows, as a ReLU is off.
+    """
+    rules = [nodes[0].rule for nodes in survey.units.nodes]
+    return np.array([1.0 if rule and is_open(rule) else MEDIAN for rule in rules])
 
 
 class Proof(NamedTuple):
@@ -33,11 +43,13 @@ class Verdicts:
     """What every unit is, in arrays by unit.
 
     dead:   a gate whose slope is 0 in every row, at every position
-    saturated: the slope of the median row is below 1 % of its largest, and it isn't dead
+    saturated: the slope of the median row is below 1 % of its largest, and it isn't dead; of an
+               op that has no end on one side, as gelu, that of every row
     margins: by how much z misses 0 where a ReLU is dead, else nan
     proofs: by unit that is dead by z ≤ 0
-    locked: of those that are dead, whether no parameter behind z has a gradient in any row
-    through: of those that are not locked, the nearest tensors that have, by layer
+    locked: of those that are dead, whether no parameter behind z can ever have a gradient
+    through: of those that are not locked, the nearest tensors that have one, by layer
+    late:   those of which none has one yet: it comes as others have moved
     """
 
     def __init__(self, survey: Survey, box: Box) -> None:
@@ -45,11 +57,12 @@ class Verdicts:
         rules = [nodes[0].rule for nodes in units.nodes]
         gates = np.array([rule is not None and rule.kind == "gate" for rule in rules], bool)
         self.dead: Any = gates & (units.seen > 0) & (units.off == units.seen)
-        self.saturated = ~self.dead & (units.saturated >= MEDIAN * units.seen)
+        self.saturated = ~self.dead & (units.saturated >= shares(survey) * units.seen)
         self.margins = np.full(len(units.keys), np.nan)
         self.proofs: dict[int, Proof] = {}
         self.locked: dict[int, bool] = {}
         self.through: dict[int, list[str]] = {}
+        self.late: set[int] = set()
         dead = np.flatnonzero(self.dead).tolist()
         if dead:
             self._prove(survey, box, dead)
@@ -70,22 +83,20 @@ class Verdicts:
                 self.proofs[u] = Proof("unknown")
 
     def _lock(self, survey: Survey, dead: list[int]) -> None:
-        """Follow the parameters that have a gradient in some row to all that they move."""
-        replay = survey.replay
-        moves = {p for p, n in zip(replay.parameters, survey.moved.tolist()) if n}
-        alive: set[Value] = set(moves)
-        for node in replay.nodes:
-            if node.rule is not None and any(x in alive for x in node.inputs):
-                alive.add(node)
+        """Follow the parameters that can ever have a gradient to all that they move."""
+        motion = Motion(survey)
         free: dict[str, list[int]] = {}
         for u in dead:
             zs = [x.inputs[0] for x in survey.units.nodes[u]]
-            self.locked[u] = not any(z in alive for z in zs)
+            self.locked[u] = not any(z in motion.alive for z in zs)
             if not self.locked[u]:
                 free.setdefault(survey.units.keys[u][0], []).append(u)
         for units in free.values():  # what one of a layer reads, so do the others, as a rule
             zs = [x.inputs[0] for u in units for x in survey.units.nodes[u]]
-            self.through.update(dict.fromkeys(units, _nearest(zs, moves, alive)))
+            now = _nearest(zs, motion.moves, motion.alive)
+            self.late.update(() if now else units)
+            names = now or _nearest(zs, motion.ever - _own(zs), motion.alive)
+            self.through.update(dict.fromkeys(units, names))
 
 
 def _proof(zs: Sequence[Value], inputs: Sequence[Value], box: Box, shut: float) -> Proof:
@@ -96,6 +107,12 @@ def _proof(zs: Sequence[Value], inputs: Sequence[Value], box: Box, shut: float) 
         return Proof("proved")
     on = highest.bound - highest.error > shut
     return Proof("refuted", highest.corner) if on else Proof("unknown")
+
+
+def _own(zs: Iterable[Value]) -> set[Value]:
+    """The parameters of the units themselves: they get a gradient when these are on."""
+    leaves = {x for z in zs for x in z.inputs if x.rule is None}
+    return leaves | {p for z in zs for weights, _ in products(z) for p in weights}
 
 
 def _nearest(zs: Iterable[Value], moves: set[Value], alive: set[Value]) -> list[str]:

@@ -443,7 +443,7 @@ def _columns(truth):
 
 def _chain(net, f):
     sigmoids = [op == "sigmoid" for op in net.ops]
-    return sum(sigmoids) >= 2 and min(net.short(k) for k in range(net.depth)) < -1.9
+    return sum(sigmoids) >= 3 and min(net.short(k) for k in range(net.depth)) < -1.9
 
 
 TRUE = {
@@ -501,9 +501,8 @@ def first_is_right(wanted, f):
 # The consequences of a plant that may cost more than it: see `test_independent.py` for each.
 FOLLOWED = {
     "small weights": ("dead", "saturated", "sigmoid chain"),
-    "large weights": ("dead", "saturated", "worse than a guess"),
+    "large weights": ("dead", "saturated"),
     "zero weights": ("dead", "saturated"),
-    "saturated": ("sigmoid chain",),
 }
 
 

@@ -182,6 +182,8 @@ class Arrays:
             return set(), set()
         slopes = np.abs(slope(self.ops[k], self.forward()[0][k]))
         shut = (slopes < share * LARGEST[self.ops[k]]).mean(axis=0)
+        if self.ops[k] == "gelu":  # flat on one side alone
+            return ({*np.flatnonzero(shut == 1.0).tolist()},) * 2
         return {*np.flatnonzero(shut > 0.5).tolist()}, {*np.flatnonzero(shut >= 0.5).tolist()}
 
     def worst(self, k, low, high):
@@ -193,8 +195,13 @@ class Arrays:
         return self.X.min(axis=0), self.X.max(axis=0)
 
     def locked(self, k):
-        """Whether a dead unit of layer k depends on no parameter that has a gradient."""
-        return not any(layer.any() for layer in self.reached()[:k])
+        """Whether a dead unit of layer k depends on no parameter that has a gradient, or gets one
+        as zero weights move."""
+        after, reached = self, []
+        for _ in range(len(self.W) + 1):
+            reached += after.reached()[:k]
+            after = after.stepped(1e-6)
+        return not any(layer.any() for layer in reached)
 
     def copies(self, k):
         into = np.c_[self.W[k], self.b[k]]
@@ -204,7 +211,7 @@ class Arrays:
 
     def live_copies(self, k):
         """Copies of a dead unit are dead: they are found as that, and none has a gradient."""
-        return self.copies(k) - self.dead(k) if self.ops[k] is not None else set()
+        return self.copies(k) - self.dead(k)
 
     # --- layers ----------------------------------------------------------------------------------
 

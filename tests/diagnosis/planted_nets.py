@@ -113,7 +113,8 @@ class Net:
         if self.op(k) not in CEILINGS:
             return set()
         slopes = SLOPES[self.op(k)](self.forward()[0][k])
-        shut = (np.abs(slopes) < 0.01 * CEILINGS[self.op(k)]).mean(axis=0) >= 0.5
+        share = 1.0 if self.op(k) == "gelu" else 0.5  # gelu is flat on one side alone
+        shut = (np.abs(slopes) < 0.01 * CEILINGS[self.op(k)]).mean(axis=0) >= share
         return {int(j) for j in np.flatnonzero(shut)}
 
     def usual(self, k):

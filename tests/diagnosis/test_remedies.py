@@ -87,7 +87,7 @@ PLACES = [
     (lambda: with_tensor(healthy(), 1, 1e-3), X, None, "layers.1.weight × "),
     (lambda: with_tensor(healthy(), 0, 200.0), X, None, "layers.0.weight ÷ "),
     (lambda: with_tensor(dying(), 1, 1e-4), X, None, "both of these"),
-    (lambda: with_tensor(with_tensor(chained(), 1, 0.2), 2, 0.2), X, None, " tensors to scale"),
+    (lambda: with_tensor(with_tensor(chained(), 1, 0.5), 2, 0.5), X, None, " tensors to scale"),
     (alike, X, None, "layers.1.weight drawn anew"),
     (chained, X, None, "new ReLU net (He)"),
     (chained, X, None, "new tanh net (Glorot)"),
@@ -256,7 +256,7 @@ def test_all_three_are_mended_together():
 
 
 def test_all_tensors_are_brought_to_scale():
-    model = with_tensor(with_tensor(chained(), 1, 0.2), 2, 0.2)
+    model = with_tensor(with_tensor(chained(), 1, 0.5), 2, 0.5)
     [name] = [name for name in tried(case_of(model)) if "tensors" in name]
     changed = tried(case_of(model))[name].make()
     assert rms(changed, "layers.1.weight") == pytest.approx(4 * math.sqrt(2 / 12))
