@@ -69,7 +69,7 @@ class Facts:
         self.steps = steps
         self.task: Task = survey.task
         self.guilty: set[str] = set()  # tensors that a saturation has been blamed on
-        self.causes: set[str] = set()  # tensors that others' deaths or saturations come from
+        self.causes: dict[str, float] = {}  # by tensor, what the units cost that it closes
         self.told: set[Part] = set()  # parts of the budget that a finding is about
         self.unreachable = False  # whether targets lie where the outputs can't
         self.dearest = 0.0  # the largest cost of the findings so far
@@ -127,9 +127,14 @@ class Facts:
             before = self.read_by(before)
         return None
 
-    def first_if(self, tensor: Tensor, cost: float) -> float:
-        """What a tensor that is off costs; it stands first where others' deaths come from it."""
-        return max(cost, BEFORE * self.dearest) if tensor.name in self.causes else cost
+    def blame(self, tensor: str, cost: float) -> None:
+        """Deaths or saturations that cost as much come from a tensor, "" for none."""
+        if tensor:
+            self.causes[tensor] = max(cost, self.causes.get(tensor, 0.0))
+
+    def cost_of(self, tensor: Tensor, cost: float) -> float:
+        """What a tensor that is off costs: more than what comes from it."""
+        return max(cost, BEFORE * self.causes.get(tensor.name, 0.0))
 
     def share(self, parameters: int) -> float:
         return parameters / max(self.ledger.total, 1)

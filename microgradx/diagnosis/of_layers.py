@@ -44,7 +44,7 @@ def zero_weights(facts: Facts) -> Iterator[Finding]:
                 "zero weights", tensor.name, decades=math.inf,
                 because=f"Each of its weights is 0; {tensor.whose} would be "
                 f"{short(tensor.usual, 2)}.{stop}",
-                cost=facts.first_if(tensor, SIXTEEN * facts.share(max(lost, 1))),
+                cost=facts.cost_of(tensor, SIXTEEN * facts.share(max(lost, 1))),
                 node=parameter_in(facts, behind),
             )  # fmt: skip
 
@@ -83,7 +83,7 @@ def scaled_weights(facts: Facts) -> Iterator[Finding]:
         kind = "small weights" if ratio < 1 else "large weights"
         yield Finding(
             kind, tensor.name, decades=abs(decades), because=f"{words}\n{more}".strip(),
-            cost=facts.first_if(tensor, cost),
+            cost=facts.cost_of(tensor, cost),
             node=parameter_in(facts, [price.where or tensor.layer]),
         )  # fmt: skip
 

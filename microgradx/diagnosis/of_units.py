@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx._base.text import count, element, listed, short
-from microgradx.diagnosis.box import factors
+from microgradx.diagnosis.box import factors, is_open
 from microgradx.diagnosis.facts import (
     CEILING,
     FOUR,
@@ -68,10 +68,11 @@ def dead(facts: Facts) -> Iterator[Finding]:
         cost = SIXTEEN * lost + FOUR * facts.starved_by([u for u in gone if u not in locked])
         nearest = _nearest(facts, gone)
         node = facts.parameters_of(nearest)
-        facts.causes.update(_off_by(facts, layer, gone))
+        cost /= max(facts.ledger.total, 1)
+        facts.blame(_off_by(facts, layer, gone), cost)
         yield Finding(
             "dead", layer, numbers_of(facts.keys(gone)), math.inf, 1.0,
-            "\n".join(_deaths(facts, layer, gone)), cost / max(facts.ledger.total, 1),
+            "\n".join(_deaths(facts, layer, gone)), cost,
             _best_row(facts, nearest), node[-1].label if node else "", len(members),
         )  # fmt: skip
 
@@ -82,8 +83,8 @@ def _nearest(facts: Facts, gone: Sequence[int]) -> int:
     return min(gone, key=lambda u: margins[u] if margins[u] == margins[u] else math.inf)
 
 
-def _off_by(facts: Facts, layer: str, units: Sequence[int]) -> Iterator[str]:
-    """The tensor without whose scale most of these units would be on in some row.
+def _off_by(facts: Facts, layer: str, units: Sequence[int]) -> str:
+    """The tensor without whose scale most of these units would be on in some row, "" for none.
 
     It is so small that z hardly varies, and at its usual scale would go through 0; or so large that
     z's own bias no longer counts.
@@ -93,15 +94,14 @@ def _off_by(facts: Facts, layer: str, units: Sequence[int]) -> Iterator[str]:
     while tensor is not None and 1 / SCALE < tensor.ratio < SCALE:
         tensor = facts.read_by(tensor)
     if tensor is None:
-        return
+        return ""
     if tensor.ratio < 1:
         reach = (most - least) / 2
         on = (np.abs(most + least) / 2 * tensor.ratio < reach) if tensor.size else reach == 0
     else:
         biases = np.array([facts.bias_of(u) for u in units])
         on = (most - biases) / tensor.ratio + biases > 0
-    if np.median(on) > 0:
-        yield tensor.name
+    return tensor.name if np.median(on) > 0 else ""
 
 
 def _best_row(facts: Facts, u: int) -> int:
@@ -187,14 +187,16 @@ def _saturation(facts: Facts, layer: str, shut: Sequence[int], size: int) -> Fin
     largest = "the largest"
     if rule is not None and math.isfinite(rule.ceiling):
         largest = f"{rule.name}'s largest, {short(rule.ceiling)}"
-    because, guilty = _why_saturated(facts, layer, shut)
-    words = [f"In the median row {each} is below 1 % of {largest}, because {because}."]
+    because, guilty, cause = _why_saturated(facts, layer, shut)
+    rows = "In every row" if rule is not None and is_open(rule) else "In the median row"
+    words = [f"{rows} {each} is below 1 % of {largest}, because {because}."]
     own = facts.ledger.owners.get(layer, 0) * len(shut) / size
     costs = [price.cost, -CEILING * facts.share(round(own))]
     if guilty:  # what its weights make of gradients besides is told here, too
         facts.guilty.add(guilty)
         facts.told.add(("weights", layer))
         costs.append(facts.ledger.price(("weights", layer)).cost)
+    facts.blame(cause, max(costs))
     node, z = facts.parameters_of(shut[0]), _z_of(facts, shut[0])
     return Finding(
         "saturated", layer, numbers_of(facts.keys(shut)), abs(price.worst),
@@ -209,11 +211,11 @@ def _z_of(facts: Facts, u: int) -> Any:
     return facts.survey.values_of([facts.survey.units.nodes[u][0].inputs[0]])[0]
 
 
-def _why_saturated(facts: Facts, layer: str, shut: Sequence[int]) -> tuple[str, str]:
+def _why_saturated(facts: Facts, layer: str, shut: Sequence[int]) -> tuple[str, str, str]:
     """The weights, the bias, what it reads or the inputs, whichever is out of proportion; else
     the range of z.
 
-    In words, and its own tensor of weights if that is to blame, else "".
+    In words; its own tensor of weights, if that is to blame, and else one before it; or "".
     """
     units, tensor = facts.survey.units, facts.tensor_of(layer)
     if tensor is not None:
@@ -223,24 +225,24 @@ def _why_saturated(facts: Facts, layer: str, shut: Sequence[int]) -> tuple[str, 
             parts = {len(tensor.rows): "", 1: "its row of "}
             whose = f"{parts.get(len(shut), 'their part of ')}{tensor.name} is "
             times = f"{how_many(size / tensor.usual)} times {tensor.whose}"
-            return f"{whose}{times} ({beside(size, tensor.usual)})", tensor.name
+            return f"{whose}{times} ({beside(size, tensor.usual)})", tensor.name, ""
         z = _z_of(facts, shut[0])
         biases = [facts.bias_of(u) for u in shut]
         if np.median(np.abs(biases)) > 0.5 * np.median(np.abs(z)):
-            facts.causes.update(_off_by(facts, layer, shut))
             ends = [*dict.fromkeys(short(x) for x in (min(biases), max(biases)))]
             lies = "is" if len(ends) == 1 else "lies in"
-            return f"{facts.name_of_bias(shut[0])} {lies} {' … '.join(ends)} there", ""
+            words = f"{facts.name_of_bias(shut[0])} {lies} {' … '.join(ends)} there"
+            return words, "", _off_by(facts, layer, shut)
         behind = facts.swollen_by(tensor)
         if behind is not None:
-            facts.causes.add(behind.name)
             times = f"{how_many(behind.ratio)} times {behind.whose}"
-            return f"what it reads comes from {behind.name}, {times}", ""
+            return f"what it reads comes from {behind.name}, {times}", "", behind.name
         if reads_inputs(facts, shut[0]) and np.abs(facts.columns).max() > FAR:
             low, high = facts.columns.min(), facts.columns.max()
-            return f"the inputs lie in {short(low)} … {short(high)}: z goes to {short(_far(z))}", ""
+            words = f"the inputs lie in {short(low)} … {short(high)}: z goes to {short(_far(z))}"
+            return words, "", ""
     low, high = units.least[shut].min(), units.most[shut].max()
-    return f"z lies in {short(low)} … {short(high)}", ""
+    return f"z lies in {short(low)} … {short(high)}", "", ""
 
 
 def _far(z: Any) -> float:
