@@ -25,9 +25,9 @@ PLACE = re.compile(
     r"(?P<layer>.+?)"
     r"((\.weight|\.bias)\[(?P<row>\d+)(,\d+)*\]|\[(\d+,)*(?P<neuron>\d+)\](\.z)?)"
 )
-# `layers.0.weight[2,1]`, `bias[0]`, `weight`, PyTorch's `rnn.weight_ih_l0[2,1]` and
-# `in_proj_bias[3]`, and on a blackboard `w`, `w1`, `W_2`, `b`
-PARAMETER = re.compile(r"(.+\.)?((\w+_)?(weight|bias)(_\w+)?|[wWbB])_?\d*(\[\d+(,\d+)*\])?")
+# `layers.0.weight`, `weight`, PyTorch's `rnn.weight_ih_l0` and `in_proj_bias`, and on a blackboard
+# `w`, `w1`, `W_2`, `b`
+PARAMETER = re.compile(r"(.+\.)?((\w+_)?(weight|bias)(_\w+)?|[wWbB])_?\d*")
 # `layers.0.weight[2,1]`
 ELEMENT = re.compile(r"(?P<path>.+?)(\[(?P<index>\d+(,\d+)*)\])?")
 
@@ -56,8 +56,16 @@ def common_place(one: Place, other: Place) -> Place:
 
 
 def names_parameter(label: str) -> bool:
-    """Whether a label is that of a weight or a bias."""
-    return PARAMETER.fullmatch(label) is not None
+    """Whether a label is that of a weight or a bias, or of an element of it."""
+    name, _, index = label.rpartition("[") if label.endswith("]") else (label, "", "")
+    if index and not index[:-1].replace(",", "").isdigit():
+        return False
+    return _is_parameter(name)
+
+
+@lru_cache(maxsize=100_000)
+def _is_parameter(name: str) -> bool:
+    return PARAMETER.fullmatch(name) is not None
 
 
 def known_as(node: Value) -> str:

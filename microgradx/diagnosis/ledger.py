@@ -11,7 +11,7 @@ from typing import NamedTuple
 from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.table import Table
 from microgradx.diagnosis.tallies import Book
-from microgradx.explain.paths import SHOWN
+from microgradx.explain.factors import SHOWN
 
 Part = tuple[str, str]  # a kind and a layer
 

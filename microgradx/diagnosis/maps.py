@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microgradx._base.text import clean, count, few, squeeze
 from microgradx.diagnosis.ledger import OPPOSITION, Ledger, Line, Part, name_of_part
-from microgradx.explain.paths import SHOWN
+from microgradx.explain.factors import SHOWN
 from microgradx.pictures.markup import width_of
 from microgradx.pictures.show import as_wide_as_reckoned, with_dark_scheme
 from microgradx.pictures.style import (

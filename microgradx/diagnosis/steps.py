@@ -14,7 +14,7 @@ from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.table import Table
 from microgradx.diagnosis.units import shares
 from microgradx.engine import Value
-from microgradx.explain.paths import shut_from
+from microgradx.explain.factors import shut_from
 from microgradx.replay.batch import Array
 from microgradx.replay.sums import ARRAYS
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from microgradx.engine import Value
-from microgradx.explain.paths import shut_from
+from microgradx.explain.factors import shut_from
 from microgradx.replay.batch import Array
 from microgradx.replay.flows import Flows
 from microgradx.replay.sums import Nodes

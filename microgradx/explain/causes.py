@@ -24,7 +24,8 @@ from microgradx._base.text import (
 )
 from microgradx.engine import Edge, Value, cut_off, data_of, taken
 from microgradx.explain.extended import Extended, show
-from microgradx.explain.paths import Paths, partner
+from microgradx.explain.factors import partner
+from microgradx.explain.paths import Paths
 from microgradx.explain.samples import samples_of, statistic_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from itertools import compress
 from typing import NamedTuple
 
 from microgradx.engine import Edge, Value, data_of
-from microgradx.explain.paths import is_stop, shut_from
+from microgradx.explain.factors import shut_from
+from microgradx.explain.paths import is_stop
 from microgradx.explain.samples import Input, Layer, Net, Neuron, Turn
 
 

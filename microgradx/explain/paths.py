@@ -14,31 +14,27 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import compress, islice, repeat
+from itertools import compress, islice
 from math import inf, isfinite, log, log10
 from operator import itemgetter
 from typing import Any
 
-from microgradx._base.text import names_parameter, place
-from microgradx.engine import Edge, Value, data_of, order, positions, taken, with_cut_off
+from microgradx.engine import Edge, Value, positions, taken, with_cut_off
 from microgradx.explain.extended import LARGE, SMALL, Extended, extended
-from microgradx.explain.samples import computed_alike, samples_of, statistic_of
+from microgradx.explain.factors import (
+    FANS,
+    KINDS,
+    SHOWN,
+    Factors,
+    is_activation,
+    layers,
+    shut_from,
+)
+from microgradx.explain.samples import computed_alike
 
-# The kinds of factor, to be blamed or thanked.
-KINDS = (
-    "weights", "inputs", "activations", "constants", "sigmoid ceiling", "saturation", "gates",
-    "singular op", "norm", "fan-out", "loss",
-)  # fmt: skip
-OTHER_FACTORS = {
-    "saturating": "saturation", "gate": "gates", "singular": "singular op", "linear": "constants",
-}  # fmt: skip
-SHOWN = {"weights": "weight scale", "norm": "a norm's 1/σ"}  # with the fan-out into them
-FANS = {"constants": "fan-out"}  # where paths spread over what has no size of its own
 LN10 = log(10.0)
 SQUARE, SQUARE_SUM = (1e-70, 1e70), (1e-140, 1e140)  # of d, and of sums of d²: floats do there
 ONE_PATH = 1e-13  # nats, or decades: less is rounding
-SATURATED = 0.01  # of the largest slope that an activation has
-FRESH = -2  # the sample of a node that no reader has been seen of
 
 
 class NodeFlow:
@@ -115,45 +111,28 @@ class NodeFlow:
         return self._paths.roundings[self._i] * 2.0**-53 * float(self.mass)
 
 
-class Paths:
+class Paths(Factors):
     """The path sums of every node behind `output`; node i of `nodes` has index i everywhere.
 
-    nodes, index: the nodes in the order of the sweep, and where each stands in it
+    nodes, index, tails, heads, first, samples, parameters: as in `Factors`; edge(e) is edge e as an
+             `Edge`
     counted: of every edge, whether anything goes along it: nothing does where a `where` takes its
              other operand. None where all count
-    tails, heads, partials: of every edge its two ends and its d; those of node j, in the order of
-             its arguments, are first[j] up to first[j + 1]. edge(e) is edge e as an `Edge`
-    logarithms: ln|d| of every edge, 0 where d is 0
+    partials: of every edge its d; logarithms: ln|d|, 0 where d is 0
     g:       the gradient as the sweep's float
     wides, squares: g and R², which neither underflow nor overflow: floats, or `Extended` numbers
              where those would not do. wide(i) and norm(i), which is R, are `Extended` in any case
-    samples: the sample that a node belongs to, -1 where it is several, or none
     references: the yardsticks for small and large that have been asked for, by sample
     gates:   how many zero factors there are on the path with the fewest
     strongest_edge: the node's edge on its strongest path; in a dead end, on that with the fewest
              gates; -1 for the output
-
-    parameters: the leaves whose factors are weights; None: see `weights`
     """
 
     def __init__(self, output: Value, parameters: Iterable[Value] | None = None) -> None:
-        self.nodes = order(output)
-        self.index = {node: i for i, node in enumerate(self.nodes)}
-        self.parameters = None if parameters is None else set(parameters)
-        self.loss = loss_part(self.nodes)
+        super().__init__(output, parameters)
         self.references: dict[int, Any] = {}
-        self._lists: dict[int, list[str]] = {}  # by the id of a node's list of operands
         self._latest: tuple[int, Sequence[int]] = -1, ()
-        # Arrays, as an int or a float of one's own in a list takes three times as much room.
-        self.tails, self.heads, self.first = array("i"), array("i"), array("i", [0])
-        self.partials: list[float] = []
-        index_of = self.index.__getitem__
-        for j, node in enumerate(self.nodes):
-            inputs = node.inputs
-            self.tails.extend(map(index_of, inputs))
-            self.heads.extend(repeat(j, len(inputs)))
-            self.partials += node.partials
-            self.first.append(len(self.tails))
+        self.partials: list[float] = [d for node in self.nodes for d in node.partials]
         self.counted = self._counted()
         sizes: Sequence[float] = array("d", map(abs, self.partials))
         self.logarithms = array("d", (log(size) if size else 0.0 for size in sizes))
@@ -365,28 +344,6 @@ class Paths:
         return dict.fromkeys(i for i, layer in enumerate(by_node) if layer and layer == last)
 
     @cached_property
-    def samples(self) -> Sequence[int]:
-        """The sample that each node belongs to; -1 where it is several, or none.
-
-        It is that of its readers. Of these, the statistics of a norm, which are of all samples, do
-        not count.
-        """
-        samples, fresh = array("i", [FRESH]) * len(self.nodes), samples_of(self.nodes)
-        for node, k in fresh.items():
-            samples[self.index[node]] = k
-        settled = {self.index[node] for node in fresh}
-        for i, j in zip(self.tails, self.heads):
-            k = samples[j]
-            if i not in settled and k >= 0 and samples[i] != k:
-                samples[i] = k if samples[i] == FRESH else -1
-        return array("i", (max(k, -1) for k in samples))
-
-    @cached_property
-    def several(self) -> bool:
-        """Whether there are several samples."""
-        return max(self.samples) > 0
-
-    @cached_property
     def alike(self) -> Sequence[int]:
         """By node a number that those share which several samples compute alike."""
         return computed_alike(self.nodes, self.samples, self.tails, self.first)
@@ -514,119 +471,6 @@ class Paths:
                     choke_point[i] = _common(choke_point[i], j, choke_point, depth, skip)
         return choke_point
 
-    # --- kinds of factor ------------------------------------------------------------------------
-
-    def kind(self, edge: Edge) -> str:
-        """The kind of an edge's factor, one with a ceiling apart."""
-        return self.kinds(edge.node)[edge.node.edges.index(edge)]
-
-    def ceiling(self, node: Value) -> float:
-        """ln of the ceiling of a saturating op before the loss, where it is below 1; else 0."""
-        rule = node.rule
-        if rule is None or rule.kind != "saturating" or node in self.loss:
-            return 0.0
-        return log(min(rule.ceiling, 1.0))
-
-    def kinds(self, node: Value) -> list[str]:
-        """For each of the node's inputs, what kind of factor its partial is."""
-        rule: Any = node.rule
-        if rule is None:
-            return []
-        if node in self.loss or rule.kind != "product":
-            kind = "loss" if node in self.loss else _other_kind(node)
-            return [kind] * len(node.inputs)
-        if not rule.lists and len(node.inputs) == 1:
-            [x], other = node.inputs, partner(node, positions(node)[0])
-            kind = self._whats.get(other, "constants")
-            return ["inputs" if kind == "constants" and self._whats[x] == "weights" else kind]
-        first, second, *rest = node.operands
-        if not rule.lists:
-            first, second = (first,), (second,)
-        of_first, of_second = self._whats_of(first), self._whats_of(second)
-        kinds = [*of_second, *of_first]  # each is multiplied with its partner
-        if "constants" in kinds:  # which are inputs, if they are a weight's
-            pairs = zip([*of_first, *of_second], kinds)
-            kinds = ["inputs" if (x, y) == ("weights", "constants") else y for x, y in pairs]
-        kinds += ["constants"] * len(rest)
-        if len(kinds) == len(node.inputs):
-            return kinds
-        read = (*first, *second, *rest)
-        return [kind for x, kind in zip(read, kinds) if isinstance(x, Value)]
-
-    def _whats_of(self, factors: tuple[Any, ...]) -> list[str]:
-        """The kinds of factors as such; a list of them is asked for once for all its readers."""
-        if len(factors) == 1:
-            return [self._whats.get(factors[0], "constants")]
-        if id(factors) not in self._lists:
-            self._lists[id(factors)] = [self._whats.get(x, "constants") for x in factors]
-        return self._lists[id(factors)]
-
-    @cached_property
-    def _whats(self) -> dict[Value, str]:
-        """The kind of each node as a factor."""
-        return {x: self.what(x) for x in self.nodes}
-
-    def what(self, factor: Any) -> str:
-        """The kind of the other operand of a product."""
-        if not isinstance(factor, Value):
-            return "constants"
-        if factor.rule is not None:
-            return "activations"
-        return "weights" if factor in self.weights else "inputs"
-
-    @cached_property
-    def weights(self) -> set[Value]:
-        """The leaves that are weights: `parameters`, else those of such labels.
-
-        Where none has such a label, those that several samples read.
-        """
-        if self.parameters is not None:
-            return self.parameters
-        leaves = [x for x in self.nodes if x.rule is None]
-        named = {x for x in leaves if names_parameter(x.label)}
-        if named or not self.several:
-            return named
-        return {x for x in leaves if self.samples[self.index[x]] < 0}
-
-
-def _other_kind(node: Value) -> str:
-    """The kind of the factors of an op that is no product; a norm's 1/σ is one of its own.
-
-    A power is singular only with an exponent below 1: else it is the size of what it reads.
-    """
-    assert node.rule is not None
-    kind = node.rule.kind
-    if kind == "singular" and _is_regular(node):
-        return "activations"
-    if kind == "singular" and len(node.operands) == 2 and _is_of_norm(node.operands[1]):
-        return "norm"
-    return OTHER_FACTORS[kind]
-
-
-def _is_regular(node: Value) -> bool:
-    rule = node.rule
-    return bool(rule and rule.regular and rule.regular(*map(data_of, node.operands)))
-
-
-def _is_of_norm(divisor: Any) -> bool:
-    """Whether it is the root of a norm's variance, eps added or not."""
-    for _ in range(3):
-        if not isinstance(divisor, Value) or divisor.rule is None:
-            return False  # a leaf called `var` is no statistic
-        if statistic_of(divisor.label) == "var":
-            return True
-        divisor = divisor.inputs[0] if len(divisor.inputs) == 1 else None
-    return False
-
-
-def partner(node: Value, position: int) -> Any:
-    """The operand that this one is multiplied with: of the first operand, it is in the second."""
-    first, second = node.operands[:2]
-    if not isinstance(first, tuple):
-        return (second, first)[position]
-    both = (*second, *first)
-    return both[position] if position < len(both) else None
-
 
 def is_stop(partial: float, adjoint: Any) -> bool:
     """Whether a gradient stops at an edge: something arrives, and the partial makes 0 of it.
@@ -637,67 +481,6 @@ def is_stop(partial: float, adjoint: Any) -> bool:
     nan, which goes on, and `why` calls it not finite.
     """
     return partial == 0 and bool(adjoint) and not partial * adjoint
-
-
-def is_activation(node: Value) -> bool:
-    """Whether it saturates, or is off, by the one number that it reads."""
-    rule = node.rule
-    if rule is None or len(node.inputs) != 1:
-        return False
-    return rule.kind == "saturating" or rule.shut_below is not None
-
-
-def shut_from(rule: Any) -> float:
-    """The slope below which an activation is saturated: 1 % of its largest, of 1 if it has none."""
-    return SATURATED * (rule.ceiling if isfinite(rule.ceiling) else 1.0)
-
-
-def layers(nodes: list[Value]) -> list[str]:
-    """For each node the layer that its label names; "" for a leaf, and where there is none."""
-    named = {label: place(label)[0] for label in {x.label for x in nodes if x.rule}}
-    return [named[x.label] if x.rule else "" for x in nodes]
-
-
-def loss_part(nodes: list[Value]) -> set[Value]:
-    """The nodes between the output and the layers: those that no layer comes after.
-
-    Where no node is labelled as part of a layer, a power of a difference at the end is one, with
-    what scales and adds it up.
-    """
-    placed = {node for node, layer in zip(nodes, layers(nodes)) if layer}
-    if not placed:
-        return _powers_at_the_end(nodes[0])
-    if nodes[0] in placed:
-        return set()
-    behind: set[Value] = set()
-    for node in nodes:
-        if node in placed or node in behind:
-            behind.update(node.inputs)
-    return {x for x in nodes if x.rule is not None and x not in placed and x not in behind}
-
-
-def _powers_at_the_end(output: Value) -> set[Value]:
-    """The powers of differences that an output is the sum of, scaled or not, and the ops above."""
-    powers, above = set[Value](), set[Value]()
-    queue = {output: None}
-    while queue:
-        node, _ = queue.popitem()
-        if not node.rule or node in above:
-            continue
-        base = node.operands[0]
-        if _is_regular(node) and isinstance(base, Value) and len(base.operands) == 2:
-            powers |= {node} if base.rule and base.rule.kind == "linear" else set()
-        elif node.rule.kind == "linear" or _scales(node):
-            above.add(node)
-            queue.update(dict.fromkeys(node.inputs))
-    return powers | above if powers else set()
-
-
-def _scales(node: Value) -> bool:
-    """Whether it is x times a bare number, or divided by one."""
-    rule = node.rule
-    one = rule is not None and rule.operator and len(node.inputs) == 1
-    return one and rule is not None and rule.kind in ("product", "singular")
 
 
 def _common(a: int, b: int, choke_point: list[int], depth: list[int], skip: list[int]) -> int:

@@ -17,7 +17,8 @@ from microgradx.engine import Edge, Value, data_of
 from microgradx.explain.case import Case
 from microgradx.explain.causes import equals
 from microgradx.explain.extended import Extended
-from microgradx.explain.paths import SATURATED, Paths, is_activation, partner, shut_from
+from microgradx.explain.factors import SATURATED, is_activation, partner, shut_from
+from microgradx.explain.paths import Paths
 from microgradx.explain.samples import role_of, statistic_of
 
 MOST = 0.9  # of the samples: a ReLU that is off in fewer is of no interest

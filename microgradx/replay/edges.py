@@ -16,10 +16,10 @@ import numpy as np
 
 from microgradx import rules
 from microgradx.engine import Value
-from microgradx.explain.paths import FANS, KINDS, Paths, layers
+from microgradx.explain.factors import FANS, KINDS, Factors, layers
 from microgradx.replay.arrays import Arrays, Op, Terms
 from microgradx.replay.lifter import lift_all
-from microgradx.replay.loops import Sum, find_sums
+from microgradx.replay.loops import Sum
 from microgradx.replay.tape import NONE, Tape
 from microgradx.replay.views import Ids
 
@@ -87,7 +87,7 @@ class Plan:
     levels:   the number of its layer in `layers`, the names; 0 and "" where it has none, or where
               layers don't count
 
-    paths: those of one sample, `nodes` its nodes by id
+    factors: those of one sample, `nodes` its nodes by id
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Plan:
         tape: Tape,
         inputs: Mapping[str, Ids],
         tail: Any,
-        paths: Paths,
+        factors: Factors,
         nodes: Sequence[Value],
         by_layer: bool,
     ) -> None:
@@ -105,13 +105,13 @@ class Plan:
         if by_layer:
             self._learn_layers(nodes)
         self.arrays = arrays = Arrays(tape, inputs, tail, apart=True)
-        lift_all(arrays)
+        sums = lift_all(arrays)
         notes = arrays.notes
         arrays.release()
-        self._learn(paths, nodes)
+        self._learn(factors, nodes)
         self.home, self.index = arrays.home, arrays.index
         self._mixed: dict[int, dict[tuple[int, int], int]] = {}
-        for i, one in find_sums(tape).items():
+        for i, one in sums.items():
             if one.absorbed:
                 self.home[one.absorbed], self.index[one.absorbed] = self.home[i], self.index[i]
                 inside = [i, *one.absorbed]
@@ -143,36 +143,45 @@ class Plan:
                     rest[index] = False
         self.rest = np.flatnonzero(rest)
 
-    def _learn(self, paths: Paths, nodes: Sequence[Value]) -> None:
-        """Take over what the paths of one sample know about the nodes."""
+    def _learn(self, factors: Factors, nodes: Sequence[Value]) -> None:
+        """Take over what those of one sample know about the nodes."""
         size = len(self.arrays.home)
         self.whats, self.others = np.full(size, CONSTANTS), np.full(size, CONSTANTS)
         self.loss, self.several = np.zeros(size, bool), np.zeros(size, bool)
         self.samples, self.ceilings = np.full(size, NONE), np.zeros(size)
-        for i, x in enumerate(nodes):
-            self.whats[i], self.loss[i] = CODE[paths.what(x)], x in paths.loss
-            self.ceilings[i], rule = paths.ceiling(x), x.rule
+        leaves, weights, index = self.tape.leaves, factors.weights, factors.index
+        kinds = [CODE["weights" if x in weights else "inputs"] for x in nodes[:leaves]]
+        self.whats[:leaves] = kinds
+        self.whats[leaves : len(nodes)] = CODE["activations"]
+        places = np.array([index.get(x, NONE) for x in nodes])
+        samples = np.array(factors.samples)
+        self.samples[: len(nodes)] = np.where(places == NONE, NONE, samples[places])
+        self.several[:leaves] = (places != NONE)[:leaves] & (self.samples[:leaves] < 0)
+        self.several &= factors.several
+        for i, x in enumerate(nodes[leaves:], leaves):
+            self.loss[i] = x in factors.loss
+            self.ceilings[i], rule = factors.ceiling(x), x.rule
             if rule and rule.kind != "product":
-                self.others[i] = CODE[[*paths.kinds(x), "constants"][0]]
+                self.others[i] = CODE[[*factors.kinds(x), "constants"][0]]
             if rule and rule.kind == "singular" and rule.regular:
                 self.others[i] = CODE["singular op"]
-            if x in paths.index:
-                self.samples[i] = paths.samples[paths.index[x]]
-                self.several[i] = x.rule is None and self.samples[i] < 0
-        self.several &= paths.several
 
     def _learn_layers(self, nodes: Sequence[Value]) -> None:
         """Number the layers; a node that is not labelled has that of what reads it."""
         names = layers([*nodes])
         self.layers += dict.fromkeys(name for name in names if name)
         number = {name: k for k, name in enumerate(self.layers)}
-        for i in range(len(nodes) - 1, -1, -1):
+        arrays: dict[int, Ids] = {}  # of the rows, which many read
+        for i in range(len(nodes) - 1, self.tape.leaves - 1, -1):
             if names[i]:
                 self.levels[i] = number[names[i]]
             if self.levels[i]:
-                for j in self.tape.operands(i):
-                    if not self.tape.is_number(j) and not self.levels[j]:
-                        self.levels[j] = self.levels[i]
+                for row in (*self.tape.rows[i], self.tape.args[i]):
+                    if id(row) not in arrays:
+                        ids = np.array(row, dtype=np.int64)
+                        arrays[id(row)] = ids[ids < len(nodes)]
+                    ids = arrays[id(row)]
+                    self.levels[ids[self.levels[ids] == 0]] = self.levels[i]
 
     def _placed(self, kinds: Any, heads: Ids) -> Any:
         """Kinds of factors of edges into these nodes, in their layers, or of the loss."""
@@ -187,7 +196,7 @@ class Plan:
     def _enter(self, side: Side) -> None:
         """Note a side down with every array that its edges lead from."""
         homes = self.home[side.tails]
-        for h in np.unique(homes[homes >= 0]).tolist():
+        for h in np.flatnonzero(np.bincount(homes[homes >= 0])).tolist():
             mine = np.flatnonzero(homes == h)
             index = self.index[side.tails[mine]]
             edges = None if len(mine) == len(homes) else mine

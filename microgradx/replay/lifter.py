@@ -19,8 +19,8 @@ from microgradx.replay.tape import NONE, Tape
 from microgradx.replay.views import Ids
 
 
-def lift_all(arrays: Arrays) -> None:
-    """Place every node of the tape."""
+def lift_all(arrays: Arrays) -> dict[int, Sum]:
+    """Place every node of the tape; gives the sums that were kept together, by id."""
     tape = arrays.tape
     sums = find_sums(tape)
     lifter = Lifter(arrays, sums)
@@ -29,6 +29,7 @@ def lift_all(arrays: Arrays) -> None:
     unread = np.flatnonzero(arrays.home[: tape.parameters] < 0)
     if unread.size:
         arrays.place_parameters(unread)
+    return sums
 
 
 def _levels(tape: Tape, sums: dict[int, Sum]) -> Iterable[list[int]]:

@@ -76,7 +76,9 @@ def _uses(tape: Tape) -> Counter[int]:
     """By id, how often a node is read, an output once more."""
     uses = Counter(chain(tape.outputs, *tape.args))
     for row, count in Counter(chain(*tape.rows)).items():  # a row is read by many
-        for i in row:
+        if count == 1:
+            uses.update(row)
+        for i in row if count > 1 else ():
             uses[i] += count
     return uses
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from microgradx._base.text import clean, count, few
 from microgradx.engine import Value, numbers_in
-from microgradx.explain.paths import Paths
+from microgradx.explain.factors import Factors
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.agreement import check_gradient, check_range, check_values
 from microgradx.replay.arrays import Arrays
@@ -294,8 +294,8 @@ class Replay:
         tape, inputs, tail = self._tape, self._arrays.inputs, self._arrays.tail
         sample = [np.asarray(space[x.name])[..., 0] if tail else space[x.name] for x in inputs]
         nodes = tape.play(y for x in sample for y in np.ravel(x).tolist())
-        paths = Paths(nodes[tape.outputs[0]])
-        return Plan(tape, {x.label: x.ids for x in inputs}, tail, paths, nodes, by_layer)
+        factors = Factors(nodes[tape.outputs[0]])
+        return Plan(tape, {x.label: x.ids for x in inputs}, tail, factors, nodes, by_layer)
 
     def __reduce__(self) -> str:
         raise TypeError("a replay can't be copied or pickled; record its function again")

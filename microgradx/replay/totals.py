@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from microgradx.explain.paths import KINDS, LN10
+from microgradx.explain.factors import KINDS
+from microgradx.explain.paths import LN10
 from microgradx.replay.edges import split
 from microgradx.replay.flows import Flows, by_kind
 from microgradx.replay.views import Ids

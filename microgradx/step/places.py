@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from microgradx.engine import Value, order, with_cut_off
+from microgradx.explain.factors import shut_from
 from microgradx.explain.layers import Survey, bare_inputs
-from microgradx.explain.paths import shut_from
 from microgradx.explain.samples import Input, Layer, Net, Neuron, Turn, net_of
 from microgradx.pictures.answer import answer, is_gate
 from microgradx.pictures.cells import Cells

@@ -18,7 +18,7 @@ from microgradx._base.text import (
     width,
 )
 from microgradx.engine import Edge, Value, data_of, operand_of
-from microgradx.explain.paths import partner
+from microgradx.explain.factors import partner
 from microgradx.rules import Rule
 from microgradx.step.moments import Moment, Timeline
 

@@ -10,7 +10,8 @@ import microgradx as mx
 from microgradx import Value, dot, maximum
 from microgradx.engine import order
 from microgradx.explain.extended import Extended, extended
-from microgradx.explain.paths import KINDS, Paths, loss_part, partner
+from microgradx.explain.factors import KINDS, loss_part, partner
+from microgradx.explain.paths import Paths
 from microgradx.explain.tangents import Tangents
 
 

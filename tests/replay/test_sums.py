@@ -9,7 +9,8 @@ import pytest
 import microgradx as mx
 from microgradx.engine import Value, apply, rule
 from microgradx.explain.extended import Extended
-from microgradx.explain.paths import KINDS, LN10, Paths
+from microgradx.explain.factors import KINDS
+from microgradx.explain.paths import LN10, Paths
 from microgradx.replay import lift, record
 from microgradx.replay.flows import EDGES
 from microgradx.replay.totals import over_rows
