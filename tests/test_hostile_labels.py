@@ -90,7 +90,7 @@ def test_no_label_leaves_its_place(many):
     dice = random.Random(16)
     own = tags(mx.page(Value(0.5, "x") * Value(-2.0, "y")))
     assert own
-    for _ in range(many(24, 5_000)):
+    for _ in range(many(12, 5_000)):
         loss, leaf = some_graph(dice)
         check_words(loss, leaf)
         check_terminal(loss)

@@ -230,8 +230,8 @@ def test_a_layer_that_ends_in_the_midst_of_a_sum():
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
-def test_two_hundred_layers(activation):
-    model = mlp(3, *[4] * 200, 2, activation=activation)
+def test_hundreds_of_layers(activation, many):
+    model = mlp(3, *[4] * many(100, 200), 2, activation=activation)
     replay = record(lambda x, t: squared(model(x), t), [0.1] * 3, [1.0, 2.0])
     # by then tanh has made much of the rounding of its first layers
     tolerance = 1e-9 if activation == "tanh" else 1e-12

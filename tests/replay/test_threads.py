@@ -288,7 +288,7 @@ def interrupted(work, at):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(7))
-def test_a_recording_that_is_interrupted_leaves_everything_as_it_was(start):
+def test_a_recording_that_is_interrupted_leaves_everything_as_it_was(start, many):
     model = net(width=2)
     record(model, [1.0, 2.0])
     kept = numbers(model), gc.isenabled(), [*vars(Value)], Value.__init__, vars(Value)["data"]
@@ -297,6 +297,6 @@ def test_a_recording_that_is_interrupted_leaves_everything_as_it_was(start):
         cut = interrupted(lambda: record(model, [1.0, 2.0]), at)
         now = numbers(model), gc.isenabled(), [*vars(Value)], Value.__init__, vars(Value)["data"]
         assert now == kept and (Value(1.0) * 2.0).line is None, at
-        at += 7 * 11
+        at += 7 * many(33, 11)
     y = model([1.0, 2.0])
     assert gradient(y, model.parameters())[1].any() and record(model, [1.0, 2.0]).source
