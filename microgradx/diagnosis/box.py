@@ -17,12 +17,12 @@ from microgradx import rules
 from microgradx._base import floats
 from microgradx._base.arguments import number
 from microgradx.engine import Value, sweep
+from microgradx.explain.factors import takes_one
 from microgradx.replay.batch import Array, numbers
 from microgradx.rules import Rule
 
 CONSTANT, AFFINE, OTHER = range(3)  # how a node depends on the inputs
 ULP = 2.0**-53
-FAR = 1e3  # from 0: there every slope is what it tends to
 
 
 class Box(NamedTuple):
@@ -141,11 +141,6 @@ def reach(y: Value) -> tuple[float, float]:
     return ends(y.rule) if y.rule is not None and len(y.inputs) == 1 else (-math.inf, math.inf)
 
 
-def takes_one(rule: Rule) -> bool:
-    """Whether an op is one of a single number, whatever else it takes having a usual number."""
-    return not rule.lists and len(rule.operands) - len(rule.defaults) == 1
-
-
 def ends(rule: Rule) -> tuple[float, float]:
     """The least and the largest that an op can give; infinite where that isn't known."""
     if rule.bounds is None or not takes_one(rule) or rule.kind == "linear":
@@ -154,8 +149,3 @@ def ends(rule: Rule) -> tuple[float, float]:
     found = [rule.function(floats, x)[0] for x in (-math.inf, *points, math.inf)]
     known = [x for x in found if x == x]
     return min(known), max(known)
-
-
-def is_open(rule: Rule) -> bool:
-    """Whether an op of one number is flat on one side alone, as a ReLU."""
-    return takes_one(rule) and sum(rule.function(floats, x)[1] == 0 for x in (-FAR, FAR)) == 1

@@ -14,11 +14,11 @@ from microgradx.diagnosis.ledger import Ledger, Part, Price
 from microgradx.diagnosis.scales import Tensor, tensors_of
 from microgradx.diagnosis.steps import Steps
 from microgradx.diagnosis.survey import Survey
-from microgradx.diagnosis.tallies import Key
 from microgradx.diagnosis.task import Task
 from microgradx.diagnosis.units import Verdicts
 from microgradx.engine import Value
 from microgradx.explain.samples import role_of
+from microgradx.replay.units import Key
 
 BEFORE = 1.001  # times the dearest costs what stands before it
 SIXTEEN, FOUR = 16.0, 4.0  # decades that a stop counts as, and one that can be revived

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx._base.text import count, element, listed, short
-from microgradx.diagnosis.box import factors, is_open
+from microgradx.diagnosis.box import factors
 from microgradx.diagnosis.facts import (
     CEILING,
     FOUR,
@@ -27,9 +27,10 @@ from microgradx.diagnosis.facts import (
     reads_inputs,
     some_parameter,
 )
-from microgradx.diagnosis.tallies import Key
 from microgradx.engine import Value
+from microgradx.explain.factors import is_open
 from microgradx.explain.samples import role_of
+from microgradx.replay.units import Key
 
 CAUSE = 3.0  # times its usual size a tensor is named as the cause of a saturation
 FAR = 3.0  # of inputs that are named as one

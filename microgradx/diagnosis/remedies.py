@@ -20,7 +20,7 @@ from microgradx._base.arguments import flat, nested, shape
 from microgradx._base.text import clean, count, short
 from microgradx.diagnosis.gauge import Gauge
 from microgradx.diagnosis.scales import Tensor, tensors_of
-from microgradx.diagnosis.tallies import Key
+from microgradx.replay.units import Key
 from microgradx.diagnosis.task import in_use
 from microgradx.engine import Value
 from microgradx.nn.layers import Layer, activations, glorot, he

@@ -10,10 +10,12 @@ import numpy as np
 
 from microgradx._base import floats
 from microgradx._base.text import element
-from microgradx.diagnosis.box import ends, takes_one
-from microgradx.diagnosis.survey import Survey, products
+from microgradx.diagnosis.box import ends
+from microgradx.diagnosis.survey import Survey
 from microgradx.engine import Value
+from microgradx.explain.factors import takes_one
 from microgradx.explain.samples import role_of
+from microgradx.replay.units import products
 from microgradx.rules import Rule
 
 HE, GLOROT = "He's scale", "Glorot's scale"

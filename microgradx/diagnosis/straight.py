@@ -8,9 +8,10 @@ from typing import NamedTuple
 from microgradx import rules
 from microgradx.diagnosis.box import factors
 from microgradx.diagnosis.scales import Tensor
-from microgradx.diagnosis.survey import Survey, products
+from microgradx.diagnosis.survey import Survey
 from microgradx.engine import Value
 from microgradx.explain.samples import role_of
+from microgradx.replay.units import products
 
 BENT = ""  # in place of a layer: what is not made of one layer's units by sums and constants
 

@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 
 from microgradx._base.arguments import flat, nested
-from microgradx._base.text import element
 from microgradx.diagnosis.box import dependence
-from microgradx.diagnosis.tallies import Book, Key, Units
+from microgradx.diagnosis.tallies import Book, Units
 from microgradx.diagnosis.task import Task, in_use
 from microgradx.engine import Value
 from microgradx.explain.samples import role_of
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import Array
 from microgradx.replay.sums import Sums
+from microgradx.replay.units import Key, is_unit, units_of
 
 ROOM = 2.0**24  # numbers that a batch's path sums may take, nodes times rows
 AT_ONCE = 2000  # rows in a batch at most: Ctrl-C ends the walk after one
 ARRAYS = 16  # of these for each node, beside those of the layers
-DEEP = 4  # nodes below z that a product is looked for
 
 
 class Survey:
@@ -159,7 +158,7 @@ class Survey:
         """Find the layers and the units among the arrays."""
         self._zs: dict[str, list[tuple[str, Array]]] = {}
         outputs = {*self.outputs}
-        members: dict[tuple[Key, str], list[Value]] = {}
+        units: list[Value] = []
         where: dict[Value, tuple[str, int]] = {}
         labels = {x.label for nodes in sums.arrays() for x in nodes.nodes}
         zs_of: dict[str, list[Value]] = {}
@@ -167,14 +166,13 @@ class Survey:
             zs: dict[str, list[int]] = {}
             for k, x in enumerate(nodes.nodes):
                 where[x] = nodes.name, k
-                path, index, role = role_of(x.label)
+                path, _, role = role_of(x.label)
                 if nodes.op and role in ("y", "z") and not sums.in_loss(x):
                     if role == "z" or f"{x.label}.z" not in labels:
                         zs.setdefault(path, []).append(k)
                         zs_of.setdefault(path, []).append(x)
                 if nodes.op and is_unit(x) and (x in outputs or not sums.in_loss(x)):
-                    key = (path, index.rpartition(",")[2]) if role == "y" else ("", "")
-                    members.setdefault((key, x.op), []).append(x)
+                    units.append(x)
             for path, places in zs.items():
                 self._zs.setdefault(path, []).append((nodes.name, np.array(places)))
         self.books = {path: Book() for path in self._zs}
@@ -184,7 +182,7 @@ class Survey:
             path: len({role_of(x.label).neuron.rpartition(",")[2] for x in nodes})
             for path, nodes in zs_of.items()
         }
-        self._lay_out_units(_named(members, sums))
+        self._lay_out_units(units_of(units, sums.layer_of))
 
     def _lay_out_units(self, members: dict[tuple[Key, str], list[Value]]) -> None:
         keys = [key for key, _ in members]
@@ -217,52 +215,3 @@ class Survey:
             for name, _ in arrays:
                 finite &= np.isfinite(sums[name].g.mantissa).all(axis=0)
         self.finite[rows] = finite
-
-
-def is_unit(x: Value) -> bool:
-    """Whether a node is an activation: of one number, and flat where that is too small or large."""
-    rule = x.rule
-    if rule is None or len(x.inputs) != 1 or rule.silent or rule.lists:
-        return False
-    return rule.kind in ("saturating", "gate")
-
-
-def _named(
-    members: dict[tuple[Key, str], list[Value]], sums: Sums
-) -> dict[tuple[Key, str], list[Value]]:
-    """Units without a label are called by their op, in the layer of what reads them.
-
-    Their numbers are those of their rows of weights, so that the steps of a recurrent net are one.
-    """
-    found: dict[tuple[Key, str], list[Value]] = {}
-    for (key, op), nodes in members.items():
-        if key != ("", ""):
-            found[key, op] = nodes
-            continue
-        numbers: dict[str, int] = {}
-        for x in nodes:
-            layer = f"{sums.layer_of(x)} {op}".strip()
-            product = next(products(x.inputs[0]), None)
-            row = element(product[0][0].label)[1] if product else ()
-            if not row:
-                numbers[layer] = numbers.get(layer, -1) + 1
-                row = (numbers[layer],)
-            found.setdefault(((layer, str(row[0])), op), []).append(x)
-    return found
-
-
-def products(z: Value) -> Iterator[tuple[list[Value], Sequence[Any]]]:
-    """The products of lists that z is a sum of: leaves, and what they are multiplied with."""
-    level = [z]
-    for _ in range(DEEP):
-        below: list[Value] = []
-        for node in level:
-            rule = node.rule
-            if rule is not None and rule.kind == "product" and rule.lists:
-                for row, other in (node.operands[:2], node.operands[1::-1]):
-                    if all(isinstance(p, Value) and p.rule is None for p in row):
-                        yield list(row), other
-                        break
-            elif rule is not None and rule.kind == "linear":
-                below += [x for x in node.inputs if not role_of(x.label).role]
-        level = below

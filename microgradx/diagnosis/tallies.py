@@ -13,11 +13,10 @@ from microgradx.explain.factors import shut_from
 from microgradx.replay.batch import Array
 from microgradx.replay.flows import Flows
 from microgradx.replay.sums import Nodes
+from microgradx.replay.units import Key
 
 BIN = 0.01  # decades: how exactly medians are known
 SPAN = 400.0  # decades up and down of which medians are told apart
-
-Key = tuple[str, str]  # a layer and the number of a unit
 
 
 @dataclass

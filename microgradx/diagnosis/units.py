@@ -8,24 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx._base.text import element
-from microgradx.diagnosis.box import AFFINE, Box, is_open, top
+from microgradx.diagnosis.box import AFFINE, Box, top
 from microgradx.diagnosis.locks import Motion
-from microgradx.diagnosis.survey import Survey, products
+from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.table import Table
 from microgradx.engine import Value
 from microgradx.replay.batch import Array
+from microgradx.replay.units import flat_share, products
 
-MEDIAN = 0.5  # of the rows: where as many are saturated, so is the median row
 NEAREST = 3  # tensors that are named
 
 
 def shares(survey: Survey) -> Array:
-    """By unit the share of the rows in which it is flat where it is called saturated.
-
-    What has no end on one side is meant to be flat on the other in many rows, as a ReLU is off.
-    """
-    rules = [nodes[0].rule for nodes in survey.units.nodes]
-    return np.array([1.0 if rule and is_open(rule) else MEDIAN for rule in rules])
+    """By unit the share of the rows in which it is flat where it is called saturated."""
+    return np.array([flat_share(nodes[0].rule) for nodes in survey.units.nodes])
 
 
 class Proof(NamedTuple):

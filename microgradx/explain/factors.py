@@ -13,9 +13,11 @@ from itertools import repeat
 from math import isfinite, log
 from typing import Any
 
+from microgradx._base import floats
 from microgradx._base.text import names_parameter, place
 from microgradx.engine import Edge, Value, data_of, order, positions
 from microgradx.explain.samples import samples_of, statistic_of
+from microgradx.rules import Rule
 
 # The kinds of factor, to be blamed or thanked.
 KINDS = (
@@ -28,6 +30,7 @@ OTHER_FACTORS = {
 SHOWN = {"weights": "weight scale", "norm": "a norm's 1/σ"}  # with the fan-out into them
 FANS = {"constants": "fan-out"}  # where paths spread over what has no size of its own
 SATURATED = 0.01  # of the largest slope that an activation has
+FAR = 1e3  # from 0: there every slope is what it tends to
 FRESH = -2  # the sample of a node that no reader has been seen of
 
 
@@ -203,6 +206,16 @@ def is_activation(node: Value) -> bool:
 def shut_from(rule: Any) -> float:
     """The slope below which an activation is saturated: 1 % of its largest, of 1 if it has none."""
     return SATURATED * (rule.ceiling if isfinite(rule.ceiling) else 1.0)
+
+
+def takes_one(rule: Rule) -> bool:
+    """Whether an op is one of a single number, whatever else it takes having a usual number."""
+    return not rule.lists and len(rule.operands) - len(rule.defaults) == 1
+
+
+def is_open(rule: Rule) -> bool:
+    """Whether an op of one number is flat on one side alone, as a ReLU."""
+    return takes_one(rule) and sum(rule.function(floats, x)[1] == 0 for x in (-FAR, FAR)) == 1
 
 
 def layers(nodes: list[Value]) -> list[str]:

@@ -16,11 +16,12 @@ import numpy as np
 
 from microgradx import rules
 from microgradx.engine import Value
-from microgradx.explain.factors import FANS, KINDS, Factors, layers
+from microgradx.explain.factors import FANS, KINDS, Factors
 from microgradx.replay.arrays import Arrays, Op, Terms
 from microgradx.replay.lifter import lift_all
 from microgradx.replay.loops import Sum
 from microgradx.replay.tape import NONE, Tape
+from microgradx.replay.units import layers_by_reader
 from microgradx.replay.views import Ids
 
 CODE = {kind: k for k, kind in enumerate(KINDS)}
@@ -100,10 +101,9 @@ class Plan:
         by_layer: bool,
     ) -> None:
         self.tape = tape
-        self.layers = [""]
-        self.levels = np.zeros(len(nodes), dtype=np.int64)
+        self.layers, self.levels = [""], np.zeros(len(nodes), dtype=np.int64)
         if by_layer:
-            self._learn_layers(nodes)
+            self.layers, self.levels = layers_by_reader(tape, nodes)
         self.arrays = arrays = Arrays(tape, inputs, tail, apart=True)
         sums = lift_all(arrays)
         notes = arrays.notes
@@ -165,23 +165,6 @@ class Plan:
                 self.others[i] = CODE[[*factors.kinds(x), "constants"][0]]
             if rule and rule.kind == "singular" and rule.regular:
                 self.others[i] = CODE["singular op"]
-
-    def _learn_layers(self, nodes: Sequence[Value]) -> None:
-        """Number the layers; a node that is not labelled has that of what reads it."""
-        names = layers([*nodes])
-        self.layers += dict.fromkeys(name for name in names if name)
-        number = {name: k for k, name in enumerate(self.layers)}
-        arrays: dict[int, Ids] = {}  # of the rows, which many read
-        for i in range(len(nodes) - 1, self.tape.leaves - 1, -1):
-            if names[i]:
-                self.levels[i] = number[names[i]]
-            if self.levels[i]:
-                for row in (*self.tape.rows[i], self.tape.args[i]):
-                    if id(row) not in arrays:
-                        ids = np.array(row, dtype=np.int64)
-                        arrays[id(row)] = ids[ids < len(nodes)]
-                    ids = arrays[id(row)]
-                    self.levels[ids[self.levels[ids] == 0]] = self.levels[i]
 
     def _placed(self, kinds: Any, heads: Ids) -> Any:
         """Kinds of factors of edges into these nodes, in their layers, or of the loss."""

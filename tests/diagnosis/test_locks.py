@@ -5,8 +5,8 @@ import pytest
 
 import microgradx as mx
 from microgradx import nn, optim
-from microgradx.diagnosis.box import is_open
 from microgradx.diagnosis.locks import Motion
+from microgradx.explain.factors import is_open
 from tests.diagnosis.nets import rows
 
 
