@@ -18,12 +18,12 @@ __all__ = [
     "Value", *functions, "mean", "pick", "silu", "nn", "optim", "step", "bounds", "page",
     "check_gradients",
     "draw", "draw_dot", "Flow", "why", "compare", "record_lines", "record", "lift", "fit",
-    "adopt", "checkup", "__version__",
+    "adopt", "checkup", "Watch", "__version__",
 ]  # fmt: skip
 
 _LATE = {  # the room that has it
-    "record": "replay", "lift": "replay", "fit": "train", "page": "step", "adopt": "interop",
-    "checkup": "diagnosis",
+    "record": "replay", "lift": "replay", "fit": "train", "Watch": "train", "page": "step",
+    "adopt": "interop", "checkup": "diagnosis",
     "draw": "pictures", "draw_dot": "pictures", "bounds": "explain.bounds",
 }  # fmt: skip
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # a checker knows the names one by one, so that it refuses an
     from microgradx.replay import lift as lift
     from microgradx.replay import record as record
     from microgradx.step import page as page
+    from microgradx.train import Watch as Watch
     from microgradx.train import fit as fit
 
 else:

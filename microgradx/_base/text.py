@@ -97,6 +97,13 @@ def short(x: float, digits: int = 3) -> str:
     return f"{digits_}e{int(exponent)}" if e else digits_
 
 
+def percent(share: float) -> str:
+    """A share in per cent that says 0 or 100 only where it is so."""
+    if share in (0.0, 1.0) or 0.005 <= share <= 0.995:
+        return f"{100 * share:.0f} %"
+    return "< 1 %" if share < 0.5 else "> 99 %"
+
+
 def fixed(x: float, digits: int) -> str:
     """So many digits behind the point; what rounds to -0 is 0."""
     return f"{round(x, digits) + 0.0:.{digits}f}"

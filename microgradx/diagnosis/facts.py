@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from microgradx._base.text import count, element, fixed, listed, short
+from microgradx._base.text import count, element, few, fixed, listed, short
 from microgradx.diagnosis.box import Box
 from microgradx.diagnosis.ledger import Ledger, Part, Price
 from microgradx.diagnosis.scales import Tensor, tensors_of
@@ -19,12 +19,14 @@ from microgradx.diagnosis.units import Verdicts
 from microgradx.engine import Value
 from microgradx.explain.samples import role_of
 from microgradx.replay.units import Key
+from microgradx.train.watch import Watch
 
 BEFORE = 1.001  # times the dearest costs what stands before it
 SIXTEEN, FOUR = 16.0, 4.0  # decades that a stop counts as, and one that can be revived
 CEILING = math.log10(0.25)
 TENTH, HALF = 0.1, 0.5  # of what is missing
 SCALE = 10.0  # times its usual size, or a part of it, where a tensor is large, or small
+TOLD = 3  # units of which it is told when they died
 NUMBERED = 12  # units whose numbers a sentence lists
 
 
@@ -63,10 +65,16 @@ class Facts:
     """All that the rules look at."""
 
     def __init__(
-        self, survey: Survey, verdicts: Verdicts, ledger: Ledger, box: Box, steps: Steps | None
+        self,
+        survey: Survey,
+        verdicts: Verdicts,
+        ledger: Ledger,
+        box: Box,
+        steps: Steps | None,
+        watch: Watch | None = None,
     ) -> None:
         self.survey, self.verdicts, self.ledger, self.box = survey, verdicts, ledger, box
-        self.steps = steps
+        self.steps, self.watch = steps, watch
         self.task: Task = survey.task
         self.guilty: set[str] = set()  # tensors that a saturation has been blamed on
         self.causes: dict[str, float] = {}  # by tensor, what the units cost that it closes
@@ -213,6 +221,19 @@ def numbered(keys: Sequence[Key]) -> str:
     shown = [k for _, k in keys[:NUMBERED]]
     rest = len(keys) - len(shown)
     return " ".join(shown) + (f" and {rest} more" if rest else "")
+
+
+def since(facts: Facts, layer: str, numbers: Sequence[int], verdict: str) -> Iterator[str]:
+    """When some units became what they are, and by what; of many, those of the latest steps."""
+    events = facts.watch.events if facts.watch else []
+    latest = {event.neuron: event for event in events if event.layer == layer}
+    found = [e for e in latest.values() if e.neuron in numbers and e.verdict == verdict]
+    found.sort(key=lambda event: -event.step)
+    shown, rest = few(found, TOLD)
+    for event in shown:
+        yield f"{event.neuron} {event.became} {event.when}: {event.why}."
+    if rest:
+        yield f"{count(rest, 'other')} {found[-1].became} before, the first {found[-1].when}."
 
 
 def few_layers(paths: Sequence[str]) -> str:

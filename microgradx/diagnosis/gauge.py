@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx._base.arguments import flat, nested, shape
-from microgradx.replay.units import Key
-from microgradx.diagnosis.task import Task, in_use
+from microgradx.diagnosis.task import Task
 from microgradx.engine import Value
 from microgradx.explain.samples import role_of
+from microgradx.interop.usage import in_use
 from microgradx.nn.module import Module
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import PIECE, Array
-from microgradx.replay.units import is_unit
+from microgradx.replay.units import Key, is_unit
 
 ROOM = 2**24  # numbers that a batch may take, nodes times rows
 

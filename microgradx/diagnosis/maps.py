@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from microgradx._base.text import clean, count, few, squeeze
+from microgradx._base.text import clean, count, few, percent, squeeze
 from microgradx.diagnosis.ledger import OPPOSITION, Ledger, Line, Part, name_of_part
 from microgradx.explain.factors import SHOWN
 from microgradx.pictures.markup import width_of
@@ -418,13 +418,6 @@ def _flowed(items: Sequence[tuple[str, str]], y: float, width: float) -> tuple[l
 
 
 # --- SVG -----------------------------------------------------------------------------------------
-
-
-def percent(share: float) -> str:
-    """A share in per cent that says 0 or 100 only where it is so."""
-    if share in (0.0, 1.0) or 0.005 <= share <= 0.995:
-        return f"{100 * share:.0f} %"
-    return "< 1 %" if share < 0.5 else "> 99 %"
 
 
 def _sheet(width: float, height: float, body: Sequence[str], title: str) -> str:

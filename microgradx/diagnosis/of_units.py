@@ -25,6 +25,7 @@ from microgradx.diagnosis.facts import (
     numbers_of,
     price_words,
     reads_inputs,
+    since,
     some_parameter,
 )
 from microgradx.engine import Value
@@ -126,6 +127,7 @@ def _deaths(facts: Facts, layer: str, gone: Sequence[int]) -> Iterator[str]:
         yield f"Off on all {rows}{only}, by at least {_margins(facts, unknown)}."
     if flat := kinds.pop("flat", []):
         yield f"Flat on all {rows}: {numbered(facts.keys(flat))}."
+    yield from since(facts, layer, numbers_of(facts.keys(gone)), "dead")
     yield from _locks(facts, layer, gone)
 
 
@@ -198,11 +200,13 @@ def _saturation(facts: Facts, layer: str, shut: Sequence[int], size: int) -> Fin
         facts.told.add(("weights", layer))
         costs.append(facts.ledger.price(("weights", layer)).cost)
     facts.blame(cause, max(costs))
+    numbers = numbers_of(facts.keys(shut))
     node, z = facts.parameters_of(shut[0]), _z_of(facts, shut[0])
     return Finding(
-        "saturated", layer, numbers_of(facts.keys(shut)), abs(price.worst),
+        "saturated", layer, numbers, abs(price.worst),
         float(units.saturated[shut].sum() / units.seen[shut].sum()),
-        "\n".join([*words, *price_words(price)]), max(costs),
+        "\n".join([*words, *since(facts, layer, numbers, "saturated"), *price_words(price)]),
+        max(costs),
         int(np.argsort(np.abs(z))[len(z) // 2]), node[-1].label if node else "", size,
     )  # fmt: skip
 

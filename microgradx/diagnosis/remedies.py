@@ -20,13 +20,13 @@ from microgradx._base.arguments import flat, nested, shape
 from microgradx._base.text import clean, count, short
 from microgradx.diagnosis.gauge import Gauge
 from microgradx.diagnosis.scales import Tensor, tensors_of
-from microgradx.replay.units import Key
-from microgradx.diagnosis.task import in_use
 from microgradx.engine import Value
+from microgradx.interop.usage import in_use
 from microgradx.nn.layers import Layer, activations, glorot, he
 from microgradx.nn.module import Module, tensors
 from microgradx.nn.norms import LayerNorm, Residual
 from microgradx.ops import logsumexp
+from microgradx.replay.units import Key
 
 if TYPE_CHECKING:
     from microgradx.diagnosis.result import Checkup

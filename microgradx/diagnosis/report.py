@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microgradx._base.files import WrongSuffix, as_html, write_whole
-from microgradx._base.text import clean, count, few, fixed, listed, short, squeeze
+from microgradx._base.text import clean, count, few, fixed, listed, percent, short, squeeze
 from microgradx.diagnosis import maps, words
 from microgradx.diagnosis.facts import FOUR, SIXTEEN, Finding
 from microgradx.diagnosis.ledger import Line
@@ -208,7 +208,7 @@ def _unit(unit: dict[str, Any]) -> Cells:
     return {
         "layer": squeeze(unit["layer"] or "it", LONG), "neuron": f"{unit['neuron']}",
         "activation": unit["activation"], "verdict": unit["verdict"],
-        "off": maps.percent(unit["off"]), "saturated": maps.percent(unit["saturated"]),
+        "off": percent(unit["off"]), "saturated": percent(unit["saturated"]),
         "z from": short(unit["least_z"]), "to": short(unit["most_z"]), "proof": unit["proof"],
         "margin": "" if math.isnan(margin) else short(margin),
         "locked": "" if locked is None else "yes" if locked else "no",
@@ -233,7 +233,7 @@ def _ledger(c: Checkup) -> str:
 
 def _line(line: Line, columns: Iterable[maps.Column]) -> Cells:
     head = {
-        "at": squeeze(line.layer or "it", LONG), "not 0": maps.percent(line.moved),
+        "at": squeeze(line.layer or "it", LONG), "not 0": percent(line.moved),
         "decades": _decades(line.decades),
     }  # fmt: skip
     return {**head, **{column.name: _decades(column.of(line)) for column in columns}}

@@ -21,7 +21,9 @@ from microgradx.diagnosis.units import Verdicts, table_of
 from microgradx.engine import Value
 from microgradx.explain import why
 from microgradx.explain.explanation import Explanation
+from microgradx.train.history import History
 from microgradx.train.progress import ctrl_c, in_one_line
+from microgradx.train.watch import Watch
 
 if TYPE_CHECKING:
     import os
@@ -38,6 +40,7 @@ def checkup(
     optimizer: Any = None,
     box: Any = "data",
     rows: int = 10_000,
+    watch: History | Watch | None = None,
 ) -> Checkup:
     """What is wrong with a net on its data, at its present numbers, and what that costs.
 
@@ -53,6 +56,8 @@ def checkup(
     box:       the inputs for which a dead unit is proved so: "data", the range of each column, or a
                pair (low, high) of numbers or of arrays in the shape of a row
     rows:      at most so many are looked at, evenly spaced
+    watch:     a `Watch` of the net, or the history of a `fit` with one: units that are dead or
+               saturated then say since which step, and by which parameter
 
     Returns a `Checkup`, which prints as a page. Nothing is changed, and the net is looked at as in
     `eval()`. Data that isn't finite, of another width than the net takes, empty or of words,
@@ -61,6 +66,7 @@ def checkup(
     have been looked at so far.
     """
     task = task_of(model, X, y, loss, rows)
+    seen = _watch(watch)
     chosen = box_of(box, task.X)
     survey = None
     with ctrl_c() as pressed, in_one_line() as line:
@@ -68,7 +74,17 @@ def checkup(
         survey = Survey(task, stop=lambda: bool(pressed), tell=line.show)
     if survey is None:  # pressed twice
         raise KeyboardInterrupt
-    return Checkup(survey, chosen, optimizer, bool(pressed) and survey.done < len(task.X))
+    return Checkup(survey, chosen, optimizer, bool(pressed) and survey.done < len(task.X), seen)
+
+
+def _watch(watch: Any) -> Watch | None:
+    if isinstance(watch, History):
+        if watch.watch is None:
+            raise ValueError("the history has no watch; call fit(…, watch=True)")
+        return watch.watch
+    if watch is None or isinstance(watch, Watch):
+        return watch
+    raise TypeError(f"watch is a Watch, or the history of a fit with one, got {kind_of(watch)}")
 
 
 class Checkup:
@@ -89,7 +105,14 @@ class Checkup:
     interrupted: whether Ctrl-C has ended the walk
     """
 
-    def __init__(self, survey: Survey, box: Box, optimizer: Any, interrupted: bool) -> None:
+    def __init__(
+        self,
+        survey: Survey,
+        box: Box,
+        optimizer: Any,
+        interrupted: bool,
+        watch: Watch | None = None,
+    ) -> None:
         self.survey, self.box, self.optimizer = survey, box, optimizer
         self.task: Task = survey.task
         self.interrupted = interrupted
@@ -103,7 +126,7 @@ class Checkup:
                 self.step = Steps(survey, optimizer)
             except KeyboardInterrupt:  # what is known so far is kept
                 self.interrupted = True
-        facts = Facts(survey, self.verdicts, self.ledger, box, self.step)
+        facts = Facts(survey, self.verdicts, self.ledger, box, self.step, watch)
         self.findings: list[Finding] = findings_of(facts)
 
     @cached_property

@@ -12,9 +12,10 @@ import numpy as np
 from microgradx._base.arguments import flat, nested
 from microgradx.diagnosis.box import dependence
 from microgradx.diagnosis.tallies import Book, Units
-from microgradx.diagnosis.task import Task, in_use
+from microgradx.diagnosis.task import Task
 from microgradx.engine import Value
 from microgradx.explain.samples import role_of
+from microgradx.interop.usage import in_use
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import Array
 from microgradx.replay.sums import Sums

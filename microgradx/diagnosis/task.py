@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from microgradx import ops
 from microgradx._base.arguments import flat, nested, shape, whole
-from microgradx._base.attributes import put
 from microgradx._base.text import clean, count, kind_of
 from microgradx.diagnosis.box import reach
 from microgradx.engine import Value
-from microgradx.interop import adopt
-from microgradx.interop.adopted import Adopted
+from microgradx.interop.usage import in_use, module_of
 from microgradx.nn.losses import BY_CLASS, LOSSES, Loss, loss_of
 from microgradx.nn.module import Module
 from microgradx.replay.batch import Array, pair, samples
@@ -116,34 +111,6 @@ def _called(model: Module, x: Array) -> Any:
         raise type(error)(f"the net refuses a row of X, of the shape {x.shape}: {error}") from error
 
 
-@contextmanager
-def in_use(model: Module) -> Iterator[None]:
-    """The model as in `eval()`; afterwards each part has the mode that it had."""
-    parts = [] if isinstance(model, Adopted) else [p for p in _modules(model) if p.training]
-    try:
-        put("training", parts, repeat(False))
-        yield
-    finally:
-        put("training", parts, repeat(True))
-
-
-def _modules(model: Module) -> Iterator[Module]:
-    stack: list[Any] = [model]
-    seen: set[int] = set()
-    while stack:
-        x = stack.pop()
-        if id(x) in seen:
-            continue
-        seen.add(id(x))
-        if isinstance(x, Module):
-            yield x
-            stack.extend(x._parts().values())
-        elif isinstance(x, (list, tuple)) and not isinstance(next(flat(x), None), Value):
-            stack.extend(x)
-        elif isinstance(x, dict):
-            stack.extend(x.values())
-
-
 # --- the data ------------------------------------------------------------------------------------
 
 
@@ -180,20 +147,6 @@ def _labels(model: Any, y: Any) -> Any:
         strange = y[classes[place] != y][:1].tolist()[0]
         raise ValueError(f"y has {strange!r}, which is no class of the net")
     return place
-
-
-def module_of(model: Any, X: Array) -> Module:
-    """A Module as it is, else the adopted net; its example are rows of X."""
-    if isinstance(model, Module):
-        return model
-    rows = X[:8]
-    whole_numbers = (rows == np.floor(rows)).all() and (X == np.floor(X)).all()
-    try:
-        return adopt(model, rows)
-    except (TypeError, ValueError, IndexError):
-        if not whole_numbers:
-            raise
-    return adopt(model, rows.astype(np.int64))  # of an embedding
 
 
 # --- the loss ------------------------------------------------------------------------------------

@@ -20,8 +20,9 @@ from microgradx.diagnosis.optimizers import for_parameters, words
 from microgradx.diagnosis.race import loss_in_words, sentences
 from microgradx.diagnosis.remedies import AS_IT_IS, Candidate, Case, candidates, copied
 from microgradx.diagnosis.table import WIDTH, Table
-from microgradx.diagnosis.task import Task, in_use, module_of
+from microgradx.diagnosis.task import Task
 from microgradx.engine import order
+from microgradx.interop.usage import in_use, module_of
 from microgradx.nn.module import Module
 from microgradx.train import History, fit
 from microgradx.train.progress import Shared, in_one_line

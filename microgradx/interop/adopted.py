@@ -71,13 +71,31 @@ class Adopted(Part):
 
     def __init__(self, net: Net, sample: tuple[int, ...] | None = None, facts: str = "") -> None:
         super().__init__(facts)
-        self.__dict__.update(_net=net, _sample=sample, agreement="")
+        self.__dict__.update(_net=net, _sample=sample, agreement="", _live=None)
 
     def extra_repr(self) -> str:
         return ", ".join(x for x in (self.__dict__["_facts"], self.agreement) if x)
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, {self.agreement}>"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it has a source that may change."""
+        return self.__dict__["_live"] is not None
+
+    def refresh(self) -> Adopted:
+        """Take the numbers that the source has now, as after a step of its own; the net itself.
+
+        A net of a file or of a function has no source that could change, which is a TypeError. A
+        tensor that has got another shape, or is gone, is a ValueError or a KeyError; then nothing
+        has changed here.
+        """
+        live: Callable[[], Mapping[str, Any]] | None = self.__dict__["_live"]
+        if live is None:
+            raise TypeError(f"{title(self)} has no source whose numbers change")
+        self.load_state_dict(live(), strict=False)
+        return self
 
     def __call__(self, x: Any) -> Any:
         """For one sample, a nest of numbers or Values in the source's shape without a batch.
@@ -178,6 +196,11 @@ def adopted(kind: str, net: Net, sample: tuple[int, ...] | None = None, facts: s
     made: type[Any] = _class(kind, Adopted)
     found: Adopted = made(net, sample, facts)
     return found
+
+
+def keep_source(model: Adopted, live: Callable[[], Mapping[str, Any]]) -> None:
+    """live: gives the numbers that the source has, by the names of `state_dict`"""
+    model.__dict__["_live"] = live
 
 
 # --- the rows ------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from microgradx.interop.adopted import (
     agree,
     difference,
     furnish,
+    keep_source,
     own_figures,
     refuse_large,
     rows_of_example,
@@ -64,10 +65,22 @@ def adopt(net: Any, example: Any) -> Adopted:
     model = adopted(title, run, rows.shape[1:])
     spots = [Spot(layer.name, type(layer).__name__) for layer in net.layers]
     furnish(model, spots, run.tensors, {})
+    keep_source(model, lambda: _numbers(net))
     apart = difference(own_figures(model, rows, run.tensors), Figures(source.astype(float), {}))
     within = AGREES if source.dtype == np.float64 else FLOAT32
     agree(model, apart, "Keras", len(rows), within=within)
     return model
+
+
+def _numbers(net: Any) -> dict[str, Any]:
+    """The weights that it has now, as arrays by name."""
+    found: dict[str, Any] = {}
+    for layer in net.layers:
+        if type(layer).__name__ == "Dense":
+            kernel, *bias = layer.get_weights()
+            found[f"{layer.name}.weight"] = np.asarray(kernel).T
+            found |= {f"{layer.name}.bias": bias[0]} if bias else {}
+    return found
 
 
 class _Net:

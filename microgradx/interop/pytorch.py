@@ -28,6 +28,7 @@ from microgradx.interop.adopted import (
     difference,
     digits,
     furnish,
+    keep_source,
     leaves,
     own_figures,
     refuse_large,
@@ -66,6 +67,7 @@ def adopt(net: Any, example: Any) -> Adopted:
     spots = [Spot(path, type(m).__name__, _facts(m)) for path, m in net.named_modules() if path]
     furnish(model, spots, run.tied, run.buffers)
     run.model = model
+    keep_source(model, lambda: _numbers(torch, net))
     reference = _figures(torch, _copy(net), rows)
     seeds = seeds_for(reference.outputs)
     try:
@@ -231,6 +233,12 @@ def _own_rounding(torch: Any, net: Any, rows: Any, reference: Figures, model: Ad
 
 
 # --- the net on Values ---------------------------------------------------------------------------
+
+
+def _numbers(torch: Any, net: Any) -> dict[str, Any]:
+    """What a net holds now, as arrays by name."""
+    return {name: torch.as_tensor(x).detach().cpu().double().numpy()
+            for name, x in net.state_dict().items()}  # fmt: skip
 
 
 class _Net:

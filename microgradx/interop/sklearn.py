@@ -20,6 +20,7 @@ from microgradx.interop.adopted import (
     difference,
     digits,
     furnish,
+    keep_source,
     own_figures,
     refuse_large,
     rows_of_example,
@@ -77,6 +78,7 @@ def adopt(estimator: Any, example: Any) -> Adopted:
     spots += [Spot(step, type(x).__name__) for step, x in scalers]
     furnish(model, spots, run.tensors, run.buffers)
     run.model = model
+    keep_source(model, lambda: _numbers(net, run.layers))
     source = _double(estimator)
     reference = Figures(_outputs(source, rows), {})
     apart = difference(own_figures(model, rows, run.tensors), reference)
@@ -86,6 +88,14 @@ def adopt(estimator: Any, example: Any) -> Adopted:
         own = Figures(_outputs(estimator, rows.astype(kind)), {})
         model.__dict__["agreement"] += f", as {kind} it rounds {digits(difference(own, reference))}"
     return model
+
+
+def _numbers(net: Any, layers: list[dense.Layer]) -> dict[str, Any]:
+    """The weights that it has now, as arrays by name."""
+    found: dict[str, Any] = {}
+    for layer, kernel, bias in zip(layers, net.coefs_, net.intercepts_):
+        found |= {f"{layer.path}.weight": np.asarray(kernel).T, f"{layer.path}.bias": bias}
+    return found
 
 
 def _steps(estimator: Any) -> list[tuple[str, Any]]:

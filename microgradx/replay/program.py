@@ -27,6 +27,7 @@ from microgradx.replay.lifter import lift_all
 from microgradx.replay.statements import shape_text
 from microgradx.replay.sums import Nodes, Sums, worked_out
 from microgradx.replay.tape import Tape
+from microgradx.replay.units import layers_by_reader
 from microgradx.replay.views import Ids
 
 NO_LOSS = "what was recorded returns several Values; a loss is one. Use replay.forward"
@@ -80,6 +81,7 @@ class Replay:
         self._bound: dict[int, SimpleNamespace] = {}
         self._latest: SimpleNamespace | None = None
         self._plans: dict[bool, Plan] = {}
+        self._places: tuple[list[str], Ids] | None = None
         self._lock, self._calls, self._asked = threading.Lock(), 0, threading.local()
         weakref.finalize(self, _release, name, self._bound)
         self.refresh()
@@ -252,17 +254,38 @@ class Replay:
 
         A Value that was not recorded is a KeyError.
         """
-        ids = [self._tape.known(x) for x in nodes]
+        arrays = self._arrays
+        ids = np.array([self._tape.known(x) for x in nodes], dtype=np.int64)
         with self._lock, np.errstate(all="ignore"):
             bound = self._latest or self._no_batch()
             bound.forward()
+            space = vars(bound)
 
             def stored(i: int) -> Any:
-                array, place = self._arrays.at(i)
-                return vars(bound)[array.name][place]
+                array, place = arrays.at(i)
+                return space[array.name][place]
 
-            found = worked_out(self._tape, ids, self._arrays.home, stored)
-            return np.array([np.broadcast_to(found[i], bound.n) for i in ids], float)
+            result = np.empty((len(ids), bound.n))
+            home = arrays.home[ids]
+            for h in {*home.tolist()}:
+                mine = np.flatnonzero(home == h)
+                if h >= 0:
+                    whole = np.asarray(space[arrays.all[h].name], float)
+                    whole = whole.reshape(arrays.all[h].ids.size, -1)
+                    result[mine] = whole[arrays.index[ids[mine]]]
+                    continue
+                found = worked_out(self._tape, ids[mine].tolist(), arrays.home, stored)
+                for k in mine.tolist():
+                    result[k] = found[int(ids[k])]
+            return result
+
+    def layer_of(self, node: Value) -> str:
+        """The layer that a recorded Value is part of by its label, or by that of what reads it."""
+        if self._places is None:
+            self._places = layers_by_reader(self._tape, self._tape.values)
+        names, levels = self._places
+        name: str = names[levels[self._tape.known(node)]]
+        return name
 
     def sums(self, by_layer: bool = False) -> Sums:
         """The path sums of the latest batch at today's parameters, for every node and each row.

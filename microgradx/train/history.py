@@ -6,9 +6,13 @@ import html
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from microgradx._base.text import clean, count, short
 from microgradx.train.curve import curve
+
+if TYPE_CHECKING:
+    from microgradx.train.watch import Event, Watch
 
 DIVERGED = 1e3  # times the loss of the first epoch, or 1 where that is smaller
 
@@ -49,6 +53,7 @@ class History(list[Epoch]):
 
     interrupted: whether Ctrl-C ended the training
     remarks:     what went wrong meanwhile, in sentences
+    watch:       the `Watch` of it, None without one
     A loss or a gradient that is no longer finite stands here as nan or inf. `print` shows a table,
     a notebook the curve of the loss too.
     """
@@ -58,6 +63,20 @@ class History(list[Epoch]):
     def __init__(self, epochs: Iterable[Epoch] = ()) -> None:
         super().__init__(epochs)
         self.remarks: list[str] = []
+        self.watch: Watch | None = None
+
+    def deaths(self) -> list[Event]:
+        """The units that died, with the step and the update; a ValueError without a watch."""
+        return self._watched().deaths()
+
+    def saturations(self) -> list[Event]:
+        """The units that saturated, with the step and the update; a ValueError without a watch."""
+        return self._watched().saturations()
+
+    def _watched(self) -> Watch:
+        if self.watch is None:
+            raise ValueError("nothing was watched; call fit(…, watch=True)")
+        return self.watch
 
     @property
     def loss(self) -> list[float]:

@@ -27,6 +27,7 @@ from microgradx.train.eager import Eager
 from microgradx.train.history import Epoch, History
 from microgradx.train.progress import Progress, ctrl_c
 from microgradx.train.signs import Signs
+from microgradx.train.watch import ROWS, Watch, Watched
 
 if TYPE_CHECKING:
     import os
@@ -54,6 +55,7 @@ def fit(
     metrics: Mapping[str, Metric] | None = None,
     on_epoch: Callable[[Epoch], Any] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    watch: bool | Watch = False,
 ) -> History:
     """Move the parameters of `model` down the mean loss over the samples X and their targets y.
 
@@ -74,6 +76,9 @@ def fit(
     on_epoch:   is called with every `Epoch`, the model being up to date; it may change parameters
                 and the optimizer's numbers, and ends the training by returning True
     checkpoint: where `model.save` writes before the first and after every epoch, all or nothing
+    watch:      True, or a `Watch` of the model on rows of one's own: notes at which step each unit
+                died or saturated, and by which update. True looks at 100 rows of X after each
+                step, or all of fewer, which takes a forward pass of them; see `history.watch`
 
     Ctrl-C ends the training after a step that is complete, a second one at once; the history is
     returned. After any other exception too the parameters are those of the last complete step.
@@ -101,13 +106,17 @@ def fit(
     metrics = chosen.metrics if metrics is None else _metrics(metrics)
     if on_epoch is not None and not callable(on_epoch):
         raise TypeError(f"on_epoch is a function of an Epoch, got {on_epoch!r:.60}")
+    watching = _watch(watch, model, X)
     function, replays = _recorded(model, chosen, X[0], y[0], optimizer.parameters, bool(metrics))
     _check_that_it_moves_each(optimizer)
     trainer = _Trainer(model, replays, optimizer, (X, y), size, rng)
+    if watching is not None:
+        trainer.watch(watching)
     eager, seen = Eager(function, replays[0], X, y), 0
     if checkpoint is not None:
         model.save(checkpoint)
     history, signs = History(), Signs(model, X, y, trainer.settle)
+    history.watch = watching
     history.remarks += _unmoved(replays[0].fixed)
     with ctrl_c() as pressed, closing(Progress(history, epochs, len(X))) as progress:
         for remark in history.remarks:
@@ -187,10 +196,16 @@ class _Trainer:
             for start in range(0, len(train[0]), size)
         ]
         self.moved = False  # since `put_back`
+        self.watched: Watched | None = None
+
+    def watch(self, watch: Watch) -> None:
+        """Let a watch look after each step."""
+        self.watched = Watched(watch, self.replay)
 
     def epoch(self, pressed: list[int], progress: Progress) -> tuple[int, float]:
         """Take every batch once, or those before Ctrl-C: the samples seen, and their mean loss."""
         seen, total, self.moved = 0, 0.0, True
+        order = None
         if len(self.batches) > 1:
             order = self.rng.permutation(len(self.train[0]))
             for samples, copy in zip(self.train, self.shuffled):
@@ -201,6 +216,8 @@ class _Trainer:
                     self.replay.load(x, y)
                     mean, n = self.replay.run(), len(x)
                     self.optimizer.move(np, self.parameters, self.state)
+                    if self.watched is not None:
+                        self.watched.look(x, y, seen, order)
                     seen, total = seen + n, total + mean * n
                     if pressed:
                         break
@@ -231,6 +248,8 @@ class _Trainer:
         self.replay.refresh()
         self.with_outputs.refresh()
         self.take_state()
+        if self.watched is not None:
+            self.watched.take_over()
 
     def take_state(self) -> None:
         """Take the optimiser's state, in the order of the replay."""
@@ -366,6 +385,17 @@ def _check_that_it_moves_each(optimizer: Any) -> None:
             f"{all_[0].data[k]:.6g} in an array of them, as fit has them: its move must treat each "
             "number by itself, without a norm of all or a list by parameter; or take its steps"
         )
+
+
+def _watch(watch: Any, model: Any, X: Array) -> Watch | None:
+    """The watch that is meant; it has looked at the model as it is."""
+    if isinstance(watch, Watch):
+        if watch.model is not model:
+            raise ValueError("the watch is of another model; make it of the one that is trained")
+        return watch
+    if not isinstance(watch, bool):
+        raise TypeError(f"watch is True or a Watch, got {kind_of(watch)}")
+    return Watch(model, X[:: -(-len(X) // ROWS)]) if watch else None
 
 
 def _held_out(validation: Any, X: Array, y: Array, loss: Loss, width: int) -> tuple[Array, Array]:
