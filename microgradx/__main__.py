@@ -167,6 +167,9 @@ def _checkup(chosen: argparse.Namespace) -> bool:
     from microgradx.diagnosis import checkup
 
     try:
+        for path, kinds in (chosen.json, [".json"]), (chosen.html, [".html", ".htm", ""]):
+            if path and Path(path).suffix.lower() not in kinds:
+                raise ValueError(f"{path} is no {kinds[0]} file; give it that ending")
         model, X, y = _sources(chosen)
         found = checkup(
             model, X, y, loss=chosen.loss, optimizer=_optimizer(chosen), rows=chosen.rows,

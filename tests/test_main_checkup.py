@@ -102,7 +102,7 @@ def test_without_targets(folder, capsys):
         (["net.py:model", *ALL, "--box", "1", "-1"], "swap them"),
         (["net.py:model", *ALL, "--rows", "0"], "rows must be at least 1"),
         (["net.py:model", *ALL, "--lr", "-1"], "lr must be at least 0"),
-        (["net.py:model", *ALL, "--json", "out.txt"], "an .html or a .json file"),
+        (["net.py:model", *ALL, "--json", "out.txt"], "out.txt is no .json file"),
         (["net.py:model", "--data", "net.py:y", "--target", "net.py:X"], "a row of X"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -95,6 +96,31 @@ def short(x: float, digits: int = 3) -> str:
     """Three significant digits, or so many: 0.25, 1.5e-7; -0 is 0."""
     digits_, e, exponent = f"{x + 0.0:.{digits}g}".partition("e")
     return f"{digits_}e{int(exponent)}" if e else digits_
+
+
+def apart(low: float, high: float) -> tuple[str, str]:
+    """Two numbers with so many digits that they are told apart: 0.9391, 0.9392; 1,990, 2,020."""
+    if not (math.isfinite(low) and math.isfinite(high)) or low == high:
+        return short(low), short(high)
+    for digits in range(3, 17):
+        one, other = (_plain(x, digits) for x in (low, high))
+        gap = abs(float(one.replace(",", "")) - float(other.replace(",", "")))
+        if abs(gap / abs(high - low) - 1.0) < 0.1:
+            return one, other
+    return repr(low), repr(high)
+
+
+def span(low: float, high: float) -> str:
+    """`-3.06 … 3.32`; just the number where both are one."""
+    return " … ".join(dict.fromkeys(apart(low, high)))
+
+
+def _plain(x: float, digits: int) -> str:
+    """Rounded to so many digits, without an exponent where it is from 0.001 to a million."""
+    rounded = float(f"{x:.{digits}g}")
+    if 1e3 <= abs(rounded) < 1e6:
+        return f"{rounded:,.{max(digits - len(str(int(abs(rounded)))), 0)}f}"
+    return short(x, digits)
 
 
 def percent(share: float) -> str:

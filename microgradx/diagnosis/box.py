@@ -7,7 +7,7 @@ rounded outward by more than its own sum can be off (Higham 2002, section 4.2).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from microgradx import rules
 from microgradx._base import floats
 from microgradx._base.arguments import number
 from microgradx.engine import Value, sweep
-from microgradx.explain.factors import takes_one
+from microgradx.explain.factors import factor_pairs, of_one, takes_one
 from microgradx.replay.batch import Array, numbers
 from microgradx.rules import Rule
 
@@ -102,15 +102,7 @@ def _of_node(node: Value, found: Mapping[Value, int]) -> int:
 
 def _one_factor_each(node: Value, found: Mapping[Value, int]) -> bool:
     """Whether no factor that depends on the inputs is multiplied with another."""
-    return not any(_depends(x, found) and _depends(y, found) for x, y in factors(node))
-
-
-def factors(node: Value) -> list[tuple[Any, Any]]:
-    """The pairs whose products a node adds up; Values and numbers."""
-    if node.rule is None or node.rule.kind != "product":
-        return []
-    one, other = node.operands[:2]
-    return [*zip(one, other)] if isinstance(one, tuple) else [(one, other)]
+    return not any(_depends(x, found) and _depends(y, found) for x, y in factor_pairs(node))
 
 
 def _depends(x: Any, found: Mapping[Value, int]) -> bool:
@@ -137,15 +129,21 @@ def top(z: Value, inputs: Sequence[Value], box: Box) -> Top:
 
 
 def reach(y: Value) -> tuple[float, float]:
-    """The least and the largest that the op of one operand that made y can give."""
-    return ends(y.rule) if y.rule is not None and len(y.inputs) == 1 else (-math.inf, math.inf)
+    """The least and the largest that the op which made y can give, if it reads one number alone."""
+    if y.rule is None or len(y.inputs) != 1 or y.rule.bounds is None or y.rule.kind == "linear":
+        return -math.inf, math.inf
+    return _ends(y.rule, lambda x: of_one(floats, y, x)[0])
 
 
 def ends(rule: Rule) -> tuple[float, float]:
     """The least and the largest that an op can give; infinite where that isn't known."""
     if rule.bounds is None or not takes_one(rule) or rule.kind == "linear":
         return -math.inf, math.inf
-    points = () if isinstance(rule.bounds, str) else rule.bounds
-    found = [rule.function(floats, x)[0] for x in (-math.inf, *points, math.inf)]
-    known = [x for x in found if x == x]
-    return min(known), max(known)
+    return _ends(rule, lambda x: rule.function(floats, x)[0])
+
+
+def _ends(rule: Rule, f: Callable[[float], float]) -> tuple[float, float]:
+    points = () if isinstance(rule.bounds, str) else rule.bounds or ()
+    low, high = rule.domain.get(rule.operands[0], (-math.inf, math.inf))
+    known = [x for x in map(f, (low, *points, high)) if x == x]
+    return (min(known), max(known)) if known else (-math.inf, math.inf)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from microgradx._base.text import count, element, few, fixed, listed, short
+from microgradx._base.text import clean, count, element, few, fixed, listed, short
 from microgradx.diagnosis.box import Box
 from microgradx.diagnosis.ledger import Ledger, Part, Price
 from microgradx.diagnosis.scales import Tensor, tensors_of
@@ -121,6 +121,13 @@ class Facts:
         if not nodes or {*nodes} == {*survey.inputs}:
             return self.columns if nodes or not self.tensors else self.columns[:, :0]
         return survey.values_of(nodes).T
+
+    def column(self, k: int) -> str:
+        """A column of what weights read, by its name where the data have some."""
+        names = self.task.columns
+        if len(names) == self.read.shape[1]:
+            return f"Column {clean(names[k])}"
+        return f"Column {k}"
 
     def keys(self, units: Sequence[int]) -> list[Key]:
         """Their layers and numbers."""

@@ -19,6 +19,7 @@ The thresholds, which were fixed before the planted nets of the tests were made:
     vanishing, exploding  R is 3 decades below, or 2 above, and the findings above hold less than
                           half of that
     copies                units of a layer that aren't dead have equal weights in, and equal out
+    norms without rows    a batch norm's statistics are those of none: means 0, variances 1
     inputs out of scale   a column's root mean square is above 30; or each column's is below 1/30
     inputs far from 0     a column's mean is above 3, and 10 times its spread, which isn't 0: so it
                           isn't called out of scale, too
@@ -33,7 +34,8 @@ The thresholds, which were fixed before the planted nets of the tests were made:
                           the best linear fit leaves 90 % of the targets' variance
     large step            a step by the optimiser's raises the loss, turns a unit off in every row,
                           or saturates one
-    small step            the loss falls along it to 100 times as far
+    small step            it moves no tensor by more than 1e-4 of its size, and the loss falls along
+                          it to 100 times as far
     unused parameters     no path leads from them to the loss
     not finite            a loss or a gradient is nan or infinite in some row
 """
@@ -53,6 +55,7 @@ from microgradx.diagnosis.of_data import (
     worse_than_a_guess,
 )
 from microgradx.diagnosis.of_layers import (
+    norms_without_rows,
     scaled_weights,
     sigmoid_chain,
     unused_parameters,
@@ -68,7 +71,7 @@ __all__ = ["Facts", "Finding", "findings_of"]
 RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     not_finite, dead, saturated, zero_weights, scaled_weights, copies, sigmoid_chain, vanishing,
     inputs, targets_out_of_reach, targets_out_of_scale, bounded_logits, worse_than_a_guess,
-    linear_net, constant_outputs, unused_parameters, large_step, small_step,
+    linear_net, norms_without_rows, constant_outputs, unused_parameters, large_step, small_step,
 )  # fmt: skip
 
 

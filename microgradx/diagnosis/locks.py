@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from microgradx.diagnosis.box import factors
 from microgradx.diagnosis.survey import Survey
 from microgradx.engine import Value
+from microgradx.explain.factors import factor_pairs
 
 
 class Motion:
@@ -39,7 +39,7 @@ class Motion:
         empty = np.flatnonzero((units.low == 0) & (units.high == 0)).tolist()
         self._zero |= {x for u in empty for x in units.nodes[u]}
         for node in replay.nodes:
-            if (pairs := factors(node)) and all(_any_zero(pair, self._zero) for pair in pairs):
+            if (pairs := factor_pairs(node)) and all(_any_zero(pair, self._zero) for pair in pairs):
                 if all(_is_zero(x, self._zero) for x in node.operands[2:]):
                     self._zero.add(node)
         self.moves = {p for p, n in zip(replay.parameters, survey.moved.tolist()) if n}
@@ -75,7 +75,7 @@ def _open(node: Value, still: set[Value]) -> Iterator[Value]:
     if node.rule is None or node.rule.kind != "product":
         yield from node.inputs
         return
-    for x, y in factors(node):
+    for x, y in factor_pairs(node):
         if isinstance(x, Value) and not _is_zero(y, still):
             yield x
         if isinstance(y, Value) and not _is_zero(x, still):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from microgradx._base.text import count, listed, short
+from microgradx._base.text import count, listed, short, span
 from microgradx.diagnosis.box import AFFINE, reach
 from microgradx.diagnosis.facts import (
     BEFORE,
@@ -44,7 +44,7 @@ def inputs(facts: Facts) -> Iterator[Finding]:
         k = int(np.where(away, np.abs(mean), 0).argmax())
         yield _of_inputs(
             facts, "inputs far from 0", away, np.log10(np.abs(mean[k]) / spread[k]),
-            f"Column {k} lies in {short(x[:, k].min())} … {short(x[:, k].max())}: its mean is "
+            f"{facts.column(k)} lies in {span(x[:, k].min(), x[:, k].max())}: its mean is "
             f"{how_many(abs(mean[k]) / spread[k])} times its spread. Subtract the mean of each "
             "column, and divide by its spread.",
         )  # fmt: skip
@@ -52,19 +52,24 @@ def inputs(facts: Facts) -> Iterator[Finding]:
     if large.any():
         k = int(np.where(large, size, 0).argmax())
         words = (
-            f"Column {k} lies in {short(x[:, k].min())} … {short(x[:, k].max())}; an initialiser "
+            f"{facts.column(k)} lies in {span(x[:, k].min(), x[:, k].max())}; an initialiser "
             "reckons with a root mean square of 1. Divide each column by its spread."
         )
         if not spread[k]:
             words = (
-                f"Column {k} is {short(x[0, k])} in every row: a second bias, whose steps are so "
-                "much larger. Leave it out."
+                f"{facts.column(k)} is {short(x[0, k])} in every row: a second bias, whose steps "
+                "are so much larger. Leave it out."
             )
         yield _of_inputs(facts, "inputs out of scale", large, np.log10(size[k]), words)
-    elif size.max() and size.max() < 1 / WIDE:
+    elif not size.any():
+        yield _of_inputs(
+            facts, "inputs out of scale", size == 0, SIXTEEN, "All inputs are 0 in every row: no "
+            "weight that reads them has a gradient.",
+        )  # fmt: skip
+    elif size.max() < 1 / WIDE:
         yield _of_inputs(
             facts, "inputs out of scale", size > 0, -np.log10(size.max()),
-            f"All lie in {short(x.min())} … {short(x.max())}; an initialiser reckons with a root "
+            f"All lie in {span(x.min(), x.max())}; an initialiser reckons with a root "
             "mean square of 1. Divide each column by its spread.",
         )  # fmt: skip
 
@@ -96,10 +101,10 @@ def targets_out_of_reach(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 "targets out of reach", "y" if len(outputs) == 1 else f"y[{k}]",
                 rows=float(out.mean()),
-                because=f"Targets lie in {short(targets[:, k].min())} … "
-                f"{short(targets[:, k].max())}, and {name} is a {y.op}, which gives "
-                f"{from_to(low, high)}: {count(int(out.sum()), 'row')} of {len(out):,} can't be "
-                "reached. Leave the last activation out, or scale the targets.",
+                because=f"Targets lie in {span(targets[:, k].min(), targets[:, k].max())}, and "
+                f"{name} is a {y.op}, which gives {from_to(low, high)}: "
+                f"{count(int(out.sum()), 'row')} of {len(out):,} can't be reached. "
+                "Leave the last activation out, or scale the targets.",
                 cost=SIXTEEN * float(out.mean()), row=int(out.argmax()),
                 node=last_parameter(facts),
             )  # fmt: skip
@@ -117,7 +122,7 @@ def targets_out_of_scale(facts: Facts) -> Iterator[Finding]:
     if not large.any():
         return
     k = int(np.where(large, size, 0.0).argmax())
-    lie = f"{short(y[:, k].min())} … {short(y[:, k].max())}"
+    lie = span(y[:, k].min(), y[:, k].max())
     which = "Targets lie" if y.shape[1] == 1 else f"Those of output {k} lie"
     yield Finding(
         "targets out of scale", "y", decades=float(np.log10(size[k])),
@@ -161,11 +166,11 @@ def worse_than_a_guess(facts: Facts) -> Iterator[Finding]:
     bar = guess * SQUARES if facts.task.name == "mse" else max(guess * ENTROPY, _even(facts))
     if loss > bar:
         results = facts.survey.results
-        lie = f"The outputs lie in {short(results.min())} … {short(results.max())}"
+        lie = f"The outputs lie in {span(results.min(), results.max())}"
         y = facts.task.targets
         also = ""
         if facts.task.name == "mse" and y is not None:
-            also = f", the targets in {short(y.min())} … {short(y.max())}"
+            also = f", the targets in {span(y.min(), y.max())}"
         yield Finding(
             "worse than a guess", "loss",
             because=f"The loss is {short(loss)}, and {short(guess)} if the outputs were the best "
@@ -189,7 +194,8 @@ def linear_net(facts: Facts) -> Iterator[Finding]:
         yield from _two_in_one(facts)
         return
     layers = [*dict.fromkeys(t.layer for t in facts.tensors)]
-    if len(layers) > 1:
+    meant = [pair.own < pair.one for pair in pairs_of(survey, facts.tensors)]
+    if len(layers) > 1 and not (meant and all(meant)):
         yield Finding(
             "linear net", few_layers(layers), because="There is no activation between these "
             "layers: together they are one. Put one after each but the last.",

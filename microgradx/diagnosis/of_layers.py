@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from microgradx._base.text import count, element, fixed, listed, short
 from microgradx.diagnosis.facts import (
+    BEFORE,
     CEILING,
     HALF,
     SCALE,
@@ -22,6 +23,7 @@ from microgradx.diagnosis.facts import (
 )
 from microgradx.diagnosis.ledger import Part, name_of_part
 from microgradx.diagnosis.scales import Tensor
+from microgradx.engine import Value
 
 DECADE = 1.0  # that a tensor which is off costs at least, beside its usual scale
 APART = 1.5  # how far tensors are off that are named together
@@ -136,6 +138,7 @@ def vanishing(facts: Facts) -> Iterator[Finding]:
         if sum(x for part, x in terms.items() if part in facts.told) / far > HALF:
             continue
         size = "below" if far < 0 else "above"
+        facts.flat = facts.flat or far < 0
         yield Finding(
             name, line.layer, decades=abs(far),
             cost=sum(abs(facts.ledger.short(x)) * facts.share(x.parameters) for x in lines),
@@ -165,8 +168,23 @@ def _terms(facts: Facts, terms: dict[Part, float], far: float) -> str:
     return f"The largest parts: {listed(named or [name_of_part(p) for p, _ in ranked[:1]], 4)}."
 
 
+def _led_to(output: Value) -> set[Value]:
+    """All from which a path leads to an output, past no `detach` and no condition."""
+    found, stack = {output}, [output]
+    while stack:
+        node = stack.pop()
+        rule = node.rule
+        for name, operand in zip(rule.operands if rule else (), node.operands):
+            if rule is not None and name not in rule.silent:
+                read = operand if isinstance(operand, tuple) else (operand,)
+                fresh = [x for x in read if isinstance(x, Value) and x not in found]
+                found.update(fresh)
+                stack += fresh
+    return found
+
+
 def unused_parameters(facts: Facts) -> Iterator[Finding]:
-    used = {*facts.survey.replay.parameters}
+    used = _led_to(facts.survey.replay.output)
     idle = [p for p in facts.task.model.parameters() if p not in used]
     if idle:
         names = [*dict.fromkeys(element(p.label)[0] or "a leaf" for p in idle)]
@@ -174,5 +192,24 @@ def unused_parameters(facts: Facts) -> Iterator[Finding]:
             "unused parameters", listed(names, 3), decades=math.inf,
             because=f"{count(len(idle), 'parameter')} of the net: no path leads from there to the "
             "loss, so none of them is ever trained.",
-            cost=SIXTEEN * len(idle) / (len(idle) + facts.ledger.total),
+            cost=SIXTEEN * len(idle) / len(facts.task.model.parameters()),
+        )  # fmt: skip
+
+
+def norms_without_rows(facts: Facts) -> Iterator[Finding]:
+    """A norm over a batch that has seen none is the identity in `eval()`, and not in training."""
+    state = facts.task.model.state_dict()
+    found = [
+        name.rpartition(".")[0]
+        for name, means in state.items()
+        if name.endswith("running_mean") and not any(means)
+        and all(x == 1 for x in state.get(f"{name[:-4]}var", [0]))
+    ]  # fmt: skip
+    if found:
+        yield Finding(
+            "norms without rows", few_layers(found), because="Its statistics are means of 0 and "
+            "variances of 1: it has seen no batch. A check-up looks at the net as in eval(), where "
+            "it does nothing yet, so that what is found behind it need not be so in training. Run "
+            "some batches in train() first.", cost=BEFORE * max(facts.dearest, 1.0),
+            node=parameter_in(facts, found),
         )  # fmt: skip

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from microgradx._base.text import count, short
+from microgradx._base.text import apart, count, short
 from microgradx.diagnosis.facts import (
     SIXTEEN,
     Facts,
     Finding,
+    how_many,
     some_parameter,
 )
 from microgradx.diagnosis.steps import Steps
 
 SHORT = 100.0  # times a step's length
+LITTLE = 1e-4  # of its own size a tensor is moved by at most in a small step
 
 
 def large_step(facts: Facts) -> Iterator[Finding]:
@@ -25,7 +27,7 @@ def large_step(facts: Facts) -> Iterator[Finding]:
     rises = not after.loss <= before.loss
     if not (rises or off or shut):
         return
-    does = [f"raises the loss from {short(before.loss)} to {short(after.loss)}"] * rises
+    does = [f"raises the loss from {' to '.join(apart(before.loss, after.loss))}"] * rises
     does += [f"turns {count(len(off), 'neuron')} off in every row"] if off else []
     does += [f"saturates {count(len(shut), 'neuron')}"] if shut else []
     begins = min(steps.rises if rises else math.inf, steps.dies if off else math.inf,
@@ -33,8 +35,9 @@ def large_step(facts: Facts) -> Iterator[Finding]:
     tensor, ratio = _moved_most(steps)
     moves = ""
     if math.isfinite(ratio):
-        size = short(10.0**ratio, 2)
-        moves = f"\nIt moves {tensor} by {size} of its own size; about 0.001 is usual."
+        size = 10.0**ratio
+        times = f"{short(size, 2)} of" if size < 1 else f"{how_many(size)} times"
+        moves = f"\nIt moves {tensor} by {times} its own size; about 0.001 of it is usual."
     yield Finding(
         "large step", steps.words, rows=1.0,
         because=f"A step {' and '.join(does)}. That begins at {short(begins, 2)} times its size."
@@ -49,6 +52,8 @@ def small_step(facts: Facts) -> Iterator[Finding]:
     if steps is None or steps.best < SHORT or not math.isfinite(steps.before.loss):
         return
     tensor, ratio = _moved_most(steps)
+    if 10.0**ratio > LITTLE:
+        return
     yield Finding(
         "small step", steps.words, decades=math.log10(steps.best),
         because=f"It moves no tensor by more than {short(10.0**ratio, 2)} of its own size "

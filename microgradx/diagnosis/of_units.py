@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgradx._base.text import count, element, listed, short
-from microgradx.diagnosis.box import factors
+from microgradx._base.text import count, element, listed, short, span
 from microgradx.diagnosis.facts import (
     CEILING,
     FOUR,
@@ -29,7 +28,7 @@ from microgradx.diagnosis.facts import (
     some_parameter,
 )
 from microgradx.engine import Value
-from microgradx.explain.factors import is_open
+from microgradx.explain.factors import factor_pairs, is_open
 from microgradx.explain.samples import role_of
 from microgradx.replay.units import Key
 
@@ -191,7 +190,7 @@ def _saturation(facts: Facts, layer: str, shut: Sequence[int], size: int) -> Fin
     if rule is not None and math.isfinite(rule.ceiling):
         largest = f"{rule.name}'s largest, {short(rule.ceiling)}"
     because, guilty, cause = _why_saturated(facts, layer, shut)
-    rows = "In every row" if rule is not None and is_open(rule) else "In the median row"
+    rows = "In every row" if is_open(units.nodes[shut[0]][0]) else "In the median row"
     words = [f"{rows} {each} is below 1 % of {largest}, because {because}."]
     own = facts.ledger.owners.get(layer, 0) * len(shut) / size
     costs = [price.cost, -CEILING * facts.share(round(own))]
@@ -244,10 +243,10 @@ def _why_saturated(facts: Facts, layer: str, shut: Sequence[int]) -> tuple[str, 
             return f"what it reads comes from {behind.name}, {times}", "", behind.name
         if reads_inputs(facts, shut[0]) and np.abs(facts.columns).max() > FAR:
             low, high = facts.columns.min(), facts.columns.max()
-            words = f"the inputs lie in {short(low)} … {short(high)}: z goes to {short(_far(z))}"
+            words = f"the inputs lie in {span(low, high)}: z goes to {short(_far(z))}"
             return words, "", ""
     low, high = units.least[shut].min(), units.most[shut].max()
-    return f"z lies in {short(low)} … {short(high)}", "", ""
+    return f"z lies in {span(low, high)}", "", ""
 
 
 def _far(z: Any) -> float:
@@ -313,8 +312,8 @@ def _with_equal_ends(facts: Facts, group: Sequence[Unit]) -> list[Unit]:
         if len(readers) == 1 and all(x in place for x in node.inputs):
             [place[node]] = readers  # made of one unit alone, as a mean of its positions
             ends[place[node]].append((node.op, len(node.inputs), *_constants(node)))
-        elif readers and factors(node):
-            for weight, x in factors(node):
+        elif readers and factor_pairs(node):
+            for weight, x in factor_pairs(node):
                 if isinstance(x, Value) and x in place:
                     ends[place[x]].append(_known(weight))
         else:

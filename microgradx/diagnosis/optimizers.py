@@ -57,9 +57,9 @@ def for_parameters(optimizer: Any, model: Module | None, parameters: Sequence[Va
     parameters: those of `model` or of a copy of it, in their order
 
     On a copy it moves the twins of what the reader's moves, and its state goes on from there; on
-    another net it moves all, with a fresh state. PyTorch's has a fresh state always. The reader's
-    stays as it is. A name, parameters that are not the net's, or settings that can't be followed
-    are a ValueError, anything else a TypeError.
+    another net it moves all, with a fresh state. So does PyTorch's, of the net that was adopted.
+    The reader's stays as it is. A name, parameters that are not the net's, or settings that can't
+    be followed are a ValueError, anything else a TypeError.
     """
     parameters = [*parameters]
     if optimizer is None:
@@ -153,6 +153,10 @@ def _of_torch(optimizer: Any, model: Module | None, parameters: list[Value]) -> 
     made, unknown = TORCH[kind.__name__]
     group = _group(optimizer)
     _refuse_settings(kind.__name__, group, unknown)
+    names = [*inspect.signature(made).parameters][1:]
+    settings = {name: _plain(group[name]) for name in names if name in group}
+    if model is not None and (twins := getattr(model, "twins", [])):
+        return _gone_on(optimizer, made, settings, twins, model.parameters(), parameters)
     moved = sum(math.prod(p.shape) for each in optimizer.param_groups for p in each["params"])
     if model is not None and moved != len(parameters):
         raise ValueError(
@@ -160,8 +164,40 @@ def _of_torch(optimizer: Any, model: Module | None, parameters: list[Value]) -> 
             "and which can't be told here; pass a function that picks them: "
             "lambda parameters: mx.optim.SGD(parameters[:100], lr=0.1)"
         )
-    names = [*inspect.signature(made).parameters][1:]
-    return made(parameters, **{name: _plain(group[name]) for name in names if name in group})
+    return made(parameters, **settings)
+
+
+# By ours, the names in PyTorch's state of what one step leaves for the next.
+KEPT = {"velocity": "momentum_buffer", "means": "exp_avg", "squares": "exp_avg_sq"}
+
+
+def _gone_on(
+    optimizer: Any, made: Any, settings: dict[str, Any], twins: Sequence[tuple[Any, list[Value]]],
+    own: Sequence[Value], parameters: Sequence[Value],
+) -> Any:  # fmt: skip
+    """Ours of the same parameters, with the state that PyTorch's has by now."""
+    known = {id(p): values for p, values in twins}
+    place = {p: k for k, p in enumerate(own)}
+    moved = [p for group in optimizer.param_groups for p in group["params"]]
+    if strange := [p for p in moved if id(p) not in known]:
+        raise ValueError(
+            f"the optimizer moves {count(len(strange), 'tensor')} not of the net, such as one of "
+            f"the shape {tuple(strange[0].shape)}; make it of net.parameters(), after the net"
+        )
+    values = [[parameters[place[x]] for x in known[id(p)]] for p in moved]
+    found = made([x for each in values for x in each], **settings)
+    for name in found.state:
+        numbers: list[float] = []
+        for p, each in zip(moved, values):
+            held = optimizer.state.get(p, {}).get(KEPT[name])
+            numbers += (
+                [0.0] * len(each) if held is None else held.detach().double().ravel().tolist()
+            )
+        found.state[name] = numbers
+    steps = [int(optimizer.state[p]["step"]) for p in moved if "step" in optimizer.state.get(p, {})]
+    if steps:
+        found._steps = max(steps)
+    return found
 
 
 def _plain(setting: Any) -> Any:

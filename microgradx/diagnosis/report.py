@@ -93,6 +93,8 @@ def page(c: Checkup) -> str:
     name = clean(title(c.task.model))
     sections = [_tag("style", STYLE + _colours()), _head(c)]
     sections += [*_healthy(c)] if not c.findings else [*_ill(c)]
+    if c.trials is not None:
+        sections += [_tag("h2", "Remedies, tried"), _tag("pre", _text(str(c.trials)))]
     content = "\n".join(filter(None, sections))
     return as_page(f"Check-up of {name}", f"<main>\n{content}\n</main>")
 
@@ -139,7 +141,7 @@ def _group(group: Sequence[words.Numbered]) -> str:
 def _told(k: int, finding: Finding) -> str:
     """A finding: what, where, at which price, why, and which neurons; the number is its anchor."""
     anchor = f"finding-{k}"
-    where = words.whereabouts(finding).removeprefix(finding.where)
+    where = words.whereabouts(finding).removeprefix("layer ").removeprefix(finding.where)
     head = f'<a href="#{anchor}">{k}</a> <span><strong>{_text(finding.verdict)}:</strong> '
     head += f"{_named(finding.where)}{_text(where)}</span> {_price(finding)}"
     because = "".join(_tag("p", _text(line)) for line in finding.because.split("\n"))
@@ -329,6 +331,7 @@ def figures(c: Checkup) -> dict[str, Any]:
         "agreement": c.agreement, "interrupted": c.interrupted,
         "findings": [_finding(x) for x in c.findings],
         "layers": dict(c.layers), "neurons": dict(c.neurons),
+        "trials": dict(c.trials.table) if c.trials is not None else None,
     }  # fmt: skip
     return {key: _plain(x) for key, x in found.items()}
 

@@ -102,6 +102,7 @@ class Checkup:
     ledger:    the lines by layer
     step:      the optimiser's: `step.table` by tensor, and at which lengths of it the loss rises
                and units die or saturate; None without an optimizer
+    trials:    those of the latest `try_remedies`, None before; a saved report has them too
     interrupted: whether Ctrl-C has ended the walk
     """
 
@@ -121,6 +122,7 @@ class Checkup:
         self.loss, self.guess = float(np.mean(survey.losses)), self.task.guess
         self.agreement: str = getattr(self.task.model, "agreement", "")
         self.step: Steps | None = None
+        self.trials: Trials | None = None
         if optimizer is not None:
             try:
                 self.step = Steps(survey, optimizer)
@@ -170,6 +172,7 @@ class Checkup:
         if node is None:
             raise ValueError(f"{found.verdict} is about no gradient; its `because` is all there is")
         explanation: Explanation = why(node, loss)
+        explanation.remark = None  # on .grad, which this graph leaves alone
         return explanation
 
     def _asked(self, finding: Finding | int) -> Finding:
@@ -202,9 +205,10 @@ class Checkup:
         row. No targets, epochs below 1, a net of your own with other outputs or inputs, or a name
         that is taken are a ValueError, what is no net a TypeError, before anything is trained.
         """
-        return tried(
+        self.trials = tried(
             self, remedies, epochs=epochs, optimizer=optimizer, batch_size=batch_size, seed=seed
         )
+        return self.trials
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the report to an .html file, or the figures to a .json file; returns its Path."""

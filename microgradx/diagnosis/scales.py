@@ -64,7 +64,7 @@ def tensors_of(survey: Survey) -> list[Tensor]:
         layer, index, _ = role_of(node.label)
         unit = index.rpartition(",")[2]
         for weights, xs in products(node):
-            if weights[0] in leaves:
+            if weights[0] in leaves and not _is_gain(weights):
                 key = element(weights[0].label)[0], layer
                 found.setdefault(key, {}).setdefault(unit, weights)
                 read.setdefault(key, Counter()).update(x for x in xs if isinstance(x, Value))
@@ -91,6 +91,11 @@ def tensors_of(survey: Survey) -> list[Tensor]:
             )
         )
     return result
+
+
+def _is_gain(weights: list[Value]) -> bool:
+    """Whether it is one number of a vector, as a norm's gain is: no sum over what a unit reads."""
+    return len(weights) == 1 and len(element(weights[0].label)[1]) == 1
 
 
 def _usual(rule: Rule | None, fan_in: int, units: int) -> tuple[float, str]:

@@ -13,10 +13,10 @@ from microgradx.diagnosis import optimizers
 from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.table import Table
 from microgradx.diagnosis.units import shares
-from microgradx.engine import Value
-from microgradx.explain.factors import shut_from
+from microgradx.explain.factors import of_one
 from microgradx.replay.batch import Array
 from microgradx.replay.sums import ARRAYS
+from microgradx.replay.units import flat_below
 
 ROWS = 1000  # at most so many are looked at, evenly spaced
 REACH = 10  # the step is looked at from 2^-10 to 2^10 times its length
@@ -108,12 +108,11 @@ class Steps:
                 replay.load(*[x[rows] for x in (task.X, task.targets) if x is not None])
                 total += float(replay.values_of([replay.output]).sum())
                 for u, z in enumerate(self._values()):
-                    slopes = np.abs(_slopes(survey.units.nodes[u][0], z))
-                    rule = survey.units.nodes[u][0].rule
+                    node = survey.units.nodes[u][0]
+                    slopes = np.abs(np.broadcast_to(of_one(ARRAYS, node, z)[1], z.shape))
                     seen[u] += slopes.size
                     off[u] += (slopes == 0).sum()
-                    if rule is not None and rule.kind == "saturating":
-                        saturated[u] += (slopes < shut_from(rule)).sum()
+                    saturated[u] += (slopes < flat_below(node)).sum()
         return State(
             total / len(self._rows), off == seen, (saturated >= self._share * seen) & (off < seen)
         )
@@ -121,8 +120,8 @@ class Steps:
     def _values(self) -> list[Array]:
         """By unit, the numbers of its z at all its positions."""
         every = self._survey.replay.values_of([z for zs in self._zs for z in zs])
-        ends = np.cumsum([len(zs) for zs in self._zs])[:-1]
-        return np.split(every, ends)
+        ends = np.cumsum([len(zs) for zs in self._zs])
+        return np.split(every, ends)[:-1]
 
     @property
     def least(self) -> float:
@@ -138,12 +137,6 @@ class Steps:
     def shut(self) -> list[int]:
         """Those that it saturates."""
         return [int(u) for u in np.flatnonzero(self.after.saturated & ~self.before.saturated)]
-
-
-def _slopes(node: Value, z: Array) -> Array:
-    assert node.rule is not None
-    found: Array = np.broadcast_to(node.rule.function(ARRAYS, z)[1], z.shape)
-    return found
 
 
 def _update_of(survey: Survey, optimizer: Any) -> Array:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from microgradx import rules
-from microgradx.diagnosis.box import factors
 from microgradx.diagnosis.scales import Tensor
 from microgradx.diagnosis.survey import Survey
 from microgradx.engine import Value
+from microgradx.explain.factors import factor_pairs
 from microgradx.explain.samples import role_of
 from microgradx.replay.units import products
 
@@ -87,5 +87,5 @@ def _is_straight(node: Value, made_of: dict[Value, str]) -> bool:
     if rule is None:
         return False
     if rule.kind == "product":
-        return not any(x in made_of and y in made_of for x, y in factors(node))
+        return not any(x in made_of and y in made_of for x, y in factor_pairs(node))
     return rule.kind == "linear" or (rule is rules.div and node.inputs[-1] not in made_of)

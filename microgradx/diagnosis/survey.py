@@ -19,7 +19,7 @@ from microgradx.interop.usage import in_use
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import Array
 from microgradx.replay.sums import Sums
-from microgradx.replay.units import Key, is_unit, units_of
+from microgradx.replay.units import Key, is_unit, self_gated, units_of
 
 ROOM = 2.0**24  # numbers that a batch's path sums may take, nodes times rows
 AT_ONCE = 2000  # rows in a batch at most: Ctrl-C ends the walk after one
@@ -39,6 +39,7 @@ class Survey:
     units:   the activations
     moved:   by parameter, whether its gradient is not 0 in some row
     gradient: of the mean loss, in the order of the replay's parameters
+    cut_off: whether it ended before the last row
     finite:  by row whether loss and gradients are finite
     """
 
@@ -142,6 +143,7 @@ class Survey:
             tell(f"{self.done:,} of {len(self.losses):,} rows")
             if stop():
                 break
+        self.cut_off = self.done < len(self.losses)
         self.gradient /= self.done
         self._keep(self.done)
 
@@ -160,6 +162,7 @@ class Survey:
         self._zs: dict[str, list[tuple[str, Array]]] = {}
         outputs = {*self.outputs}
         units: list[Value] = []
+        gated = self_gated(self.replay.nodes)
         where: dict[Value, tuple[str, int]] = {}
         labels = {x.label for nodes in sums.arrays() for x in nodes.nodes}
         zs_of: dict[str, list[Value]] = {}
@@ -172,7 +175,12 @@ class Survey:
                     if role == "z" or f"{x.label}.z" not in labels:
                         zs.setdefault(path, []).append(k)
                         zs_of.setdefault(path, []).append(x)
-                if nodes.op and is_unit(x) and (x in outputs or not sums.in_loss(x)):
+                if (
+                    nodes.op
+                    and is_unit(x)
+                    and x not in gated
+                    and (x in outputs or not sums.in_loss(x))
+                ):
                     units.append(x)
             for path, places in zs.items():
                 self._zs.setdefault(path, []).append((nodes.name, np.array(places)))
@@ -183,7 +191,8 @@ class Survey:
             path: len({role_of(x.label).neuron.rpartition(",")[2] for x in nodes})
             for path, nodes in zs_of.items()
         }
-        self._lay_out_units(units_of(units, sums.layer_of))
+        made = {x: k for k, x in enumerate(self.replay.nodes)}
+        self._lay_out_units(units_of(sorted(units, key=made.__getitem__), sums.layer_of))
 
     def _lay_out_units(self, members: dict[tuple[Key, str], list[Value]]) -> None:
         keys = [key for key, _ in members]

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from microgradx.engine import Value
-from microgradx.explain.factors import shut_from
 from microgradx.replay.batch import Array
 from microgradx.replay.flows import Flows
 from microgradx.replay.sums import Nodes
-from microgradx.replay.units import Key
+from microgradx.replay.units import Key, flat_below
 
 BIN = 0.01  # decades: how exactly medians are known
 SPAN = 400.0  # decades up and down of which medians are told apart
@@ -116,13 +115,12 @@ class Units:
 
     def add(self, nodes: Nodes, places: Array, unit: Array, n: int) -> None:
         """Add what units do in a batch of n rows: those at some places of an array."""
-        rule = nodes.nodes[0].rule
-        assert rule is not None
         slopes = np.abs(np.broadcast_to(nodes.slopes, (len(nodes.nodes), n))[places])
         y = np.broadcast_to(nodes.values, (len(nodes.nodes), n))[places]
         zs = [nodes.nodes[k].inputs[0] for k in places.tolist()]
         z = np.broadcast_to(nodes.sums.values_of(zs), (len(zs), n))
-        flows, least = nodes.flows, shut_from(rule) if rule.kind == "saturating" else 0.0
+        flows = nodes.flows
+        least = np.array([[flat_below(nodes.nodes[k])] for k in places.tolist()])
         fresh = self.seen[unit] == 0
         self.shift[unit[fresh]] = y[fresh, 0]
         off = y - self.shift[unit][:, None]

@@ -35,6 +35,7 @@ class Task(NamedTuple):
     name:    its key in WORDS, or ""
     words:   its name in a sentence
     source:  what y was taken for: "10 classes, so cross-entropy"
+    columns: the names of the inputs, where X is a data frame
     guess:   the least mean loss that outputs of one constant reach; None where it isn't known
     """
 
@@ -48,6 +49,7 @@ class Task(NamedTuple):
     words: str
     source: str
     guess: float | None
+    columns: tuple[str, ...] = ()
 
     def of_row(self, prediction: Any, target: Any) -> Value:
         """The loss of a row."""
@@ -60,6 +62,7 @@ class Task(NamedTuple):
 def task_of(model: Any, X: Any, y: Any, loss: Any, rows: Any) -> Task:
     """The task; errors name what is wrong and what to do, and nothing has changed by then."""
     most = whole("rows", rows)
+    columns = tuple(str(name) for name in getattr(X, "columns", ()))
     X, y = _array("X", X), None if y is None else _labels(model, y)
     if y is None:
         X = samples("X", X)
@@ -79,9 +82,10 @@ def task_of(model: Any, X: Any, y: Any, loss: Any, rows: Any) -> Task:
     if y is None:
         return Task(
             model, X, None, None, total, Loss(_mean_output), "", "the mean of the outputs",
-            "no targets, so the gradient is that of the mean of the outputs", None,
+            "no targets, so the gradient is that of the mean of the outputs", None, columns,
         )  # fmt: skip
-    return _with_targets(model, X, y, total, loss, prediction, form)
+    task = _with_targets(model, X, y, total, loss, prediction, form)
+    return task._replace(columns=columns)
 
 
 def _with_targets(
@@ -134,7 +138,10 @@ def _labels(model: Any, y: Any) -> Any:
     classes = getattr(model, "classes_", None)
     if classes is None:
         array = np.asarray(y) if isinstance(y, (list, tuple)) else y
-        if getattr(array, "dtype", None) is not None and array.dtype.kind in "US":
+        kind = getattr(getattr(array, "dtype", None), "kind", "")
+        if kind == "O":  # as a data frame has words
+            kind = "U" * all(isinstance(x, str) for x in np.ravel(array)[:1000])
+        if kind and kind in "US":
             raise TypeError(
                 "y holds names; pass the classes as numbers: np.unique(y, return_inverse=True)[1]"
             )
@@ -176,9 +183,23 @@ def _chosen(loss: Any) -> Loss:
             raise ValueError(
                 f"the loss {clean(theirs)} is not known; of PyTorch's there are {known}"
             )
+        _refuse_settings(theirs, loss)
         found = TORCH[theirs]
         return found if isinstance(found, Loss) else LOSSES[found]
     return loss_of(loss)
+
+
+def _refuse_settings(name: str, loss: Any) -> None:
+    """A ValueError for a loss of PyTorch that weighs, sums or smooths, as ours doesn't."""
+    usual = {"reduction": "mean", "label_smoothing": 0.0, "ignore_index": -100}
+    for setting in ("reduction", "weight", "pos_weight", "label_smoothing", "ignore_index"):
+        held = getattr(loss, setting, None)
+        if held is not None and held != usual.get(setting):
+            shown = "…" if hasattr(held, "shape") else repr(held)
+            raise ValueError(
+                f"{name}({setting}={shown}) isn't known here; pass a function of a prediction and "
+                "a target of one row that returns a Value"
+            )
 
 
 def _comes_from_torch(loss: Any) -> bool:

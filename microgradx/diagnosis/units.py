@@ -21,7 +21,7 @@ NEAREST = 3  # tensors that are named
 
 def shares(survey: Survey) -> Array:
     """By unit the share of the rows in which it is flat where it is called saturated."""
-    return np.array([flat_share(nodes[0].rule) for nodes in survey.units.nodes])
+    return np.array([flat_share(nodes[0]) for nodes in survey.units.nodes])
 
 
 class Proof(NamedTuple):
@@ -52,8 +52,9 @@ class Verdicts:
         units = survey.units
         rules = [nodes[0].rule for nodes in units.nodes]
         gates = np.array([rule is not None and rule.kind == "gate" for rule in rules], bool)
-        self.dead: Any = gates & (units.seen > 0) & (units.off == units.seen)
-        self.saturated = ~self.dead & (units.saturated >= shares(survey) * units.seen)
+        several = len(survey.losses) > 1  # nothing is judged from one row
+        self.dead: Any = gates & (units.seen > 0) & (units.off == units.seen) & several
+        self.saturated = several & ~self.dead & (units.saturated >= shares(survey) * units.seen)
         self.margins = np.full(len(units.keys), np.nan)
         self.proofs: dict[int, Proof] = {}
         self.locked: dict[int, bool] = {}

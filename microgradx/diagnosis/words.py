@@ -59,8 +59,12 @@ def opening(c: Checkup) -> Iterator[str]:
     if c.agreement:
         whose = "" if c.agreement.startswith("its ") else "The graph "
         yield f"{whose}{c.agreement}."[0].upper() + f"{whose}{c.agreement}."[1:]
-    if c.interrupted:
+    if c.interrupted and c.survey.cut_off:
         yield f"Interrupted: only the first {count(n, 'row')} have been looked at."
+    elif c.interrupted:
+        yield "Interrupted before the optimiser's step was looked at."
+    if n == 1:
+        yield "Of one row no unit is called dead or saturated."
 
 
 def _layers_in_words(c: Checkup) -> str:
@@ -76,7 +80,8 @@ def _layers_in_words(c: Checkup) -> str:
 
 def healthy(c: Checkup) -> str:
     """The third line, where nothing was found."""
-    shorts = [abs(c.ledger.short(line)) for line in c.ledger.lines.values() if line.parameters]
+    lines = [line for line in c.ledger.lines.values() if line.parameters and line.reached]
+    shorts = [abs(c.ledger.short(line)) for line in lines]
     lies = ""
     if shorts and max(shorts) >= LEAST:
         lies = (

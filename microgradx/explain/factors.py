@@ -213,9 +213,38 @@ def takes_one(rule: Rule) -> bool:
     return not rule.lists and len(rule.operands) - len(rule.defaults) == 1
 
 
-def is_open(rule: Rule) -> bool:
-    """Whether an op of one number is flat on one side alone, as a ReLU."""
-    return takes_one(rule) and sum(rule.function(floats, x)[1] == 0 for x in (-FAR, FAR)) == 1
+def of_one(xp: Any, node: Value, x: Any) -> tuple[Any, Any]:
+    """What the op of a node that reads one Value makes of another number, and the slope there.
+
+    Its other operands are as they are: the ends of a clamp, the alpha of an ELU.
+    """
+    assert node.rule is not None
+    k = next(k for k, operand in enumerate(node.operands) if isinstance(operand, Value))
+    operands = [x if i == k else operand for i, operand in enumerate(node.operands)]
+    value, *partials = node.rule.function(xp, *operands)
+    return value, partials[k]
+
+
+def is_open(node: Value) -> bool:
+    """Whether an activation is flat on one side alone, as a ReLU."""
+    return _flat_sides(node) == 1
+
+
+def is_closed(node: Value) -> bool:
+    """Whether it is flat on both sides, as a sigmoid, or a clamp."""
+    return _flat_sides(node) == 2
+
+
+def _flat_sides(node: Value) -> int:
+    return sum(of_one(floats, node, x)[1] == 0 for x in (-FAR, FAR))
+
+
+def factor_pairs(node: Value) -> list[tuple[Any, Any]]:
+    """The pairs whose products a node adds up; Values and numbers."""
+    if node.rule is None or node.rule.kind != "product":
+        return []
+    one, other = node.operands[:2]
+    return [*zip(one, other)] if isinstance(one, tuple) else [(one, other)]
 
 
 def layers(nodes: list[Value]) -> list[str]:

@@ -71,13 +71,22 @@ class Adopted(Part):
 
     def __init__(self, net: Net, sample: tuple[int, ...] | None = None, facts: str = "") -> None:
         super().__init__(facts)
-        self.__dict__.update(_net=net, _sample=sample, agreement="", _live=None)
+        self.__dict__.update(_net=net, _sample=sample, agreement="", _live=None, _twins=list)
 
     def extra_repr(self) -> str:
         return ", ".join(x for x in (self.__dict__["_facts"], self.agreement) if x)
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, {self.agreement}>"
+
+    @property
+    def twins(self) -> list[tuple[Any, list[Value]]]:
+        """The source's own tensors of parameters, each with the Values that stand for it here.
+
+        Of PyTorch; an empty list for other sources.
+        """
+        found: list[tuple[Any, list[Value]]] = self.__dict__["_twins"]()
+        return found
 
     @property
     def is_live(self) -> bool:
@@ -198,9 +207,16 @@ def adopted(kind: str, net: Net, sample: tuple[int, ...] | None = None, facts: s
     return found
 
 
-def keep_source(model: Adopted, live: Callable[[], Mapping[str, Any]]) -> None:
-    """live: gives the numbers that the source has, by the names of `state_dict`"""
-    model.__dict__["_live"] = live
+def keep_source(
+    model: Adopted,
+    live: Callable[[], Mapping[str, Any]],
+    twins: Sequence[tuple[Any, list[Value]]] = (),
+) -> None:
+    """live: gives the numbers that the source has, by the names of `state_dict`
+
+    A copy of the net has the same source, which is not copied with it.
+    """
+    model.__dict__.update(_live=live, _twins=lambda: [*twins])
 
 
 # --- the rows ------------------------------------------------------------------------------------
@@ -273,8 +289,8 @@ def difference(one: Figures, other: Figures) -> float:
     """The largest relative difference: of outputs, and of each tensor's gradients.
 
     It is taken beside the largest number of the tensor; of a gradient, at least beside a thousandth
-    of the largest of all, as one that is 0 but for rounding has no digits. Infinite for another
-    shape.
+    of the largest of all, as one that is 0 but for rounding has no digits. Where the source has no
+    finite number, there is none to compare. Infinite for another shape.
     """
     if np.size(one.outputs) != np.size(other.outputs):
         return math.inf
@@ -292,7 +308,7 @@ def _size(x: Any) -> float:
 
 
 def _apart(one: Any, other: Any, scale: float) -> float:
-    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    same = (one == other) | (np.isnan(one) & np.isnan(other)) | ~np.isfinite(other)
     if np.all(same):
         return 0.0
     with np.errstate(invalid="ignore", over="ignore"):

@@ -67,7 +67,9 @@ def adopt(net: Any, example: Any) -> Adopted:
     spots = [Spot(path, type(m).__name__, _facts(m)) for path, m in net.named_modules() if path]
     furnish(model, spots, run.tied, run.buffers)
     run.model = model
-    keep_source(model, lambda: _numbers(torch, net))
+    twins = [(p, run.tied[name].ravel().tolist()) for name, p in net.named_parameters()
+             if name in run.tied]  # fmt: skip
+    keep_source(model, lambda: _numbers(torch, net), twins)
     reference = _figures(torch, _copy(net), rows)
     seeds = seeds_for(reference.outputs)
     try:

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from microgradx._base.text import element
+from microgradx._base.text import element, names_parameter
 from microgradx.engine import Value
-from microgradx.explain.factors import is_open, layers
+from microgradx.explain.factors import factor_pairs, is_closed, is_open, layers, shut_from
 from microgradx.explain.samples import role_of
 from microgradx.replay.tape import Tape
 from microgradx.replay.views import Ids
-from microgradx.rules import Rule
 
 Key = tuple[str, str]  # a layer and the number of a unit
 
+MOST = 2_000  # nodes below z that its parameters are looked for among
 DEEP = 4  # nodes below z that a product is looked for
 MEDIAN = 0.5  # of the rows: where as many are saturated, so is the median row
 
@@ -32,12 +32,37 @@ def is_unit(x: Value) -> bool:
     return rule.kind in ("saturating", "gate")
 
 
-def flat_share(rule: Rule | None) -> float:
+def flat_below(node: Value) -> float:
+    """The slope below which a unit is called saturated; 0 for a gate that is open on a side."""
+    rule = node.rule
+    if rule is None or (rule.kind == "gate" and not is_closed(node)):
+        return 0.0
+    return shut_from(rule)
+
+
+def flat_share(node: Value) -> float:
     """The share of the rows in which a unit is flat that is called saturated.
 
     What is flat on one side alone is meant to be so in many rows, as a ReLU is off.
     """
-    return 1.0 if rule and is_open(rule) else MEDIAN
+    return 1.0 if is_open(node) else MEDIAN
+
+
+def self_gated(nodes: Iterable[Value]) -> set[Value]:
+    """The activations that weigh their own z, as the sigmoid of a SiLU: no units of their own."""
+    found: set[Value] = set()
+    for node in nodes:
+        if node.rule is None or node.rule.lists:
+            continue
+        for pair in factor_pairs(node):
+            for gate, z in (pair, pair[::-1]):
+                chain: list[Value] = []
+                while isinstance(gate, Value) and is_unit(gate):
+                    chain.append(gate)
+                    gate = gate.inputs[0]
+                    if gate is z:
+                        found.update(chain)
+    return found
 
 
 def units_of(
@@ -45,27 +70,62 @@ def units_of(
 ) -> dict[tuple[Key, str], list[Value]]:
     """By layer and number, and the op, the nodes of each unit, of all that are activations.
 
+    nodes: each after those that it reads; so are the layers, and in a layer the units by number
     Those without a label are called by their op, in the layer of what reads them. Their numbers are
     those of their rows of weights, so that the steps of a recurrent net are one.
     """
     found: dict[tuple[Key, str], list[Value]] = {}
-    bare: list[Value] = []
+    bare: dict[tuple[str, str], list[Value]] = {}
     for x in nodes:
         if is_unit(x):
             path, index, role = role_of(x.label)
             if role == "y":
                 found.setdefault(((path, index.rpartition(",")[2]), x.op), []).append(x)
             else:
-                bare.append(x)
-    numbers: dict[str, int] = {}
-    for x in bare:
-        layer = f"{layer_of(x)} {x.op}".strip()
-        product = next(products(x.inputs[0]), None)
-        row = element(product[0][0].label)[1] if product else ()
-        if not row:
-            numbers[layer] = numbers.get(layer, -1) + 1
-            row = (numbers[layer],)
-        found.setdefault(((layer, str(row[0])), x.op), []).append(x)
+                bare.setdefault((f"{layer_of(x)} {x.op}".strip(), x.op), []).append(x)
+    for (layer, op), of in bare.items():
+        for x, number in zip(of, _numbers(of)):
+            found.setdefault(((layer, number), op), []).append(x)
+    layers = {layer: k for k, layer in enumerate(dict.fromkeys(layer for (layer, _), _ in found))}
+    turn = sorted(found, key=lambda of: (layers[of[0][0]], len(of[0][1]), of[0][1]))
+    return {unit: found[unit] for unit in turn}
+
+
+def _numbers(units: Sequence[Value]) -> list[str]:
+    """The numbers of a layer's units: the index that all the elements of a tensor share which one
+    of them reads, and others not; else their places."""
+    read: list[dict[tuple[str, int], int]] = []
+    for x in units:
+        shared: dict[tuple[str, int], int] = {}
+        for name, indices in _own_elements(x.inputs[0]).items():
+            for axis, places in enumerate(zip(*indices)):
+                if len({*places}) == 1:
+                    shared[name, axis] = places[0]
+        read.append(shared)
+    axes = {key: len({one.get(key) for one in read}) for one in read for key in one}
+    best = max(axes, key=lambda key: axes[key], default=None)
+    if best is None or axes[best] < 2 <= len(units) or not all(best in one for one in read):
+        return [str(k) for k in range(len(units))]
+    return [str(one[best]) for one in read]
+
+
+def _own_elements(z: Value) -> dict[str, list[tuple[int, ...]]]:
+    """By tensor, or layer, the places of the parameters and units that z is a sum of, alone or
+    times something."""
+    found: dict[str, list[tuple[int, ...]]] = {}
+    stack, seen = [z], {z}
+    while stack and len(seen) < MOST:
+        for x in stack.pop().inputs:
+            name, place = element(x.label)
+            if x.rule is None and place and names_parameter(x.label):
+                found.setdefault(name, []).append(place)
+            elif x.rule is None:
+                continue
+            elif (role := role_of(x.label)).role in ("y", "z") and role.neuron:
+                found.setdefault(role.path, []).append(tuple(map(int, role.neuron.split(","))))
+            elif x not in seen and x.rule.kind in ("linear", "product"):
+                seen.add(x)
+                stack.append(x)
     return found
 
 

@@ -16,14 +16,14 @@ from microgradx._base.arguments import flat, nested, whole
 from microgradx._base.files import WrongSuffix, write_whole
 from microgradx._base.text import count, element, few, listed, percent, short
 from microgradx.engine import Value, numbers_in
-from microgradx.explain.factors import shut_from
+from microgradx.explain.factors import of_one
 from microgradx.interop.adopted import Adopted
 from microgradx.interop.usage import in_use, module_of
 from microgradx.pictures.show import in_html, in_page
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import Array, samples
 from microgradx.replay.sums import ARRAYS
-from microgradx.replay.units import Key, flat_share, units_of
+from microgradx.replay.units import Key, flat_below, flat_share, self_gated, units_of
 from microgradx.train import timeline
 from microgradx.train.blame import Blame, first_not_finite
 
@@ -140,13 +140,13 @@ class Watch:
         with in_use(self.model):
             self._replay: Replay = record(outputs, self.X[0].tolist(), parameters=self._all)
         self.parameters = self._replay.parameters
-        units = units_of(self._replay.nodes, self._replay.layer_of)
-        layers = [*dict.fromkeys(layer for (layer, _), _ in units)]
-        found = sorted(units, key=lambda of: (layers.index(of[0][0]), len(of[0][1]), of[0][1]))
-        self.keys: list[Key] = [key for key, _ in found]
-        self._nodes = [units[key] for key in found]
-        self._by_rule = self._grouped()
-        self._shares = np.array([flat_share(nodes[0].rule) for nodes in self._nodes])
+        gated = self_gated(self._replay.nodes)
+        nodes = [x for x in self._replay.nodes if x not in gated]
+        units = units_of(nodes, self._replay.layer_of)
+        self.keys: list[Key] = [key for key, _ in units]
+        self._nodes = [*units.values()]
+        self._kinds = self._grouped()
+        self._shares = np.array([flat_share(nodes[0]) for nodes in self._nodes])
         kinds = [nodes[0].rule.kind if nodes[0].rule else "" for nodes in self._nodes]
         self._gates = np.array(kinds) == "gate"
         self._tensors: dict[str, Any] = {}
@@ -155,14 +155,15 @@ class Watch:
         self._tensors = {name: np.array(places) for name, places in self._tensors.items()}
         self._buffers = self._held()
 
-    def _grouped(self) -> list[tuple[Any, list[Value], Array]]:
-        """By rule, the z of all units that have it, and whose each is."""
-        found: dict[Any, tuple[list[Value], list[int]]] = {}
+    def _grouped(self) -> list[tuple[Value, list[Value], Array]]:
+        """Of each kind of activation one, the z of all that are so, and whose each is."""
+        found: dict[Any, tuple[Value, list[Value], list[int]]] = {}
         for u, nodes in enumerate(self._nodes):
-            zs, of = found.setdefault(nodes[0].rule, ([], []))
+            alike = nodes[0].rule, *[x for x in nodes[0].operands if not isinstance(x, Value)]
+            _, zs, of = found.setdefault(alike, (nodes[0], [], []))
             zs += [x.inputs[0] for x in nodes]
             of += [u] * len(nodes)
-        return [(rule, zs, np.array(of)) for rule, (zs, of) in found.items()]
+        return [(node, zs, np.array(of)) for node, zs, of in found.values()]
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -213,12 +214,12 @@ class Watch:
         with np.errstate(all="ignore"):
             replay.data = now
             replay.load(self.X)
-            zs = [replay.values_of(nodes) for _, nodes, _ in self._by_rule]
-            slopes = [np.abs(_slopes(rule, z)) for (rule, _, _), z in zip(self._by_rule, zs)]
+            zs = [replay.values_of(nodes) for _, nodes, _ in self._kinds]
+            slopes = [np.abs(_slopes(unit, z)) for (unit, _, _), z in zip(self._kinds, zs)]
             state = self._states(slopes)
             if self.steps:  # what is nan is nothing of these
                 broken = [np.bincount(of, ~np.isfinite(z).all(axis=1), minlength=len(state))
-                          for (_, _, of), z in zip(self._by_rule, zs)]  # fmt: skip
+                          for (_, _, of), z in zip(self._kinds, zs)]  # fmt: skip
                 state = np.where(sum(broken) > 0, self._state, state) if broken else state
             if not self.steps:
                 self.first = state
@@ -239,11 +240,10 @@ class Watch:
         """By unit what it is."""
         n = len(self._nodes)
         seen, off, shut = np.zeros(n), np.zeros(n), np.zeros(n)
-        for (rule, _, of), d in zip(self._by_rule, slopes):
+        for (unit, _, of), d in zip(self._kinds, slopes):
             seen += np.bincount(of, minlength=n) * d.shape[1]
             off += np.bincount(of, (d == 0).sum(axis=1), minlength=n)
-            if rule.kind == "saturating":
-                shut += np.bincount(of, (d < shut_from(rule)).sum(axis=1), minlength=n)
+            shut += np.bincount(of, (d < flat_below(unit)).sum(axis=1), minlength=n)
         saturated = (shut > 0) & (shut >= self._shares * seen)
         state: Array = np.where(saturated, SATURATED, ON).astype(np.int8)
         state[self._gates & (off == seen)] = DEAD
@@ -275,7 +275,7 @@ class Watch:
         self, u: int, back: bool, zs: Any, slopes: Any, old: Any, old_slopes: Any
     ) -> tuple[Value, int, float, float]:
         """The z and the row that show best what became of a unit; what z was there, and is."""
-        for k, (_, nodes, of) in enumerate(self._by_rule):
+        for k, (_, nodes, of) in enumerate(self._kinds):
             mine = np.flatnonzero(of == u)
             if mine.size:
                 at, d = (zs[k], slopes[k]) if back else (old[k], old_slopes[k])
@@ -462,8 +462,8 @@ def _rows(rows: Sequence[int]) -> str:
     return f"{'row' if len(rows) == 1 else 'rows'} {' '.join(map(str, shown))}{more}"
 
 
-def _slopes(rule: Any, z: Array) -> Array:
-    found: Array = np.broadcast_to(rule.function(ARRAYS, z)[1], z.shape)
+def _slopes(unit: Value, z: Array) -> Array:
+    found: Array = np.broadcast_to(of_one(ARRAYS, unit, z)[1], z.shape)
     return found
 
 

@@ -107,11 +107,12 @@ def within_three_errors(hits, n, p):
 @pytest.mark.slow
 @pytest.mark.parametrize("width, hidden", [(2, 3), (3, 5)])
 def test_born_dead(width, hidden, many):
-    """Of He's ReLU nets without biases on one row: 1 - (1 - 2^-N)^H (Lu et al. 2019)."""
+    """Of He's ReLU nets without biases on one ray: 1 - (1 - 2^-N)^H (Lu et al. 2019)."""
     n, born_dead, unreached = many(25, 1500), 0, 0
     for seed in range(n):
         model = nn.MLP(3, [width] * hidden + [1], seed=seed)
-        c = mx.checkup(model, [[0.3, -1.0, 0.7]], [1.0], loss="mse")
+        row = np.array([0.3, -1.0, 0.7])  # on the ray through it all is on or off alike
+        c = mx.checkup(model, [row, 2.0 * row], [1.0, 2.0], loss="mse")
         table = c.neurons
         layers = [
             [v for v, layer in zip(table["verdict"], table["layer"]) if layer == f"layers.{k}"]
