@@ -110,8 +110,9 @@ def _numbers(units: Sequence[Value]) -> list[str]:
 
 
 def _own_elements(z: Value) -> dict[str, list[tuple[int, ...]]]:
-    """By tensor, or layer, the places of the parameters and units that z is a sum of, alone or
-    times something."""
+    """By tensor the places of the parameters that z is a sum of, alone or times something; where
+    there are none, by layer those of the units."""
+    units: dict[str, list[tuple[int, ...]]] = {}
     found: dict[str, list[tuple[int, ...]]] = {}
     stack, seen = [z], {z}
     while stack and len(seen) < MOST:
@@ -122,11 +123,11 @@ def _own_elements(z: Value) -> dict[str, list[tuple[int, ...]]]:
             elif x.rule is None:
                 continue
             elif (role := role_of(x.label)).role in ("y", "z") and role.neuron:
-                found.setdefault(role.path, []).append(tuple(map(int, role.neuron.split(","))))
+                units.setdefault(role.path, []).append(tuple(map(int, role.neuron.split(","))))
             elif x not in seen and x.rule.kind in ("linear", "product"):
                 seen.add(x)
                 stack.append(x)
-    return found
+    return found or units
 
 
 def products(z: Value) -> Iterator[tuple[list[Value], Sequence[Any]]]:
