@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from microgradx._base.text import clean, count, element, few, fixed, listed, short
 from microgradx.diagnosis.box import Box
 from microgradx.diagnosis.ledger import Ledger, Part, Price
@@ -18,7 +20,7 @@ from microgradx.diagnosis.task import Task
 from microgradx.diagnosis.units import Verdicts
 from microgradx.engine import Value
 from microgradx.explain.samples import role_of
-from microgradx.replay.units import Key
+from microgradx.replay.units import Key, products
 from microgradx.train.watch import Watch
 
 BEFORE = 1.001  # times the dearest costs what stands before it
@@ -146,6 +148,22 @@ class Facts:
         """Deaths or saturations that cost as much come from a tensor, "" for none."""
         if tensor:
             self.causes[tensor] = max(cost, self.causes.get(tensor, 0.0))
+
+    def shown_in(self, layers: Sequence[str]) -> dict[str, Any]:
+        """The row and the parameter that show what comes to some layers: of a unit that is on there
+        the weight of its largest input."""
+        units, dead = self.survey.units, self.verdicts.dead
+        on = [u for layer in layers for u in self.by_layer.get(layer, ()) if not dead[u]]
+        if not on:
+            return {"node": parameter_in(self, layers)}
+        z = units.nodes[min(on, key=lambda u: units.off[u] / units.seen[u])][0].inputs[0]
+        row = int(self.survey.values_of([z])[0].argmax())
+        weights, xs = next(products(z), ([], []))
+        pairs = [(w, x) for w, x in zip(weights, xs) if isinstance(x, Value) and w.label]
+        if not pairs:
+            return {"row": row, "node": parameter_in(self, layers)}
+        sizes = np.abs(self.survey.values_of([x for _, x in pairs])[:, row])
+        return {"row": row, "node": pairs[int(sizes.argmax())][0].label}
 
     def cost_of(self, tensor: Tensor, cost: float) -> float:
         """What a tensor that is off costs: more than what comes from it."""

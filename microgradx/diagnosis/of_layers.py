@@ -86,7 +86,7 @@ def scaled_weights(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             kind, tensor.name, decades=abs(decades), because=f"{words}\n{more}".strip(),
             cost=facts.cost_of(tensor, cost),
-            node=parameter_in(facts, [price.where or tensor.layer]),
+            **facts.shown_in([price.where or _after(facts, tensor) or tensor.layer]),
         )  # fmt: skip
 
 
@@ -99,10 +99,15 @@ def _costs(tensor: Tensor, decades: float, first: bool) -> float:
 
 def _next_parameters(facts: Facts, tensor: Tensor) -> int:
     """Of the layer that comes after, whose gradients are as small as what it reads."""
+    owners = facts.ledger.owners
+    return owners.get(_after(facts, tensor), 0) or owners.get(tensor.layer, 0)
+
+
+def _after(facts: Facts, tensor: Tensor) -> str:
+    """The next layer that has parameters, "" for none."""
     lines = [*facts.ledger.lines]
     after = lines[lines.index(tensor.layer) + 1 :] if tensor.layer in lines else []
-    found = [facts.ledger.owners.get(path, 0) for path in after]
-    return next((n for n in found if n), facts.ledger.owners.get(tensor.layer, 0))
+    return next((path for path in after if facts.ledger.owners.get(path)), "")
 
 
 def sigmoid_chain(facts: Facts) -> Iterator[Finding]:
@@ -122,7 +127,7 @@ def sigmoid_chain(facts: Facts) -> Iterator[Finding]:
         "sigmoid chain", price.where, decades=-price.worst, cost=price.cost,
         because=f"A sigmoid's slope is at most ¼, and {layers} of them lie in a row before the "
         f"loss: {layers} × 0.6 decades. That costs {fixed(-price.worst, 1)} decades at "
-        f"{price.where}; tanh's slope goes to 1.", node=parameter_in(facts, [price.where]),
+        f"{price.where}; tanh's slope goes to 1.", **facts.shown_in([price.where]),
     )  # fmt: skip
 
 
@@ -143,7 +148,7 @@ def vanishing(facts: Facts) -> Iterator[Finding]:
             name, line.layer, decades=abs(far),
             cost=sum(abs(facts.ledger.short(x)) * facts.share(x.parameters) for x in lines),
             because=f"Gradients are {fixed(abs(far), 1)} decades {size} those at the outputs.\n"
-            + _terms(facts, terms, far), node=parameter_in(facts, [line.layer]),
+            + _terms(facts, terms, far), **facts.shown_in([line.layer]),
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from itertools import repeat
 from math import isfinite, log
 from typing import Any
 
+from microgradx import rules
 from microgradx._base import floats
 from microgradx._base.text import names_parameter, place
 from microgradx.engine import Edge, Value, data_of, order, positions
@@ -163,6 +164,8 @@ def _other_kind(node: Value) -> str:
     """
     assert node.rule is not None
     kind = node.rule.kind
+    if node.rule is rules.div and not isinstance(node.operands[1], Value):
+        return "constants"  # as of a mean
     if kind == "singular" and _is_regular(node):
         return "activations"
     if kind == "singular" and len(node.operands) == 2 and _is_of_norm(node.operands[1]):
