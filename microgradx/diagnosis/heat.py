@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from microgradx._base.text import listed
+from microgradx._base.text import listed, short
 from microgradx.diagnosis.table import Table
 
 SIZE = (7.0, 4.5)  # in inches
+TICKS = 12  # of more values, matplotlib chooses which to write
 ONE_SIDE, BOTH_SIDES = "cividis", "RdBu_r"  # matplotlib's maps of colours
 
 
@@ -42,6 +44,7 @@ def paint(table: Table, names: tuple[str, str, str], only: Mapping[str, Any], ax
         vmin=-most if most else None, vmax=most, rasterized=True,
     )  # fmt: skip
     axes.figure.colorbar(mesh, ax=axes, label=names[2])
+    axes.minorticks_off()
     axes.set(xlabel=names[0], ylabel=names[1])
     return axes
 
@@ -83,12 +86,13 @@ def _edges(set_scale: Any, set_ticks: Any, values: list[Any]) -> NDArray[Any]:
         set_ticks(range(len(values)), values)
         return np.arange(len(values) + 1) - 0.5
     middles = np.array(values, float)
-    if len(middles) > 2 and middles[0] > 0:
-        steps = np.diff(np.log(middles))
-        if np.allclose(steps, steps[0], rtol=1e-3) and middles[-1] > 4 * middles[0]:
-            set_scale("log")
-            return np.asarray(np.exp(_around(np.log(middles))))
-    return _around(middles)
+    steps = np.diff(np.log(middles)) if len(middles) > 2 and middles[0] > 0 else np.zeros(1)
+    logarithmic = steps.sum() > math.log(4) and np.allclose(steps, steps[0], rtol=1e-3)
+    if logarithmic:
+        set_scale("log")
+    if len(values) <= TICKS:
+        set_ticks(middles, [short(x) for x in values])
+    return np.exp(_around(np.log(middles))) if logarithmic else _around(middles)
 
 
 def _around(middles: NDArray[Any]) -> NDArray[Any]:
