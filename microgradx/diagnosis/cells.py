@@ -141,7 +141,9 @@ class Run:
                 if deaths[place] < DEATHS:
                     suspects.append(place)
                 else:
-                    self.found[place] = {ERROR: f"BrokenProcessPool: its process died {DEATHS} ×"}
+                    self.found[place] = {
+                        ERROR: f"BrokenProcessPool: its process died {DEATHS} times"
+                    }
             if lost and not self.found and not self.works and not self.stop():
                 self._try_nothing()
 

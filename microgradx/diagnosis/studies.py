@@ -77,9 +77,12 @@ def study(
         else:
             run.on(executor)
     if run.why and not run.found:
-        raise RuntimeError(f"no cell has run: {run.why}. Pass an executor that is open")
+        remedy = (
+            "an executor that is open" if executor is not None else "executor=ThreadPoolExecutor()"
+        )
+        raise RuntimeError(f"no cell has run: {run.why}. Pass {remedy}")
     made = Study(checked, {**outcomes, **run.found}, bool(pressed), run.why)
-    if run.why and made.missing:
+    if run.why:
         warnings.warn(
             f"{run.why}: {_left(made)}. Go on with study(…, known=this), and another executor",
             RuntimeWarning, stacklevel=2,
