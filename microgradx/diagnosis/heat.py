@@ -40,7 +40,7 @@ def paint(table: Table, names: tuple[str, str, str], only: Mapping[str, Any], ax
     most = float(np.abs(finite).max()) if both else None
     mesh = axes.pcolormesh(
         _edges(axes.set_xscale, axes.set_xticks, xs), _edges(axes.set_yscale, axes.set_yticks, ys),
-        np.ma.masked_invalid(shades), cmap=BOTH_SIDES if both else ONE_SIDE,
+        shades, cmap=BOTH_SIDES if both else ONE_SIDE,
         vmin=-most if most else None, vmax=most, rasterized=True,
     )  # fmt: skip
     axes.figure.colorbar(mesh, ax=axes, label=names[2])
