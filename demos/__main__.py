@@ -36,7 +36,7 @@ CLAIMS = (
     "batch_norm",
     "one_slope",
 )
-DEMOS = ("lecture_neuron", *CLAIMS, "micrograd_moons", "digits", "checkup_digits")
+DEMOS = ("lecture_neuron", *CLAIMS, "micrograd_moons", "digits", "checkup_digits", "depth_and_gain")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).with_name("out"), help="folder for the pictures"
     )
+    parser.add_argument(
+        "--long", action="store_true", help="look closer where that takes minutes: depth_and_gain"
+    )
     chosen = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # not every terminal has a ∂
@@ -65,7 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no demo {', '.join(unknown)}; there are {', '.join(DEMOS)}")
     try:
         chosen.out.mkdir(parents=True, exist_ok=True)
-        held = [one(name, chosen.out) for name in names] if names else [every(chosen.out)]
+        held = (
+            [one(name, Board(chosen.out, long=chosen.long)) for name in names]
+            if names else [every(chosen.out, chosen.long)]
+        )  # fmt: skip
         sys.stdout.flush()
     except BrokenPipeError:  # nobody reads on, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,21 +85,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if all(held) else 1
 
 
-def one(name: str, out: Path) -> bool:
+def one(name: str, board: Board) -> bool:
     """Run a demo that prints all it has to say; whether its claim held."""
     demo = importlib.import_module(f"demos.{name}")
     show(f"\n=== {title(name, demo)} ===", text(demo), "")
     start = time.perf_counter()
-    found, holds = run(demo, Board(out))
+    found, holds = run(demo, board)
     show(f"in short: {found}", f"{time.perf_counter() - start:.1f} s", indent="  ")
     return holds
 
 
-def every(out: Path) -> bool:
+def every(out: Path, long: bool) -> bool:
     """Run all demos, with a line for each; then the table, and the page that shows them all."""
     pages, start, all_hold = [], time.perf_counter(), True
     for i, name in enumerate(DEMOS, 1):
-        demo, board = importlib.import_module(f"demos.{name}"), Board(out, loud=False)
+        demo, board = importlib.import_module(f"demos.{name}"), Board(out, False, long)
         head, began = f"[{i:2}/{len(DEMOS)}] {name:20}", time.perf_counter()
         if sys.stdout.isatty():
             print(f"{head} ...", end="\r", flush=True)

@@ -79,10 +79,11 @@ class Board:
 
     out:   the folder for its pictures and pages
     loud:  whether to print it as well
+    long:  whether a demo may take minutes, where it can look closer
     """
 
-    def __init__(self, out: Path, loud: bool = True) -> None:
-        self.out, self.loud = out, loud
+    def __init__(self, out: Path, loud: bool = True, long: bool = False) -> None:
+        self.out, self.loud, self.long = out, loud, long
         self.items: list[Item] = []
 
     def say(self, *lines: str) -> None:

@@ -2,6 +2,7 @@
 
 from microgradx.diagnosis.findings import Finding
 from microgradx.diagnosis.result import Checkup, checkup
+from microgradx.diagnosis.studies import Study, study
 from microgradx.diagnosis.trials import Trial, Trials
 
-__all__ = ["Checkup", "Finding", "Trial", "Trials", "checkup"]
+__all__ = ["Checkup", "Finding", "Study", "Trial", "Trials", "checkup", "study"]

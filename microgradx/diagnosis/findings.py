@@ -34,8 +34,8 @@ The thresholds, which were fixed before the planted nets of the tests were made:
                           the best linear fit leaves 90 % of the targets' variance
     large step            a step by the optimiser's raises the loss, turns a unit off in every row,
                           or saturates one
-    small step            it moves no tensor by more than 1e-4 of its size, and the loss falls along
-                          it to 100 times as far
+    small step            it moves half of the tensors by at most 1e-4 of their size, and the loss
+                          falls along it to 100 times as far
     unused parameters     no path leads from them to the loss
     not finite            a loss or a gradient is nan or infinite in some row
 """

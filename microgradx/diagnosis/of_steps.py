@@ -16,7 +16,7 @@ from microgradx.diagnosis.facts import (
 from microgradx.diagnosis.steps import Steps
 
 SHORT = 100.0  # times a step's length
-LITTLE = 1e-4  # of its own size a tensor is moved by at most in a small step
+LITTLE = 1e-4  # of its own size the median tensor is moved by at most in a small step
 
 
 def large_step(facts: Facts) -> Iterator[Finding]:
@@ -51,13 +51,14 @@ def small_step(facts: Facts) -> Iterator[Finding]:
     steps = facts.steps
     if steps is None or steps.best < SHORT or not math.isfinite(steps.before.loss):
         return
-    tensor, ratio = _moved_most(steps)
-    if 10.0**ratio > LITTLE:
+    ratios = sorted(x for x in steps.table["log10 ratio"] if x == x)
+    half = 10.0 ** ratios[(len(ratios) - 1) // 2] if ratios else 0.0
+    if half > LITTLE:
         return
     yield Finding(
         "small step", steps.words, decades=math.log10(steps.best),
-        because=f"It moves no tensor by more than {short(10.0**ratio, 2)} of its own size "
-        f"({tensor}), and the loss falls along it to {steps.best:,.0f} times as far: from "
+        because=f"It moves half of the tensors by {short(half, 2)} of their own size or less, and "
+        f"the loss falls along it to {steps.best:,.0f} times as far: from "
         f"{short(steps.before.loss)} to {short(steps.after.loss)} in one step, to "
         f"{short(steps.least)} there.", cost=math.log10(steps.best), node=some_parameter(facts),
     )  # fmt: skip

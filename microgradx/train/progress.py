@@ -64,8 +64,8 @@ class Progress:
 class Shared:
     """A line for several trainings in turn, each after its `title`, without what they say."""
 
-    def __init__(self) -> None:
-        self.place, self.title = _terminal() or _cell(), ""
+    def __init__(self, place: _Terminal | _Cell | None) -> None:
+        self.place, self.title = place, ""
 
     def show(self, text: str) -> None:
         if self.place:
@@ -88,13 +88,23 @@ _shared: ContextVar[Shared | None] = ContextVar("shared", default=None)
 @contextmanager
 def in_one_line() -> Iterator[Shared]:
     """A line that all trainings of this thread share meanwhile; a terminal's is cleared at last."""
-    line = Shared()
+    line = Shared(_terminal() or _cell())
     token = _shared.set(line)
     try:
         yield line
     finally:
         _shared.reset(token)
         line.clear()
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Trainings of this thread show nothing meanwhile."""
+    token = _shared.set(Shared(None))
+    try:
+        yield
+    finally:
+        _shared.reset(token)
 
 
 class _Terminal:

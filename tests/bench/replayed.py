@@ -6,7 +6,7 @@ form of each peer's code. All start from the same weights, and the losses, gradi
 of 20 steps are checked to be the same before anything is timed. In a turn each peer does a block
 of steps of about 20 ms; a ratio is the median over the turns, each ratio from one turn. W7 is a net
 over 10,000 rows: the path sums of what is computed, in every row, and of all parameters over them;
-and check-ups.
+and check-ups. W8 is a cell of a study: a net that is recorded once, and drawn again and again.
 
 `python -m tests.bench.replayed` prints these lines alone.
 """
@@ -320,11 +320,41 @@ def planted() -> Iterator[Line]:
     )  # fmt: skip
 
 
+def drawn() -> Line:
+    """W8: a tanh net of 8 layers of 32 is recorded; then 100 draws of weights, a gradient each."""
+    rng, x = np.random.default_rng(0), np.random.default_rng(1).normal(size=(1, 32))
+    model = nn.MLP(32, [32] * 8 + [1], "tanh", seed=0)
+
+    def recorded() -> Any:
+        return record(lambda x: model(x), x[0])
+
+    replay = recorded()
+    replay.load(x)
+
+    def draws() -> None:
+        for _ in range(100):
+            replay.data = rng.normal(size=replay.data.size) / np.sqrt(32)
+            replay.run()
+
+    draws()
+    for p, value in zip(replay.parameters, replay.data.tolist()):
+        p.data = value
+    loss = model(x[0])
+    loss.backward()
+    worst = max(abs(p.grad - g) for p, g in zip(replay.parameters, replay.gradient.tolist()))
+    assert worst < 1e-13, worst
+    with collector("on"):
+        mine, theirs = in_turns(TURNS, draws, recorded)
+    figures = [f"{median(mine) * 1e3:.3g} ms", "record", f"{median(theirs) * 1e3:.3g} ms"]
+    return Line("W8 100 draws of 8 layers of 32", "on", *figures, speedup(mine, theirs), 1)
+
+
 def lines() -> Iterator[Line]:
     yield irregular()
     yield unrolled()
     yield from every_row()
     yield from planted()
+    yield drawn()
     for (work, dtype), task in tasks().items():
         works = {"ours": Ours(task), **made(work, task)}
         check(task, works)

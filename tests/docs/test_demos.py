@@ -40,7 +40,10 @@ GRAPHS = {
     "digits": ["digits"],
     "checkup_digits": ["checkup_digits"],
 }
-PLOTS = ("ramps_and_steps", "bent_lines", "saturation", "tanh_beside_sigmoid", "batch_norm")
+PLOTS = (
+    "ramps_and_steps", "bent_lines", "saturation", "tanh_beside_sigmoid", "batch_norm",
+    "depth_and_gain",
+)  # fmt: skip
 PAGES = ("lecture_neuron", "dead_relu")
 SHOWN = [name for demo in CLAIMS for name in GRAPHS.get(demo, [])]  # in the gallery
 HEAVY = {
@@ -52,6 +55,7 @@ HEAVY = {
     "checkup_digits",
     "tanh_beside_sigmoid",
     "bent_lines",
+    "depth_and_gain",
 }
 SAYS = {
     "linear_stack": [r"dy/dx is -1\.75 at all 61 points", r"have 4 slopes"],
@@ -94,6 +98,14 @@ SAYS = {
         r"holds: the \d\d ReLUs that it names are those that NumPy finds off",
         r"Tried on copies, SGD 1, batches of 64",
         r"holds: with nudging at step ÷ 10 it reads 9\d%, and \d\d% as it is",
+    ],
+    "depth_and_gain": [
+        r"a net of 17 layers: recorded in \d+\.\d\d s, then 100 draws in \d+\.\d\d s",
+        r"holds: all of 162 cells are there",
+        r"relu: 0\.0[01]\d decades a layer from mean field, at most 0\.0[0-4]\d\n",
+        r"tanh: 0\.0[01]\d decades a layer from mean field, at most 0\.0[0-5]\d\n",
+        r"sigmoid: 0\.0[0-3]\d decades a layer from mean field, at most 0\.0[0-5]\d\n",
+        r"in short: ReLU, 17 layers: -4\.\d decades .* [+-]0\.\d at He's, \+4\.\d at four times",
     ],
     "digits": [
         r"60 epochs of 1438 digits in \d+\.\d s\n",
