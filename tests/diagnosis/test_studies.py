@@ -351,7 +351,7 @@ def test_ctrl_c_keeps_what_is_known_and_the_rest_runs_later(method, tmp_path):
         capture_output=True, text=True, timeout=60,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
     )  # fmt: skip
-    assert done.stderr == ""
+    assert method == "spawn" or done.stderr == ""  # a process that begins then has its traceback
     assert done.stdout.splitlines() == [
         "True 8 False", f"{[x * x for x in range(8)]} False True",
     ]  # fmt: skip
@@ -576,7 +576,7 @@ def test_a_function_that_cannot_be_sent_says_what_to_do(monkeypatch):
             mx.study(fn, executor=pool, x=[1])
     monkeypatch.setattr(square, "__module__", "__main__")
     monkeypatch.setattr(sys.modules["__main__"], "square", square, raising=False)
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>", raising=False)
     monkeypatch.setattr(cells.multiprocessing, "get_start_method", lambda: "spawn")
     with pytest.raises(TypeError, match="square can't be sent .*typed into a notebook"):
         mx.study(square, x=[1])
