@@ -24,6 +24,7 @@ from microgradx.diagnosis.facts import (
 from microgradx.diagnosis.ledger import Part, name_of_part
 from microgradx.diagnosis.scales import Tensor
 from microgradx.engine import Value
+from microgradx.interop.usage import modules_of
 
 DECADE = 1.0  # that a tensor which is off costs at least, beside its usual scale
 APART = 1.5  # how far tensors are off that are named together
@@ -189,20 +190,26 @@ def _led_to(output: Value) -> set[Value]:
 
 
 def unused_parameters(facts: Facts) -> Iterator[Finding]:
-    used = _led_to(facts.survey.replay.output)
-    idle = [p for p in facts.task.model.parameters() if p not in used]
+    replay = facts.survey.replay
+    used = {*replay.parameters}
+    if any(x.rule is not None and x.rule.silent for x in replay.nodes):
+        used = _led_to(replay.output)
+    every = facts.task.model.parameters()
+    idle = [p for p in every if p not in used]
     if idle:
         names = [*dict.fromkeys(element(p.label)[0] or "a leaf" for p in idle)]
         yield Finding(
             "unused parameters", listed(names, 3), decades=math.inf,
             because=f"{count(len(idle), 'parameter')} of the net: no path leads from there to the "
             "loss, so none of them is ever trained.",
-            cost=SIXTEEN * len(idle) / len(facts.task.model.parameters()),
+            cost=SIXTEEN * len(idle) / len(every),
         )  # fmt: skip
 
 
 def norms_without_rows(facts: Facts) -> Iterator[Finding]:
     """A norm over a batch that has seen none is the identity in `eval()`, and not in training."""
+    if not any(hasattr(part, "running_mean") for part in modules_of(facts.task.model)):
+        return
     state = facts.task.model.state_dict()
     found = [
         name.rpartition(".")[0]

@@ -30,6 +30,9 @@ class Pair(NamedTuple):
 
 def pairs_of(survey: Survey, tensors: Sequence[Tensor]) -> Iterator[Pair]:
     """Each layer that reads another one's units alone, which nothing else reads."""
+    bent = {*survey.inputs, *(x for nodes in survey.units.nodes for x in nodes)}
+    if all(x in bent for t in tensors for x in t.reads):
+        return
     straight = _Straight(survey, {t.layer for t in tensors})
     for second in tensors:
         layers = {straight.made_of.get(x, BENT) for x in second.reads}

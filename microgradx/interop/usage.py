@@ -35,7 +35,7 @@ def module_of(model: Any, X: Array) -> Module:
 @contextmanager
 def in_use(model: Module) -> Iterator[None]:
     """The model as in `eval()`; afterwards each part has the mode that it had."""
-    parts = [] if isinstance(model, Adopted) else [p for p in _modules(model) if p.training]
+    parts = [] if isinstance(model, Adopted) else [p for p in modules_of(model) if p.training]
     try:
         put("training", parts, repeat(False))
         yield
@@ -43,7 +43,8 @@ def in_use(model: Module) -> Iterator[None]:
         put("training", parts, repeat(True))
 
 
-def _modules(model: Module) -> Iterator[Module]:
+def modules_of(model: Module) -> Iterator[Module]:
+    """A module and all its parts."""
     stack: list[Any] = [model]
     seen: set[int] = set()
     while stack:
