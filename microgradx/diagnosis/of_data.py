@@ -102,7 +102,8 @@ def targets_out_of_reach(facts: Facts) -> Iterator[Finding]:
                 "targets out of reach", "y" if len(outputs) == 1 else f"y[{k}]",
                 rows=float(out.mean()),
                 because=f"Targets lie in {span(targets[:, k].min(), targets[:, k].max())}, and "
-                f"{name} is a {y.op}, which gives {from_to(low, high)}: "
+                f"{name} is {'an' if y.op[:1] in 'aeiou' else 'a'} {y.op}, which gives "
+                f"{from_to(low, high)}: "
                 f"{count(int(out.sum()), 'row')} of {len(out):,} can't be reached. "
                 "Leave the last activation out, or scale the targets.",
                 cost=SIXTEEN * float(out.mean()), row=int(out.argmax()),

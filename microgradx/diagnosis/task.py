@@ -142,6 +142,10 @@ def _labels(model: Any, y: Any) -> Any:
         if kind == "O":  # as a data frame has words
             kind = "U" * all(isinstance(x, str) for x in np.ravel(array)[:1000])
         if kind and kind in "US":
+            if hasattr(model, "fit") and hasattr(model, "get_params"):
+                raise ValueError(
+                    f"this {clean(type(model).__name__)} is not fitted yet; call fit(X, y) first"
+                )
             raise TypeError(
                 "y holds names; pass the classes as numbers: np.unique(y, return_inverse=True)[1]"
             )

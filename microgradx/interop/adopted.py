@@ -298,7 +298,9 @@ def difference(one: Figures, other: Figures) -> float:
     floor = SMALL * max(map(_size, other.gradients.values()), default=0.0)
     for name, gradient in other.gradients.items():
         scale = max(_size(gradient), floor)
-        pairs.append((np.ravel(one.gradients[name]), np.ravel(gradient), scale))
+        own = np.ravel(one.gradients[name])
+        finite = np.isfinite(own)  # 0 × inf is nan here, and 0 for some functions of a source
+        pairs.append((own[finite], np.ravel(gradient)[finite], scale))
     return max(_apart(*pair) for pair in pairs)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from microgradx._base.text import clean, count, listed
 from microgradx.engine import PACKAGE, Value
 from microgradx.interop.adopted import (
+    AGREES,
     Adopted,
     Figures,
     Spot,
@@ -76,6 +77,11 @@ def adopt(net: Any, example: Any) -> Adopted:
         apart = difference(own_figures(model, rows, run.tensors, seeds), reference)
     except RecursionError:
         raise ValueError("the net calls itself without end on Values") from None
+    if apart > AGREES and difference(_figures(torch, _copy(net), rows), reference) > 0:
+        raise ValueError(
+            "the net gives another output each time that it is called, in eval() too; its "
+            "F.dropout takes training=self.training"
+        )
     hint = "; if it mixes the rows of a batch, as without batch_first, let it take one sample"
     agree(
         model,
@@ -292,7 +298,10 @@ class _Net:
             raise TypeError(f"the net returns {type(found).__name__}, which holds no Values")
         found = found.nodes
         if not found.ndim or len(found) != 1:
-            raise ValueError(f"the net makes the shape {found.shape} of one row")
+            raise ValueError(
+                f"the net makes the shape {found.shape} of one row; the axis of the rows is to "
+                "stay, so .squeeze(-1) instead of .squeeze()"
+            )
         return objects(found[0])
 
     def _take_buffers(self, torch: Any) -> None:

@@ -7,6 +7,7 @@ of 20 steps are checked to be the same before anything is timed. In a turn each 
 of steps of about 20 ms; a ratio is the median over the turns, each ratio from one turn. W7 is a net
 over 10,000 rows: the path sums of what is computed, in every row, and of all parameters over them;
 and check-ups. W8 is a cell of a study: a net that is recorded once, and drawn again and again.
+W9 is a training that is watched.
 
 `python -m tests.bench.replayed` prints these lines alone.
 """
@@ -25,10 +26,11 @@ from tests.bench.timing import Line, collector, in_turns, speedup
 # isort: split
 import numpy as np
 
-from microgradx import dot, nn
+from microgradx import dot, nn, optim
 from microgradx.diagnosis import checkup
 from microgradx.engine import Value, order
 from microgradx.replay import lift, record
+from microgradx.train import fit
 from tests.bench import moons, random_graph
 
 TURNS, BLOCK = 9, 0.02
@@ -349,12 +351,33 @@ def drawn() -> Line:
     return Line("W8 100 draws of 8 layers of 32", "on", *figures, speedup(mine, theirs), 1)
 
 
+def watched() -> Line:
+    """W9: `fit` of 64-64-64-10, batch 64, with a watch of 100 rows after each step, and without."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(1920, 64)), rng.integers(0, 10, 1920)
+    models = [nn.MLP(64, [64, 64, 10], seed=0) for _ in range(2)]
+
+    def trained(model: nn.MLP, watch: bool) -> None:
+        fit(
+            model, X, y, loss="cross_entropy", epochs=10, batch_size=64, seed=0, watch=watch,
+            optimizer=optim.SGD(model.parameters(), lr=1e-3),
+        )  # fmt: skip
+
+    with collector("on"):
+        mine, theirs = in_turns(
+            3, lambda: trained(models[0], True), lambda: trained(models[1], False)
+        )
+    figures = [f"{median(mine):.2f} s", "unwatched", f"{median(theirs):.2f} s"]
+    return Line("W9 300 steps of fit, each watched", "on", *figures, speedup(theirs, mine), None)
+
+
 def lines() -> Iterator[Line]:
     yield irregular()
     yield unrolled()
     yield from every_row()
     yield from planted()
     yield drawn()
+    yield watched()
     for (work, dtype), task in tasks().items():
         works = {"ours": Ours(task), **made(work, task)}
         check(task, works)

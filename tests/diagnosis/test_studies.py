@@ -593,7 +593,7 @@ def test_a_function_that_cannot_be_sent_says_what_to_do(monkeypatch):
             mx.study(fn, executor=pool, x=[1])
     monkeypatch.setattr(square, "__module__", "__main__")
     monkeypatch.setattr(sys.modules["__main__"], "square", square, raising=False)
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>", raising=False)
     monkeypatch.setattr(cells.multiprocessing, "get_start_method", lambda: "spawn")
     with pytest.raises(TypeError, match="square can't be sent .*typed into a notebook"):
         mx.study(square, x=[1])

@@ -219,6 +219,40 @@ def test_pytorchs_optimiser_goes_on_from_its_state():
         mx.checkup(other, X, y, optimizer=optimizer)
 
 
+@pytest.mark.parametrize("end, verdict", [("sqrt", "not finite"), ("log", "not finite")])
+def test_a_net_that_is_not_finite_is_adopted(end, verdict):
+    torch = pytest.importorskip("torch")
+
+    class Ends(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = torch.nn.Linear(6, 1)
+
+        def forward(self, x):
+            return getattr(torch, end)(torch.relu(self.a(x)))
+
+    assert mx.checkup(Ends(), X, y).findings[0].verdict == verdict
+
+
+@pytest.mark.parametrize("end, words", [
+    (lambda t, z: t.nn.functional.dropout(z, 0.5), "training=self.training"),
+    (lambda t, z: z.squeeze(), ".squeeze(-1) instead"),
+], ids=["dropout", "squeeze"])  # fmt: skip
+def test_what_cannot_be_adopted_says_what_to_do(end, words):
+    torch = pytest.importorskip("torch")
+
+    class Ends(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = torch.nn.Linear(6, 1)
+
+        def forward(self, x):
+            return end(torch, self.a(x))
+
+    with pytest.raises(ValueError, match=re.escape(words)):
+        mx.checkup(Ends(), X, y)
+
+
 @pytest.mark.parametrize("made", [
     lambda t: t.nn.MSELoss(reduction="sum"), lambda t: t.nn.CrossEntropyLoss(label_smoothing=0.1),
     lambda t: t.nn.BCEWithLogitsLoss(pos_weight=t.tensor(5.0)),
