@@ -18,18 +18,20 @@ __all__ = [
     "Value", *functions, "mean", "pick", "silu", "nn", "optim", "step", "bounds", "page",
     "check_gradients",
     "draw", "draw_dot", "Flow", "why", "compare", "record_lines", "record", "lift", "fit",
-    "adopt", "checkup", "study", "Watch", "__version__",
+    "adopt", "checkup", "study", "prove", "Watch", "__version__",
 ]  # fmt: skip
 
 _LATE = {  # the room that has it
     "record": "replay", "lift": "replay", "fit": "train", "Watch": "train", "page": "step",
     "adopt": "interop", "checkup": "diagnosis", "study": "diagnosis",
+    "prove": "diagnosis",
     "draw": "pictures", "draw_dot": "pictures", "bounds": "explain.bounds",
 }  # fmt: skip
 
 
 if TYPE_CHECKING:  # a checker knows the names one by one, so that it refuses any other
     from microgradx.diagnosis import checkup as checkup
+    from microgradx.diagnosis import prove as prove
     from microgradx.diagnosis import study as study
     from microgradx.explain import bounds as bounds
     from microgradx.interop import adopt as adopt

@@ -132,7 +132,8 @@ class Blocks:
         return self._forms.get(x, ({}, x.data))
 
     def _block(self, nodes: list[Value]) -> Block:
-        forms, first = [], []
+        forms: list[Form] = []
+        first = []
         for node in nodes:
             first.append(len(forms))
             forms += [self._form(x) for x in node.inputs]

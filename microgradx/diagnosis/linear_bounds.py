@@ -67,7 +67,7 @@ class Bounded:
             self._lines.append(self._enter(block, zs))
         self.targets, self.corners = self._bounded_with_corners(net.W, net.b, net.depth)
 
-    # --- one block ---------------------------------------------------------------------------------
+    # --- one block -------------------------------------------------------------------------------
 
     def _enter(self, block: Block, zs: Ends) -> Lines:
         """The lines of a block's variables, and from where to where these go."""
@@ -121,7 +121,7 @@ class Bounded:
                     for x in node.operands]  # fmt: skip
         return enclose(node.rule, operands)
 
-    # --- backwards ---------------------------------------------------------------------------------
+    # --- backwards -------------------------------------------------------------------------------
 
     def _bounded(self, W: Array, b: Array, depth: int) -> Ends:
         return self._bounded_with_corners(W, b, depth)[0]
@@ -161,7 +161,8 @@ class Bounded:
         A, c = A.copy(), c.copy()
         with np.errstate(all="ignore"):
             slack = self._slack(A, c, depth)
-            for block, lines in zip(reversed(self.net.blocks), reversed(self._lines)):
+            known = [*zip(self.net.blocks, self._lines)]  # up to the one that is asked for
+            for block, lines in reversed(known):
                 own = A[:, block.at]
                 if not own.any():
                     continue
@@ -183,7 +184,7 @@ class Bounded:
             slack = _gamma(self._n, 1) * ((np.abs(x) * np.abs(top)).sum(axis=1) + np.abs(c) + slack)
         return bound + slack, top
 
-    # --- gradients -----------------------------------------------------------------------------------
+    # --- gradients -------------------------------------------------------------------------------
 
     def gradients(self) -> Array | None:
         """(targets, inputs): at least the size of ∂target/∂input anywhere in the box.
@@ -205,8 +206,9 @@ class Bounded:
                 slack = _gamma(len(block.at), block.depth + 8) * (np.abs(own) @ size)
                 mid = mid + own @ block.W
                 rad = (rad + off @ size + slack) * (1.0 + 64 * len(block.at) * ULP)
-            found: Array = (np.abs(mid) + rad)[:, : self._n] * (1.0 + 8 * ULP)
-        return np.where(np.isnan(found), np.inf, found)
+            found = (np.abs(mid) + rad)[:, : self._n] * (1.0 + 8 * ULP)
+        found[np.isnan(found)] = np.inf
+        return found
 
     def _slopes(self, block: Block, zs: Ends) -> tuple[Array, Array]:
         low, high = np.zeros((2, len(block.nodes)))
@@ -225,7 +227,8 @@ def _dot(A: Array, x: Array) -> Array:
     """A x where 0 × inf is 0."""
     if np.isfinite(x).all():
         return A @ x
-    return np.where(A != 0, A * np.where(A != 0, x, 0.0), 0.0).sum(axis=1)
+    found: Array = np.where(A != 0, A * np.where(A != 0, x, 0.0), 0.0).sum(axis=1)
+    return found
 
 
 def _gamma(n: int, depth: int) -> float:
@@ -241,10 +244,10 @@ def _kinked(z: Ends, a: float) -> Array:
     """x above 0, a x below: a convex bend for a below 1, which all ReLUs have."""
     low, high = z
     if not 0.0 <= a <= 1.0:
-        f = np.array([np.where(x > 0, x, a * x) for x in z])
-        ends = np.array([np.minimum(f.min(axis=0), np.where(low * high < 0, 0.0, np.inf)),
-                         np.maximum(f.max(axis=0), np.where(low * high < 0, 0.0, -np.inf))])  # fmt: skip
-        zero = np.zeros(len(low))
+        zero = np.zeros(len(low))  # it turns back at 0, or is steeper below
+        f = [*(np.where(x > 0, x, a * x) for x in z), np.where(low * high < 0, 0.0, low)]
+        f[2] = np.where(f[2] == 0, 0.0, f[0])
+        ends = np.array([np.min(f, axis=0), np.max(f, axis=0)])
         pad = 4 * ULP * np.abs(ends)
         return np.array([zero, ends[0] - pad[0], zero, ends[1] + pad[1],
                          ends[0] - pad[0], ends[1] + pad[1]])  # fmt: skip
@@ -252,21 +255,22 @@ def _kinked(z: Ends, a: float) -> Array:
     bent = ~(on | off)
     with np.errstate(all="ignore"):
         wide = np.where(bent, high - low, 1.0)
-        chord = np.where(bent, (high - a * low) / wide, np.where(on, 1.0, a))
+        rise = high - (a * low if a else 0.0)
+        chord = np.where(bent, rise / wide, np.where(on, 1.0, a))
         chord = np.where(np.isfinite(chord), chord, 1.0)
-        over = np.maximum(high - chord * high, a * low - chord * low)
+        over = np.maximum(high - chord * high, (a * low if a else 0.0) - chord * low)
         pad = 8 * ULP * (np.abs(high) + np.abs(low)) + TINY
         above = np.where(bent, over + pad, 0.0)
         above = np.where(np.isfinite(above), above, np.inf)
     below = np.where(on | (bent & (high > -low)), 1.0, a)
-    values = [np.where(x > 0, x, a * x) for x in z]
-    pads = [4 * ULP * np.abs(x) * (a not in (0.0, 1.0)) for x in values]
+    values = [np.where(x > 0, x, a * x if a else 0.0) for x in z]
+    pads = [4 * ULP * np.abs(x) if a not in (0.0, 1.0) else 0.0 for x in values]
     zero = np.zeros(len(low))
     return np.array([below, zero, chord, above, values[0] - pads[0], values[1] + pads[1]])
 
 
 def _s_shaped(rule: Any, z: Ends) -> Array:
-    """A sigmoid or a tanh: below 0 convex, above concave, the slope on an interval least at an end."""
+    """A sigmoid or a tanh: convex below 0, concave above, and steepest there."""
     low, high = z
     with np.errstate(all="ignore"):
         (fl, dl), (fh, dh) = (rule.function(ARRAYS, x) for x in z)
@@ -284,11 +288,10 @@ def _s_shaped(rule: Any, z: Ends) -> Array:
         )
         pad = 64 * ULP * size + TINY
 
-        def against(slope: Array, worst: Any) -> Array:
-            """The constant with which a line of this slope is beyond both ends, and the middle."""
-            points = [f - np.where(slope != 0, slope * x, 0.0)
-                      for f, x in ((fl, low), (fh, high))]  # fmt: skip
-            return worst(*points)
+        def against(slope: Array, worst: Any) -> Any:
+            """The constant with which a line of this slope is beyond both ends."""
+            return worst(*(f - np.where(slope != 0, slope * x, 0.0)
+                           for f, x in ((fl, low), (fh, high))))  # fmt: skip
 
         tangent = fm - dm * middle
         low_c = np.where(convex, tangent, against(below, np.minimum)) - pad

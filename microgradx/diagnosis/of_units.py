@@ -122,7 +122,7 @@ def _deaths(facts: Facts, layer: str, gone: Sequence[int]) -> Iterator[str]:
     if refuted := kinds.pop("refuted", []):
         yield f"Off on all {rows}, by at least {_margins(facts, refuted)}."
     if unknown := kinds.pop("unknown", []):
-        only = "" if not (proved or refuted) else " (not proved: not in the first layer)"
+        only = "" if not (proved or refuted) else " (not proved)"
         yield f"Off on all {rows}{only}, by at least {_margins(facts, unknown)}."
     if flat := kinds.pop("flat", []):
         yield f"Flat on all {rows}: {numbered(facts.keys(flat))}."

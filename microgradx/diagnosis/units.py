@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx._base.text import element
+from microgradx.diagnosis.blocks import Blocks
 from microgradx.diagnosis.box import AFFINE, Box, top
+from microgradx.diagnosis.linear_bounds import Bounded
 from microgradx.diagnosis.locks import Motion
 from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.table import Table
@@ -17,6 +19,7 @@ from microgradx.replay.batch import Array
 from microgradx.replay.units import flat_share, products
 
 NEAREST = 3  # tensors that are named
+MOST = 4_000  # units and inputs of a net in which deep ones are proved
 
 
 def shares(survey: Survey) -> Array:
@@ -68,6 +71,7 @@ class Verdicts:
     def _prove(self, survey: Survey, box: Box, dead: list[int]) -> None:
         units, inputs = survey.units, survey.inputs
         kinds = survey.kinds
+        deep: dict[int, list[Value]] = {}
         for u in dead:
             rule = units.nodes[u][0].rule
             if rule is None or rule.shut_below is None:
@@ -77,7 +81,9 @@ class Verdicts:
             if all(kinds.get(z) == AFFINE for z in zs):
                 self.proofs[u] = _proof(zs, inputs, box, rule.shut_below)
             else:
-                self.proofs[u] = Proof("unknown")
+                deep[u] = zs
+        if deep:
+            self.proofs.update(_deep_proofs(survey, box, deep))
 
     def _lock(self, survey: Survey, dead: list[int]) -> None:
         """Follow the parameters that can ever have a gradient to all that they move."""
@@ -104,6 +110,31 @@ def _proof(zs: Sequence[Value], inputs: Sequence[Value], box: Box, shut: float) 
         return Proof("proved")
     on = highest.bound - highest.error > shut
     return Proof("refuted", highest.corner) if on else Proof("unknown")
+
+
+def _deep_proofs(survey: Survey, box: Box, deep: dict[int, list[Value]]) -> dict[int, Proof]:
+    """Of units behind other ones: by linear bounds; refuted where a corner turns them on."""
+    found = {u: Proof("unknown") for u in deep}
+    targets = [z for zs in deep.values() for z in zs]
+    net = Blocks(survey.replay.nodes, survey.inputs, targets)
+    if net.size > MOST:
+        return found
+    bounded = Bounded(net, box.low.ravel(), box.high.ravel())
+    points = np.clip(bounded.corners.high, box.low.ravel(), box.high.ravel())
+    points = points.reshape(len(points), *box.low.shape)
+    values = survey.values_at(points, targets)
+    at = 0
+    for u, zs in deep.items():
+        mine = slice(at, at + len(zs))
+        at += len(zs)
+        rule = survey.units.nodes[u][0].rule
+        shut = rule.shut_below if rule is not None and rule.shut_below is not None else 0.0
+        on = values[mine] > shut
+        if (bounded.targets.high[mine] <= shut).all():
+            found[u] = Proof("proved")
+        elif on.any():
+            found[u] = Proof("refuted", points[int(on.any(axis=0).argmax())])
+    return found
 
 
 def _own(zs: Iterable[Value]) -> set[Value]:

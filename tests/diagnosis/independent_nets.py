@@ -532,7 +532,14 @@ def wrong_of_dead(net, row, k, j):
     wrong = []
     if row["locked"] not in (net.locked(k), not any(g.any() for g in net.backward()[:k])):
         wrong.append(f"layers.{k} {j} locked: {row['locked']}, through {row['through']}")
-    proof = "unknown"
+    proof = row["proof"]  # of a deep one see test_proof.py; none that is proved is on anywhere
+    if k and proof == "proved":
+        low, high = net.box()
+        rng = np.random.default_rng(0)
+        other = Arrays(
+            net.W, net.b, net.ops, rng.uniform(low, high, (300, len(low))), net.y, net.loss
+        )
+        proof = "refuted" if (other.forward()[0][k][:, j] > 0).any() else proof
     if k == 0:
         worst = net.worst(0, *net.box())[j]
         proof = "proved" if worst <= 0 else "refuted"

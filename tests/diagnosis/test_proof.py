@@ -1,0 +1,204 @@
+"""What is proved of a box holds at every point that is tried in it; "unknown" is an answer."""
+
+import re
+
+import numpy as np
+import pytest
+
+import microgradx as mx
+from microgradx import nn
+from microgradx.diagnosis import prove
+from microgradx.diagnosis.proof import BOTH, OFF, ON
+
+ACTIVATIONS = ["relu", "tanh", "sigmoid", "leaky_relu", "gelu", "softplus", "elu"]
+
+
+class Skips(nn.Module):
+    def __init__(self, width, size, seed):
+        self.first, self.second = (
+            nn.Layer(width, size, seed=seed),
+            nn.Layer(size, size, seed=seed + 1),
+        )
+        self.last = nn.Layer(size, 2, "linear", seed=seed + 2)
+
+    def __call__(self, x):
+        h = self.first(x)
+        return self.last([a + 0.5 * b for a, b in zip(h, self.second(h))])
+
+
+class Soft(nn.Module):
+    """A softmax and a product lie between, which only intervals bound."""
+
+    def __init__(self, width, size, seed):
+        self.first, self.last = nn.Layer(width, size, seed=seed), nn.Layer(size, 2, seed=seed + 1)
+
+    def __call__(self, x):
+        h = self.first(x)
+        es = [z.exp() for z in h]
+        total = mx.sum(es)
+        return self.last([a * e / total for a, e in zip(h, es)])
+
+
+def drawn(rng, seed, soft=True):
+    width, size = int(rng.integers(1, 5)), int(rng.integers(2, 9))
+    kind = rng.random()
+    if kind < 0.2:
+        model = Skips(width, size, seed)
+    elif kind < 0.35 and soft:
+        model = Soft(width, size, seed)
+    else:
+        model = nn.MLP(width, [size] * int(rng.integers(1, 4)) + [2], seed=seed)
+        for layer in model.layers[:-1]:
+            op = getattr(mx.Value, str(rng.choice(ACTIVATIONS)))
+            for neuron in layer.neurons:
+                neuron.activation = op
+    for p in model.parameters():
+        p.data = p.data * float(rng.choice([0.5, 1, 3])) + 0.3 * float(rng.normal())
+    return model, rng.normal(size=width) * float(rng.choice([0.1, 1, 10]))
+
+
+def points_in(rng, p, n=300):
+    """Random ones, corners, and what was found by the proof itself."""
+    d = len(p.low)
+    points = [rng.uniform(p.low, p.high, (n, d)),
+              np.where(rng.random((n // 4, d)) < 0.5, p.low, p.high)]  # fmt: skip
+    points += [np.array(w) for w in p.witnesses.values()]
+    return np.concatenate(points)
+
+
+def test_no_proof_is_unsound(many):
+    """Every z and output of random nets, every verdict, at points of the box; 2,000 with --long."""
+    proved = 0
+    for seed in range(many(60, 2_000)):
+        rng = np.random.default_rng([seed, 5])
+        model, row = drawn(rng, seed)
+        p = prove(
+            model, row, float(rng.choice([0.0, 1e-3, 0.1, 1, 5])), boxes=int(rng.choice([1, 9]))
+        )
+        net = p._net
+        points = points_in(rng, p)
+        net.replay.load(points)
+        with np.errstate(all="ignore"):
+            z = net.replay.values_of([*net.zs, *net.outputs])
+        assert (z >= p._ends.low[:, None]).all() and (z <= p._ends.high[:, None]).all(), seed
+        for u, verdict in enumerate(p.verdicts):
+            own = z[: len(net.zs)][p._of == u]
+            if verdict == OFF:
+                assert (own <= 0).all(), (seed, u)
+            if verdict == ON:
+                assert (own > 0).all(), (seed, u)
+            if verdict == BOTH:
+                assert (own > 0).any() and (own <= 0).any(), (seed, u)
+            proved += verdict in (OFF, ON)
+    assert proved > many(60, 2_000)
+
+
+def test_no_gradient_is_above_its_bound(many):
+    for seed in range(many(25, 500)):
+        rng = np.random.default_rng([seed, 6])
+        model, row = drawn(rng, seed, soft=False)
+        p = prove(model, row, float(rng.choice([1e-3, 0.1, 1])), boxes=1)
+        assert p.gradient is not None
+        for point in points_in(rng, p, 12):
+            xs = [mx.Value(x) for x in point]
+            for k, y in enumerate(model(xs)):
+                for x in xs:
+                    x.grad = 0.0
+                y.backward()
+                found = np.abs([x.grad for x in xs])
+                assert (found <= p.gradient[k] * (1 + 1e-12)).all(), (seed, k)
+
+
+def test_one_input_is_exact_but_for_what_is_unknown():
+    """On a line every kink can be looked up: a gate is called open only if it is, or left open."""
+    for seed in range(20):
+        rng = np.random.default_rng([seed, 7])
+        model = nn.MLP(1, [4, 4, 1], "relu", seed=seed)
+        for p in model.parameters():
+            p.data += 0.4 * float(rng.normal())
+        proof = prove(model, [0.2], 0.5, boxes=200)
+        proof._net.replay.load(np.linspace(-0.3, 0.7, 20_001)[:, None])
+        z = proof._net.replay.values_of(proof._net.zs)
+        for u, verdict in enumerate(proof.verdicts):
+            on, off = (z[u] > 0).any(), (z[u] <= 0).any()
+            assert verdict in ({OFF} if not on else {ON} if not off else {BOTH}) | {"unknown"}
+        assert "unknown" not in proof.verdicts
+
+
+def test_lines_are_tighter_than_intervals_and_pieces_than_one_box():
+    model = nn.MLP(4, [16, 16, 16, 3], "relu", init="he", seed=1)
+    row = [0.1, 0.2, 0.3, 0.4]
+    one, more = prove(model, row, 0.3, boxes=1), prove(model, row, 0.3, boxes=100)
+    undecided = [p.verdicts.count("unknown") for p in (one, more)]
+    assert undecided[1] <= undecided[0] and one.boxes == 1 < more.boxes <= 100
+    low, high = more.outputs
+    assert (low >= one.outputs[0]).all() and (high <= one.outputs[1]).all()
+    x = [mx.Value(v, f"x{k}") for k, v in enumerate(row)]
+    outputs = model(x)
+    plain = mx.bounds.Bounds(outputs[0], {v: (v.data - 0.3, v.data + 0.3) for v in x})
+    assert one.outputs[0][0] >= plain[outputs[0]].lo and one.outputs[1][0] <= plain[outputs[0]].hi
+
+
+def test_a_radius_of_0_decides_everything():
+    p = prove(nn.MLP(3, [8, 8, 1], seed=0), [0.5, -1.0, 2.0], 0.0)
+    assert {*p.verdicts} <= {OFF, ON} and p.boxes == 1
+    assert p.outputs[1] - p.outputs[0] < 1e-12
+
+
+def test_the_page_and_the_table():
+    model = nn.MLP(2, [3, 3, 1], "relu", seed=0)
+    model.layers[1].neurons[2].bias.data = -50.0
+    p = prove(model, [1.0, -1.0], 0.1)
+    assert "layers.1, off everywhere: 2" in str(p)
+    assert str(p).startswith("MLP, for every input within 0.1 of the row, in 1 box: 6 gates")
+    assert "No gradient of an output by an input is above" in str(p)
+    rows = [*p.units.rows]
+    assert [(r["layer"], r["neuron"]) for r in rows][:4] == [
+        ("layers.0", 0), ("layers.0", 1), ("layers.0", 2), ("layers.1", 0)]  # fmt: skip
+    assert rows[5]["verdict"] == "off" and rows[5]["most_z"] < -40
+    assert max(map(len, str(p).splitlines())) <= 80 and repr(p).startswith("<Proof of MLP: 6 gates")
+    tanh = prove(nn.MLP(2, [3, 1], "tanh", seed=0), [1.0, -1.0], 0.1)
+    assert tanh.verdicts == [""] * 3 and "no gates" in str(tanh)
+    assert mx.prove is prove
+
+
+def test_what_lies_between_by_several_operands_has_no_gradient_bound():
+    assert prove(Soft(2, 3, 0), [0.1, 0.2], 0.1).gradient is None
+
+
+def test_mistakes_are_named():
+    model = nn.MLP(2, [3, 1], seed=0)
+    for arguments, error, words in (
+        (([1.0, float("nan")], 0.1), ValueError, "nan"),
+        (([1.0, 2.0], -0.1), ValueError, "a radius is 0 or more, and finite, got -0.1"),
+        (([1.0, 2.0], [0.1] * 3), ValueError, "the radius has the shape (3,), the row (2,)"),
+        (([1.0, 2.0], "far"), TypeError, "the radius"),
+        (([1.0, 2.0, 3.0], 0.1), ValueError, "3"),
+    ):
+        with pytest.raises(error, match=re.escape(words)):
+            prove(model, *arguments)
+    with pytest.raises(ValueError, match="boxes"):
+        prove(model, [1.0, 2.0], 0.1, boxes=0)
+
+
+def test_the_checkup_proves_of_deep_units_too():
+    """Off by far on the whole box, and off on the rows alone."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (60, 3))
+    model = nn.MLP(3, [6, 6, 1], "relu", init="he", seed=3)
+    model.layers[1].neurons[1].bias.data = -50.0
+    c = mx.checkup(model, X, X[:, 0])
+    row = next(r for r in c.neurons.rows if (r["layer"], r["neuron"]) == ("layers.1", 1))
+    assert (row["verdict"], row["proof"]) == ("dead", "proved")
+    z = [z for z, key in zip(c.survey.units.nodes, c.survey.units.keys)
+         if key == ("layers.1", "4")][0][0].inputs[0]  # fmt: skip
+    most = c.survey.values_of([z]).max()
+    model.layers[1].neurons[4].bias.data -= float(most) + 1e-6
+    c = mx.checkup(model, X, X[:, 0], box=(-1, 1))
+    row = next(r for r in c.neurons.rows if (r["layer"], r["neuron"]) == ("layers.1", 4))
+    assert row["verdict"] == "dead" and row["proof"] in ("refuted", "unknown")
+    u = next(u for u, key in enumerate(c.survey.units.keys) if key == ("layers.1", "4"))
+    if row["proof"] == "refuted":
+        witness = c.verdicts.proofs[u].witness
+        values = c.survey.values_at(witness[None], [c.survey.units.nodes[u][0].inputs[0]])
+        assert values[0, 0] > 0 and (np.abs(witness) <= 1).all()
