@@ -46,8 +46,8 @@ def prove(model: Any, row: Any, radius: Any, *, boxes: int = 50) -> Proof:
     a net of more than 20,000 units and inputs.
 
     >>> from microgradx import nn
-    >>> print(prove(nn.MLP(2, [3, 1], seed=0), [1.0, -1.0], 0.1))
-    MLP, for every input within 0.1 of the row, in 1 box: 3 gates, 1 off, 2 on.
+    >>> prove(nn.MLP(2, [3, 1], seed=0), [1.0, -1.0], 0.1)
+    <Proof of MLP: 3 gates, 2 off, 1 on>
     """
     centre = numbers("the row", row).astype(float)
     around = numbers("the radius", radius).astype(float)
