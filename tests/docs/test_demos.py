@@ -117,9 +117,14 @@ SAYS = {
 }
 
 
-def each(names):
+# These take longest, check themselves, and are run by `python -m demos` in `.ci/run`, too.
+ALSO_RUN = {"tanh_beside_sigmoid", "micrograd_moons", "batch_norm", "dead_relu"}
+
+
+def each(names, long=()):
     """As parameters, the heavy ones marked."""
-    return [pytest.param(x, marks=pytest.mark.slow) if x in HEAVY else x for x in names]
+    marks = {x: [pytest.mark.slow] * (x in HEAVY) + [pytest.mark.long] * (x in long) for x in names}
+    return [pytest.param(x, marks=marks[x]) for x in names]
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +152,7 @@ def texts_of(path):
     return [each.text for each in ElementTree.parse(path).iter() if each.text]
 
 
-@pytest.mark.parametrize("name", each(DEMOS))
+@pytest.mark.parametrize("name", each(DEMOS, ALSO_RUN))
 def test_demo_holds_and_draws(ran, name):
     code, out, said = ran(name)
     assert code == 0
