@@ -147,8 +147,8 @@ class Watch:
         self._nodes = [*units.values()]
         self._kinds = self._grouped()
         self._shares = np.array([flat_share(nodes[0]) for nodes in self._nodes])
-        kinds = [nodes[0].rule.kind if nodes[0].rule else "" for nodes in self._nodes]
-        self._gates = np.array(kinds) == "gate"
+        rules = [nodes[0].rule for nodes in self._nodes]
+        self._gates = np.array([rule is not None and rule.kind == "gate" for rule in rules], bool)
         self._tensors: dict[str, Any] = {}
         for k, p in enumerate(self.parameters):
             self._tensors.setdefault(element(p.label)[0] or "leaves", []).append(k)

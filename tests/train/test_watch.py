@@ -393,3 +393,11 @@ def test_running_statistics_that_move_are_read_again():
     model.norm.running_mean = [90.0, 0.0, 0.0]
     events = watch(1)
     assert [e.verdict for e in events] == ["dead"]
+
+
+def test_a_net_without_units_is_watched_for_its_updates():
+    model = nn.MLP(2, [1], seed=0)
+    watch = Watch(model, [[1.0, 2.0]])
+    model.layers[0].neurons[0].bias.data += 1.0
+    assert watch(1) == [] and watch.updates["layers.0.bias"] == [0.0]
+    assert "0 units on 1 row" in str(watch) and "<svg" in watch.svg()
