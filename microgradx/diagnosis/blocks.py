@@ -18,7 +18,30 @@ from microgradx.engine import Value
 from microgradx.explain.factors import factor_pairs
 from microgradx.replay.batch import Array
 
-Form = tuple[dict[int, float], float]  # by variable its factor, and the constant
+
+class Form(NamedTuple):
+    """An affine function of variables.
+
+    factors, constant: by variable its factor, and what is added
+    sizes, size: sums of the sizes that these are sums of: where they cancel, rounding doesn't
+    """
+
+    factors: dict[int, float]
+    constant: float
+    sizes: dict[int, float]
+    size: float
+
+
+class Rows(NamedTuple):
+    """Affine functions as matrices, each (rows, variables) or (rows,): see `Form`."""
+
+    W: Array
+    b: Array
+    sizes: Array
+    size: Array
+
+    def part(self, which: Any) -> Rows:
+        return Rows(*(x[which] for x in self))
 
 
 class Block(NamedTuple):
@@ -26,15 +49,14 @@ class Block(NamedTuple):
 
     at:    their places among all variables
     nodes: what they are
-    W, b:  (rows, variables), (rows,): a row for each unit's z; of another op, for its operands
+    rows:  a row for each unit's z; of another op, for what it reads, in the order of `read_by`
     first: by node the first of its rows; a unit has one
     depth: how many roundings a factor may have gone through
     """
 
     at: Array
     nodes: list[Value]
-    W: Array
-    b: Array
+    rows: Rows
     first: list[int]
     depth: int
 
@@ -44,7 +66,7 @@ class Blocks:
 
     inputs:  the recorded inputs, the first variables
     blocks:  in the order of the computation
-    targets: (W, b), a row for each node that was asked for
+    targets: a row for each node that was asked for
     """
 
     def __init__(
@@ -65,12 +87,12 @@ class Blocks:
         self.size = len(self._level)
         for level in sorted(by_level):
             self.blocks.append(self._block(by_level[level]))
-        self.W, self.b = self._rows([self._form(x) for x in targets])
+        self.targets = self._rows([self._form(x) for x in targets])
         self.depth = max((self._rounds.get(x, 0) for x in targets), default=0)
 
     def _enter(self, node: Value, by_level: dict[int, list[Value]]) -> None:
         """A variable, one level above those that it is made of."""
-        read = {k for x in node.inputs for k in self._form(x)[0]}
+        read = {k for x in read_by(node) for k in self._form(x).factors}
         level = 1 + max((self._level[k] for k in read), default=0)
         self._place[node] = len(self._level)
         self._level.append(level)
@@ -85,9 +107,9 @@ class Blocks:
                      for x in node.operands]  # fmt: skip
             number = rule.function(floats, *zeros)[0]
             return self._keep(node, [*zip(node.partials, node.inputs)], number)
-        if rule is rules.div and not self._form(node.inputs[-1])[0]:
+        if rule is rules.div and not self._varies(node.operands[1]):
             over = node.operands[1]
-            divisor = self._form(over)[1] if isinstance(over, Value) else over
+            divisor = self._form(over).constant if isinstance(over, Value) else over
             x = node.operands[0]
             if not divisor or not isinstance(x, Value):
                 return False
@@ -95,13 +117,11 @@ class Blocks:
         if rule.kind == "product":
             terms, number = [], 0.0
             for one, other in factor_pairs(node):
-                factor, x = (one, other) if isinstance(other, Value) else (other, one)
-                if isinstance(factor, Value) and self._form(factor)[0]:
-                    factor, x = x, factor
+                if self._varies(one) and self._varies(other):
+                    return False
+                factor, x = (other, one) if self._varies(one) else (one, other)
                 if isinstance(factor, Value):
-                    coefficients, factor = self._form(factor)
-                    if coefficients:
-                        return False
+                    factor = self._form(factor).constant
                 if isinstance(x, Value):
                     terms.append((factor, x))
                 else:
@@ -112,48 +132,65 @@ class Blocks:
                 else:
                     number += rest
             return self._keep(node, terms, number)
-        return not any(self._form(x)[0] for x in node.inputs)
+        return not any(map(self._varies, read_by(node)))
+
+    def _varies(self, x: Any) -> bool:
+        """Whether it is made of variables."""
+        return isinstance(x, Value) and bool(self._form(x).factors)
 
     def _keep(self, node: Value, terms: Sequence[tuple[float, Value]], number: float) -> bool:
         row: dict[int, float] = {}
-        rounds = 0
+        sizes: dict[int, float] = {}
+        size, rounds = abs(number), 0
         for factor, x in terms:
-            coefficients, constant = self._form(x)
-            number += factor * constant
+            form = self._form(x)
+            number += factor * form.constant
+            size += abs(factor) * form.size
             rounds = max(rounds, self._rounds.get(x, 0))
-            for k, c in coefficients.items():
+            for k, c in form.factors.items():
                 row[k] = row.get(k, 0.0) + factor * c
-        self._forms[node], self._rounds[node] = (row, number), rounds + 1
+                sizes[k] = sizes.get(k, 0.0) + abs(factor) * form.sizes[k]
+        self._forms[node] = Form(row, number, sizes, size)
+        self._rounds[node] = rounds + len(terms) + 1
         return True
 
     def _form(self, x: Value) -> Form:
         if x in self._place:
-            return {self._place[x]: 1.0}, 0.0
-        return self._forms.get(x, ({}, x.data))
+            one = {self._place[x]: 1.0}
+            return Form(one, 0.0, one, 0.0)
+        return self._forms.get(x) or Form({}, x.data, {}, abs(x.data))
 
     def _block(self, nodes: list[Value]) -> Block:
         forms: list[Form] = []
         first = []
         for node in nodes:
             first.append(len(forms))
-            forms += [self._form(x) for x in node.inputs]
-        depth = max(self._rounds.get(x, 0) for node in nodes for x in node.inputs)
+            forms += [self._form(x) for x in read_by(node)]
+        depth = max(self._rounds.get(x, 0) for node in nodes for x in read_by(node))
         at = np.array([self._place[x] for x in nodes])
-        return Block(at, nodes, *self._rows(forms), first, depth)
+        return Block(at, nodes, self._rows(forms), first, depth)
 
-    def _rows(self, forms: Sequence[Form]) -> tuple[Array, Array]:
-        W, b = np.zeros((len(forms), self.size)), np.zeros(len(forms))
-        for i, (row, number) in enumerate(forms):
-            b[i] = number
-            if row:
-                W[i, [*row]] = [*row.values()]
-        return W, b
+    def _rows(self, forms: Sequence[Form]) -> Rows:
+        form = len(forms), self.size
+        rows = Rows(np.zeros(form), np.zeros(len(forms)), np.zeros(form), np.zeros(len(forms)))
+        for i, (factors, constant, sizes, size) in enumerate(forms):
+            rows.b[i], rows.size[i] = constant, size
+            if factors:
+                rows.W[i, [*factors]] = [*factors.values()]
+                rows.sizes[i, [*sizes]] = [*sizes.values()]
+        return rows
+
+
+def read_by(node: Value) -> list[Value]:
+    """All Values that an op reads, those to which no gradient goes among them, each once."""
+    read = [x for one in node.operands for x in (one if isinstance(one, tuple) else (one,))]
+    return [*dict.fromkeys(x for x in read if isinstance(x, Value))]
 
 
 def _behind(targets: Sequence[Value]) -> set[Value]:
     found, stack = {*targets}, [*targets]
     while stack:
-        fresh = [x for x in stack.pop().inputs if x not in found]
+        fresh = [x for x in read_by(stack.pop()) if x not in found]
         found.update(fresh)
         stack += fresh
     return found

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx import rules
-from microgradx.diagnosis.blocks import Block, Blocks
+from microgradx.diagnosis.blocks import Block, Blocks, Rows, read_by
 from microgradx.engine import Value
 from microgradx.explain.bounds import enclose
 from microgradx.explain.intervals import Interval
@@ -62,10 +62,10 @@ class Bounded:
         self._sizes = np.zeros(net.size)
         self._sizes[: self._n] = np.maximum(np.abs(low), np.abs(high))
         for block in net.blocks:
-            zs = self._bounded(block.W, block.b, block.depth)
+            zs = self._bounded(block.rows, block.depth)[0]
             self.zs.append(zs)
             self._lines.append(self._enter(block, zs))
-        self.targets, self.corners = self._bounded_with_corners(net.W, net.b, net.depth)
+        self.targets, self.corners = self._bounded(net.targets, net.depth)
 
     # --- one block -------------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ class Bounded:
         ends = np.zeros((2, len(block.nodes)))
         kinds: dict[Any, list[int]] = {}
         for k, node in enumerate(block.nodes):
-            single = len(node.inputs) == 1 and len(node.operands) == 1
+            single = len(node.operands) == 1
             key = node.rule if single or node.rule is rules.leaky_relu else node
             kinds.setdefault(key, []).append(k)
         for key, of in kinds.items():
@@ -109,7 +109,7 @@ class Bounded:
     def _enclosed(self, block: Block, k: int, zs: Ends) -> list[Any]:
         """Intervals of the value of an op, and of its partials."""
         node, first = block.nodes[k], block.first[k]
-        place = {x: first + i for i, x in enumerate(node.inputs)}
+        place = {x: first + i for i, x in enumerate(read_by(node))}
 
         def interval(x: Any) -> Any:
             if not isinstance(x, Value):
@@ -123,17 +123,16 @@ class Bounded:
 
     # --- backwards -------------------------------------------------------------------------------
 
-    def _bounded(self, W: Array, b: Array, depth: int) -> Ends:
-        return self._bounded_with_corners(W, b, depth)[0]
-
-    def _bounded_with_corners(self, W: Array, b: Array, depth: int) -> tuple[Ends, Ends]:
-        """Of some rows the ends, the tighter of those by intervals and by lines."""
-        plain = self._plain(W, b, depth)
+    def _bounded(self, rows: Rows, depth: int) -> tuple[Ends, Ends]:
+        """Of some rows the ends, the tighter of those by intervals and lines; and the corners."""
+        W, b = rows.W, rows.b
+        slack = self._slack(rows, depth)
+        plain = self._plain(rows, slack)
         lows, highs, below, above = [], [], [], []
         for start in range(0, len(b), ROWS):
             part = slice(start, start + ROWS)
-            high, top = self._above(W[part], b[part], depth)
-            low, bottom = self._above(-W[part], -b[part], depth)
+            high, top = self._above(W[part], b[part], slack[part])
+            low, bottom = self._above(-W[part], -b[part], slack[part])
             highs.append(high)
             lows.append(-low)
             above.append(top)
@@ -144,23 +143,24 @@ class Bounded:
         high = np.where(np.isnan(high), plain.high, np.minimum(high, plain.high))
         return Ends(low, high), Ends(*corners)
 
-    def _plain(self, W: Array, b: Array, depth: int) -> Ends:
+    def _plain(self, rows: Rows, slack: Array) -> Ends:
         """By intervals: each variable at its worst by itself."""
         with np.errstate(all="ignore"):
-            P, N = np.maximum(W, 0.0), np.minimum(W, 0.0)
-            slack = self._slack(W, b, depth)
+            P, N, b = np.maximum(rows.W, 0.0), np.minimum(rows.W, 0.0), rows.b
             low = _dot(P, self.values.low) + _dot(N, self.values.high) + b - slack
             high = _dot(P, self.values.high) + _dot(N, self.values.low) + b + slack
         return Ends(np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high))
 
-    def _slack(self, W: Array, b: Array, depth: int) -> Array:
-        return _gamma(W.shape[1], depth) * (_dot(np.abs(W), self._sizes) + np.abs(b)) + TINY
+    def _slack(self, rows: Rows, depth: int) -> Array:
+        """More than the rounding of rows at any point of the box."""
+        with np.errstate(all="ignore"):
+            whole = _dot(rows.sizes, self._sizes) + rows.size
+            return _gamma(rows.W.shape[1], depth) * whole + TINY
 
-    def _above(self, A: Array, c: Array, depth: int) -> tuple[Array, Array]:
+    def _above(self, A: Array, c: Array, slack: Array) -> tuple[Array, Array]:
         """An upper bound of A x + c, and the inputs where its line is largest."""
         A, c = A.copy(), c.copy()
         with np.errstate(all="ignore"):
-            slack = self._slack(A, c, depth)
             known = [*zip(self.net.blocks, self._lines)]  # up to the one that is asked for
             for block, lines in reversed(known):
                 own = A[:, block.at]
@@ -171,12 +171,14 @@ class Bounded:
                 sizes = _dot(P, np.abs(lines.up_c)) - _dot(N, np.abs(lines.low_c))
                 slopes = P * lines.up + N * lines.low
                 A[:, block.at] = 0.0
-                W, b = block.W[block.first], block.b[block.first]
-                more = more + slopes @ b
-                A += slopes @ W
+                rows = block.rows
+                if len(block.first) < len(rows.b):  # others' lines are constants
+                    rows = rows.part(block.first)
+                more = more + slopes @ rows.b
+                A += slopes @ rows.W
+                whole = np.abs(slopes) @ (rows.sizes @ self._sizes + rows.size) + sizes + np.abs(c)
                 c = c + more
-                whole = np.abs(slopes) @ (np.abs(W) @ self._sizes + np.abs(b)) + sizes + np.abs(c)
-                slack = slack + _gamma(len(block.at) + W.shape[1], block.depth) * whole
+                slack = slack + _gamma(len(block.at) + self.net.size, block.depth) * whole
             x = A[:, : self._n]
             low, high = self.values.low[: self._n], self.values.high[: self._n]
             top = np.where(x > 0, high, low)
@@ -192,19 +194,20 @@ class Bounded:
         None where an op of several operands lies between.
         """
         net = self.net
-        mid, rad = net.W.copy(), np.zeros_like(net.W)
+        mid, rad = net.targets.W.copy(), np.zeros_like(net.targets.W)
+        rad += _gamma(net.size, net.depth) * net.targets.sizes
         with np.errstate(all="ignore"):
             for block, zs in zip(reversed(net.blocks), reversed(self.zs)):
-                if any(len(node.inputs) != 1 for node in block.nodes):
+                if any(len(read_by(node)) != 1 for node in block.nodes):
                     return None
                 low, high = self._slopes(block, zs)
                 m, r = (low + high) / 2.0, (high - low) / 2.0
                 own, off = mid[:, block.at] * m, np.abs(mid[:, block.at]) * r
                 off = off + rad[:, block.at] * (np.abs(m) + r)
                 mid[:, block.at] = rad[:, block.at] = 0.0
-                size = np.abs(block.W)
+                size = block.rows.sizes
                 slack = _gamma(len(block.at), block.depth + 8) * (np.abs(own) @ size)
-                mid = mid + own @ block.W
+                mid = mid + own @ block.rows.W
                 rad = (rad + off @ size + slack) * (1.0 + 64 * len(block.at) * ULP)
             found = (np.abs(mid) + rad)[:, : self._n] * (1.0 + 8 * ULP)
         found[np.isnan(found)] = np.inf
@@ -218,8 +221,9 @@ class Bounded:
                 a = _slope_below(node)
                 low[k], high[k] = (1.0 if lo > 0 else min(a, 1.0)), (max(a, 1.0) if hi > 0 else a)
                 continue
-            partial = next(x for x in self._enclosed(block, k, zs)[1:] if x is not None)
-            low[k], high[k] = partial.lo, partial.hi
+            partials = [x for x in self._enclosed(block, k, zs)[1:] if x is not None]
+            if partials:  # a detach has none
+                low[k], high[k] = partials[0].lo, partials[0].hi
         return low, high
 
 

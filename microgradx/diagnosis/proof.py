@@ -18,7 +18,7 @@ from microgradx.interop.usage import in_use, module_of
 from microgradx.nn.module import title
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import Array, numbers
-from microgradx.replay.units import Key, self_gated, units_of
+from microgradx.replay.units import Key, units_in
 
 POINTS = 256  # at which a gate that isn't decided is tried
 MOST = 20_000  # variables, of which some rows are followed backwards
@@ -75,10 +75,8 @@ class _Recorded:
             return found
 
         with in_use(model):
-            self.replay: Replay = record(called, row.tolist(), parameters=model.parameters())
-        gated = self_gated(self.replay.nodes)
-        nodes = [x for x in self.replay.nodes if x not in gated]
-        units = units_of(nodes, self.replay.layer_of)
+            self.replay: Replay = record(called, row.tolist())
+        units = units_in(self.replay.nodes, self.replay.layer_of)
         self.keys: list[Key] = [key for key, _ in units]
         self.units = [*units.values()]
         self.zs = [x.inputs[0] for unit in self.units for x in unit]
@@ -168,7 +166,8 @@ class Proof:
         """The two halves of a box, cut across the input that moves the first block most."""
         net = self._net.blocks
         n = len(low)
-        weights = np.abs(net.blocks[0].W[:, :n] if net.blocks else net.W[:, :n]).sum(axis=0)
+        rows = net.blocks[0].rows if net.blocks else net.targets
+        weights = np.abs(rows.W[:, :n]).sum(axis=0)
         side = int(np.argmax((high - low) * weights))
         middle = (low[side] + high[side]) / 2.0
         for ends in ((low[side], middle), (middle, high[side])):

@@ -65,6 +65,14 @@ def self_gated(nodes: Iterable[Value]) -> set[Value]:
     return found
 
 
+def units_in(
+    nodes: Sequence[Value], layer_of: Callable[[Value], str]
+) -> dict[tuple[Key, str], list[Value]]:
+    """The units among all nodes of a recorded net, without those that weigh their own z."""
+    gated = self_gated(nodes)
+    return units_of((x for x in nodes if x not in gated), layer_of)
+
+
 def units_of(
     nodes: Iterable[Value], layer_of: Callable[[Value], str]
 ) -> dict[tuple[Key, str], list[Value]]:

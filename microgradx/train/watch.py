@@ -23,7 +23,7 @@ from microgradx.pictures.show import in_html, in_page
 from microgradx.replay import Replay, record
 from microgradx.replay.batch import Array, samples
 from microgradx.replay.sums import ARRAYS
-from microgradx.replay.units import Key, flat_below, flat_share, self_gated, units_of
+from microgradx.replay.units import Key, flat_below, flat_share, units_in
 from microgradx.train import timeline
 from microgradx.train.blame import Blame, first_not_finite
 
@@ -109,7 +109,8 @@ class Watch:
     every: of so many calls one is a look
 
     `watch(step)` after each step of a loop of one's own, `fit(…, watch=watch)` in `fit`. A look is
-    a forward pass of the rows; it changes no number of the training. Bad arguments are a TypeError
+    a forward pass of the rows, and where something has happened two more of those that show it; it
+    changes no number of the training. Bad arguments are a TypeError
     or a ValueError, as is a net that changes its shape under the watch; what was seen stays.
 
     steps:   of every look, the first one being before the training, at 0
@@ -138,11 +139,9 @@ class Watch:
 
         self._all = self.model.parameters()
         with in_use(self.model):
-            self._replay: Replay = record(outputs, self.X[0].tolist(), parameters=self._all)
+            self._replay: Replay = record(outputs, self.X[0].tolist())
         self.parameters = self._replay.parameters
-        gated = self_gated(self._replay.nodes)
-        nodes = [x for x in self._replay.nodes if x not in gated]
-        units = units_of(nodes, self._replay.layer_of)
+        units = units_in(self._replay.nodes, self._replay.layer_of)
         self.keys: list[Key] = [key for key, _ in units]
         self._nodes = [*units.values()]
         self._kinds = self._grouped()
@@ -214,7 +213,8 @@ class Watch:
         with np.errstate(all="ignore"):
             replay.data = now
             replay.load(self.X)
-            zs = [replay.values_of(nodes) for _, nodes, _ in self._kinds]
+            every = replay.values_of([z for _, nodes, _ in self._kinds for z in nodes])
+            zs = np.split(every, np.cumsum([len(nodes) for _, nodes, _ in self._kinds]))[:-1]
             slopes = [np.abs(_slopes(unit, z)) for (unit, _, _), z in zip(self._kinds, zs)]
             state = self._states(slopes)
             if self.steps:  # what is nan is nothing of these

@@ -39,13 +39,22 @@ class Soft(nn.Module):
         return self.last([a * e / total for a, e in zip(h, es)])
 
 
+class Odd(Soft):
+    """Ops to some of whose operands no gradient goes."""
+
+    def __call__(self, x):
+        h = self.first(x)
+        h = [mx.where(a.relu(), a.detach() + b, mx.equal(b, 0.0) - a) for a, b in zip(h, h[1:] + h)]
+        return self.last(h)
+
+
 def drawn(rng, seed, soft=True):
     width, size = int(rng.integers(1, 5)), int(rng.integers(2, 9))
     kind = rng.random()
     if kind < 0.2:
         model = Skips(width, size, seed)
     elif kind < 0.35 and soft:
-        model = Soft(width, size, seed)
+        model = (Soft if kind < 0.28 else Odd)(width, size, seed)
     else:
         model = nn.MLP(width, [size] * int(rng.integers(1, 4)) + [2], seed=seed)
         for layer in model.layers[:-1]:
@@ -160,6 +169,53 @@ def test_the_page_and_the_table():
     tanh = prove(nn.MLP(2, [3, 1], "tanh", seed=0), [1.0, -1.0], 0.1)
     assert tanh.verdicts == [""] * 3 and "no gates" in str(tanh)
     assert mx.prove is prove
+
+
+def test_a_number_that_no_gradient_goes_to_varies_all_the_same():
+    """A detach, and the condition of a `where`, are no constants of the box."""
+    net = Soft(2, 3, 0)
+
+    class Cut(nn.Module):
+        def __init__(self, f):
+            self.layer, self.f = net.first, f
+
+        def __call__(self, x):
+            return [self.f(z) for z in self.layer(x)]
+
+    for f in (lambda z: z.detach() * 2.0, lambda z: mx.where(z, 1.0, -1.0 + 0.0 * z)):
+        p = prove(Cut(f), [0.5, -0.5], 2.0)
+        low, high = p.outputs
+        p._net.replay.load(points_in(np.random.default_rng(0), p))
+        y = p._net.replay.values_of(p._net.outputs)
+        assert (y.min(axis=1) >= low).all() and (y.max(axis=1) <= high).all()
+        assert (np.ptp(y, axis=1) > 0).any()
+    assert (prove(Cut(lambda z: z.detach()), [0.5, -0.5], 2.0).gradient == 0).all()
+
+
+def test_factors_that_cancel_prove_nothing():
+    """1e16 x + 0.7 x - 1e16 x is 0.7 x in truth, and 0 in floats."""
+
+    class Cancels(nn.Module):
+        def __init__(self):
+            self.w, self.v = mx.Value(1e16), mx.Value(-1e16)
+
+        def __call__(self, x):
+            return [((x[0] * self.w + 0.7 * x[0]) + x[0] * self.v - 0.5).relu()]
+
+    assert prove(Cancels(), [1.0], 0.0).verdicts == ["unknown"]
+    assert prove(Cancels(), [1e-20], 0.0).verdicts == ["off"]
+
+
+def test_a_parameter_that_is_not_used_is_no_hindrance():
+    class Part(nn.Module):
+        def __init__(self):
+            self.layer = nn.Layer(2, 3, seed=0)
+
+        def __call__(self, x):
+            return self.layer(x)[0]
+
+    assert len(prove(Part(), [0.5, 1.0], 0.1).verdicts) == 1
+    assert len(mx.Watch(Part(), [[0.5, 1.0]]).keys) == 1
 
 
 def test_what_lies_between_by_several_operands_has_no_gradient_bound():
