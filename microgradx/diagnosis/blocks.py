@@ -15,7 +15,7 @@ import numpy as np
 from microgradx import rules
 from microgradx._base import floats
 from microgradx.engine import Value
-from microgradx.explain.factors import factor_pairs
+from microgradx.explain.factors import factor_pairs, read_by
 from microgradx.replay.batch import Array
 
 
@@ -179,12 +179,6 @@ class Blocks:
                 rows.W[i, [*factors]] = [*factors.values()]
                 rows.sizes[i, [*sizes]] = [*sizes.values()]
         return rows
-
-
-def read_by(node: Value) -> list[Value]:
-    """All Values that an op reads, those to which no gradient goes among them, each once."""
-    read = [x for one in node.operands for x in (one if isinstance(one, tuple) else (one,))]
-    return [*dict.fromkeys(x for x in read if isinstance(x, Value))]
 
 
 def _behind(targets: Sequence[Value]) -> set[Value]:

@@ -17,7 +17,7 @@ from microgradx import rules
 from microgradx._base import floats
 from microgradx._base.arguments import number
 from microgradx.engine import Value, sweep
-from microgradx.explain.factors import factor_pairs, of_one, takes_one
+from microgradx.explain.factors import factor_pairs, of_one, read_by, takes_one
 from microgradx.replay.batch import Array, numbers
 from microgradx.rules import Rule
 
@@ -89,8 +89,10 @@ def dependence(nodes: Sequence[Value], inputs: Sequence[Value]) -> dict[Value, i
 
 
 def _of_node(node: Value, found: Mapping[Value, int]) -> int:
-    rule, kinds = node.rule, [found.get(x, CONSTANT) for x in node.inputs]
+    rule, kinds = node.rule, [found.get(x, CONSTANT) for x in read_by(node)]
     most = max(kinds, default=CONSTANT)
+    if most != CONSTANT and rule is not None and rule.silent:
+        return OTHER  # no slope tells of it
     if most != AFFINE or rule is None or rule.kind == "linear":
         return most
     if rule.kind == "product" and _one_factor_each(node, found):

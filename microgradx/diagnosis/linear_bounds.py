@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx import rules
-from microgradx.diagnosis.blocks import Block, Blocks, Rows, read_by
+from microgradx.diagnosis.blocks import Block, Blocks, Rows
 from microgradx.engine import Value
 from microgradx.explain.bounds import enclose
+from microgradx.explain.factors import read_by
 from microgradx.explain.intervals import Interval
 from microgradx.replay.batch import Array
 from microgradx.replay.sums import ARRAYS

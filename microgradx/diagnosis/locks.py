@@ -8,14 +8,14 @@ parameters to which a gradient may come then, until no more are found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from microgradx.diagnosis.survey import Survey
 from microgradx.engine import Value
-from microgradx.explain.factors import factor_pairs
+from microgradx.explain.factors import factor_pairs, read_by
 
 
 class Motion:
@@ -57,7 +57,7 @@ class Motion:
         alive = {*self.ever}
         still = self._zero - alive
         for node in self._nodes:
-            if node.rule is not None and any(x in alive for x in _open(node, still)):
+            if node.rule is not None and any(x in alive for x in _open(node, still, read_by(node))):
                 alive.add(node)
         return alive
 
@@ -66,14 +66,14 @@ class Motion:
         reached, still = {*self._outputs}, self._zero - self.alive
         for node in reversed(self._nodes):
             if node in reached and not (node in self._shut and self._shut[node] not in self.alive):
-                reached.update(_open(node, still))
+                reached.update(_open(node, still, node.inputs))
         return reached
 
 
-def _open(node: Value, still: set[Value]) -> Iterator[Value]:
-    """The operands that a node changes with: not those that are multiplied with 0 alone."""
+def _open(node: Value, still: set[Value], read: Iterable[Value]) -> Iterator[Value]:
+    """Of what a node reads all but what is multiplied with 0 alone."""
     if node.rule is None or node.rule.kind != "product":
-        yield from node.inputs
+        yield from read
         return
     for x, y in factor_pairs(node):
         if isinstance(x, Value) and not _is_zero(y, still):

@@ -9,7 +9,7 @@ from microgradx import rules
 from microgradx.diagnosis.scales import Tensor
 from microgradx.diagnosis.survey import Survey
 from microgradx.engine import Value
-from microgradx.explain.factors import factor_pairs
+from microgradx.explain.factors import factor_pairs, read_by
 from microgradx.explain.samples import role_of
 from microgradx.replay.units import products
 
@@ -54,13 +54,13 @@ class _Straight:
         self.made_of: dict[Value, str] = dict.fromkeys(survey.inputs, BENT)
         self.readers: dict[str, set[str]] = {path: set() for path in layers}
         for node in survey.replay.nodes:
-            found = {self.made_of[x] for x in node.inputs if x in self.made_of}
+            found = {self.made_of[x] for x in read_by(node) if x in self.made_of}
             if not found and node not in self._zs:
                 continue
             kept = found.pop() if len(found) == 1 and _is_straight(node, self.made_of) else BENT
             self.made_of[node] = self._zs.get(node, kept)
             if node in self._zs or kept == BENT:
-                for x in node.inputs:
+                for x in read_by(node):
                     if self.made_of.get(x, BENT) != BENT:
                         self.readers[self.made_of[x]].add(self._zs.get(node, BENT))
         for y in survey.outputs:

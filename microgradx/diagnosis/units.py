@@ -15,6 +15,7 @@ from microgradx.diagnosis.locks import Motion
 from microgradx.diagnosis.survey import Survey
 from microgradx.diagnosis.table import Table
 from microgradx.engine import Value
+from microgradx.explain.factors import read_by
 from microgradx.replay.batch import Array
 from microgradx.replay.units import flat_share, products
 
@@ -148,7 +149,7 @@ def _nearest(zs: Iterable[Value], moves: set[Value], alive: set[Value]) -> list[
     found: dict[str, None] = {}
     level, seen = [*zs], {*zs}
     while level and len(found) < NEAREST:
-        below = [x for node in level for x in node.inputs if x in alive and x not in seen]
+        below = [x for node in level for x in read_by(node) if x in alive and x not in seen]
         level = [*dict.fromkeys(below)]
         seen.update(level)
         found |= dict.fromkeys(element(x.label)[0] or "a leaf" for x in level if x in moves)

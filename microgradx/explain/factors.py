@@ -250,6 +250,12 @@ def factor_pairs(node: Value) -> list[tuple[Any, Any]]:
     return [*zip(one, other)] if isinstance(one, tuple) else [(one, other)]
 
 
+def read_by(node: Value) -> list[Value]:
+    """All Values that an op reads, those to which no gradient goes among them, each once."""
+    read = [x for one in node.operands for x in (one if isinstance(one, tuple) else (one,))]
+    return [*dict.fromkeys(x for x in read if isinstance(x, Value))]
+
+
 def layers(nodes: list[Value]) -> list[str]:
     """For each node the layer that its label names; "" for a leaf, and where there is none."""
     named = {label: place(label)[0] for label in {x.label for x in nodes if x.rule}}

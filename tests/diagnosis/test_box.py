@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from microgradx import nn
+from microgradx import Value, nn
 from microgradx.diagnosis.box import AFFINE, CONSTANT, OTHER, Box, box_of, dependence, top
 from microgradx.diagnosis.units import Verdicts
 from microgradx.replay import record
@@ -134,3 +134,19 @@ def test_boxes_by_numbers_and_by_arrays():
 def test_a_box_that_is_none(box, error, words):
     with pytest.raises(error, match=words):
         box_of(box, rows(5, 3))
+
+
+def test_what_is_read_by_a_detach_is_no_constant_of_the_box():
+    """z = x - 2x - 0.1, of which the slopes tell x alone."""
+
+    class Cut(nn.Module):
+        def __init__(self):
+            self.w, self.v = Value(1.0, "w"), Value(-2.0, "v")
+
+        def __call__(self, x):
+            return (self.w * x[0] + (self.v * x[0]).detach() - 0.1).relu()
+
+    X = np.array([[0.0], [1.0], [2.0]])
+    survey = survey_of(Cut(), X, [0.0, 0.0, 0.0], "mse")
+    verdicts = Verdicts(survey, box_of((-5.0, 5.0), X))
+    assert verdicts.dead[0] and verdicts.proofs[0].verdict == "refuted"  # at x = -5 it is 4.9

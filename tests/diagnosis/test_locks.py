@@ -79,6 +79,26 @@ def test_a_pruned_unit_reads_nothing_that_could_turn_it_on():
     assert row["locked"] and row["through"] == ""
 
 
+def test_what_a_detach_gives_on_moves_a_unit_too():
+    """No gradient comes back by it, but it changes as what it reads is trained elsewhere."""
+
+    class Detached(nn.Module):
+        def __init__(self):
+            self.first, self.second = nn.Layer(3, 4, "relu", seed=0), nn.Layer(4, 3, "relu", seed=1)
+            self.last = nn.Layer(7, 1, "linear", seed=2)
+            self.second.neurons[1].bias.data = -50.0
+
+        def __call__(self, x):
+            h = self.first(x)
+            return self.last([*h, *self.second([a.detach() for a in h])])
+
+    X = rows(30, 3)
+    c = mx.checkup(Detached(), X, X[:, 0], loss="mse")
+    [row] = [r for r in c.neurons.rows if (r["layer"], r["neuron"]) == ("second", 1)]
+    assert row["verdict"] == "dead" and row["locked"] is False
+    assert row["through"].startswith("first.weight")
+
+
 def test_units_behind_a_dead_layer_are_locked():
     model = net()
     kill(model, 1, 2)
