@@ -137,16 +137,16 @@ def test_a_box_that_is_none(box, error, words):
 
 
 def test_what_is_read_by_a_detach_is_no_constant_of_the_box():
-    """z = x - 2x - 0.1, of which the slopes tell x alone."""
+    """z = 0.01 x + x - 1, of which the slope tells 0.01 alone: at 5 it is on."""
 
     class Cut(nn.Module):
         def __init__(self):
-            self.w, self.v = Value(1.0, "w"), Value(-2.0, "v")
+            self.w, self.v = Value(0.01, "w"), Value(1.0, "v")
 
         def __call__(self, x):
-            return (self.w * x[0] + (self.v * x[0]).detach() - 0.1).relu()
+            return (self.w * x[0] + (self.v * x[0]).detach() - 1.0).relu()
 
-    X = np.array([[0.0], [1.0], [2.0]])
-    survey = survey_of(Cut(), X, [0.0, 0.0, 0.0], "mse")
-    verdicts = Verdicts(survey, box_of((-5.0, 5.0), X))
-    assert verdicts.dead[0] and verdicts.proofs[0].verdict == "refuted"  # at x = -5 it is 4.9
+    X = np.array([[-2.0], [-1.0], [0.0]])
+    verdicts = Verdicts(survey_of(Cut(), X, [0.0] * 3, "mse"), box_of((-5.0, 5.0), X))
+    assert verdicts.dead[0] and verdicts.proofs[0].verdict == "refuted"
+    assert verdicts.proofs[0].witness == [5.0]
