@@ -100,11 +100,15 @@ class Adopted(Part):
         tensor that has got another shape, or is gone, is a ValueError or a KeyError; then nothing
         has changed here.
         """
+        self.load_state_dict(self.source_numbers(), strict=False)
+        return self
+
+    def source_numbers(self) -> Mapping[str, Any]:
+        """What the source has now, arrays by the names of `state_dict`: see `refresh`."""
         live: Callable[[], Mapping[str, Any]] | None = self.__dict__["_live"]
         if live is None:
             raise TypeError(f"{title(self)} has no source whose numbers change")
-        self.load_state_dict(live(), strict=False)
-        return self
+        return live()
 
     def __call__(self, x: Any) -> Any:
         """For one sample, a nest of numbers or Values in the source's shape without a batch.
@@ -289,8 +293,8 @@ def difference(one: Figures, other: Figures) -> float:
     """The largest relative difference: of outputs, and of each tensor's gradients.
 
     It is taken beside the largest number of the tensor; of a gradient, at least beside a thousandth
-    of the largest of all, as one that is 0 but for rounding has no digits. Where the source has no
-    finite number, there is none to compare. Infinite for another shape.
+    of the largest of all, as one that is 0 but for rounding has no digits. Of gradients those are
+    compared that are finite on both sides. Infinite for another shape.
     """
     if np.size(one.outputs) != np.size(other.outputs):
         return math.inf
@@ -299,8 +303,9 @@ def difference(one: Figures, other: Figures) -> float:
     for name, gradient in other.gradients.items():
         scale = max(_size(gradient), floor)
         own = np.ravel(one.gradients[name])
-        finite = np.isfinite(own)  # 0 × inf is nan here, and 0 for some functions of a source
-        pairs.append((own[finite], np.ravel(gradient)[finite], scale))
+        theirs = np.ravel(gradient)
+        finite = np.isfinite(own) & np.isfinite(theirs)  # 0 × inf is nan, or by a source's rule 0
+        pairs.append((own[finite], theirs[finite], scale))
     return max(_apart(*pair) for pair in pairs)
 
 
@@ -310,7 +315,7 @@ def _size(x: Any) -> float:
 
 
 def _apart(one: Any, other: Any, scale: float) -> float:
-    same = (one == other) | (np.isnan(one) & np.isnan(other)) | ~np.isfinite(other)
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
     if np.all(same):
         return 0.0
     with np.errstate(invalid="ignore", over="ignore"):

@@ -31,6 +31,7 @@ ON, DEAD, SATURATED = range(3)  # what a unit is
 NAMES = ("on", "dead", "saturated")
 DOES = {"dead": "died", "saturated": "saturated", "on": "came back"}
 ROWS = 100  # that `fit(watch=True)` looks at
+CHANGED = "the model has other parameters than when the watch began; make a Watch of it now"
 SHOWN = 10  # events, and rows of a batch, that are told one by one
 
 
@@ -110,8 +111,8 @@ class Watch:
 
     `watch(step)` after each step of a loop of one's own, `fit(…, watch=watch)` in `fit`. A look is
     a forward pass of the rows, and where something has happened two more of those that show it; it
-    changes no number of the training. Bad arguments are a TypeError
-    or a ValueError, as is a net that changes its shape under the watch; what was seen stays.
+    changes no number of the training. Bad arguments are a TypeError or a ValueError, as is a net
+    that gets other parameters under the watch; what was seen stays.
 
     steps:   of every look, the first one being before the training, at 0
     events:  deaths, saturations and returns in turn; `deaths()`, `saturations()`, `returns()`
@@ -153,6 +154,15 @@ class Watch:
             self._tensors.setdefault(element(p.label)[0] or "leaves", []).append(k)
         self._tensors = {name: np.array(places) for name, places in self._tensors.items()}
         self._buffers = self._held()
+        if (live := self._live()) is not None:
+            numbers = live.source_numbers()
+            self._elements = {name: self._flat(name, numbers[name]) for name in self._tensors}
+
+    def _flat(self, name: str, numbers: Any) -> Array:
+        """Of a tensor's parameters, the places in the source's array, laid flat."""
+        form = np.shape(numbers)
+        places = [element(self.parameters[k].label)[1] for k in self._tensors[name].tolist()]
+        return np.array([np.ravel_multi_index(place, form) if place else 0 for place in places])
 
     def _grouped(self) -> list[tuple[Value, list[Value], Array]]:
         """Of each kind of activation one, the z of all that are so, and whose each is."""
@@ -178,17 +188,38 @@ class Watch:
             raise ValueError(f"step {step} is not after {self.steps[-1]}, the latest look")
         if not due:
             return []
-        if isinstance(self.model, Adopted) and self.model.is_live:
-            self.model.refresh()
+        live = self._live()
+        data = self._of_model() if live is None else self._of_source(live)
+        rows = np.asarray(batch, dtype=int).ravel().tolist()
+        return self._look(step, data, tuple(rows))
+
+    def _of_model(self) -> Any:
+        """The numbers that the model's parameters have."""
         now = self.model.parameters()
         if len(now) != len(self._all) or not all(map(is_, now, self._all)):
-            raise ValueError(
-                "the model has other parameters than when the watch began; make a Watch of it now"
-            )
-        if self._held() != self._buffers:  # a replay has them as constants
+            raise ValueError(CHANGED)
+        if self._buffers and self._held() != self._buffers:  # a replay has them as constants
             self._record()
-        rows = np.asarray(batch, dtype=int).ravel().tolist()
-        return self._look(step, numbers_in(self.parameters), tuple(rows))
+        return numbers_in(self.parameters)
+
+    def _live(self) -> Adopted | None:
+        """The model where it is adopted from a net that may change."""
+        model = self.model
+        return model if isinstance(model, Adopted) and model.is_live else None
+
+    def _of_source(self, model: Adopted) -> Any:
+        """Those that the source of an adopted net has, taken from its arrays."""
+        numbers = model.source_numbers()
+        if any(np.any(np.asarray(numbers.get(name, x)) != x) for name, x in self._buffers.items()):
+            model.refresh()
+            self._record()
+        data = np.empty(len(self.parameters))
+        for name, places in self._tensors.items():
+            found = np.ravel(numbers.get(name, ()))
+            if len(found) <= max(self._elements[name]):
+                raise ValueError(CHANGED)
+            data[places] = found[self._elements[name]]
+        return data
 
     def due(self) -> bool:
         """Whether it is time for a look, one step later."""

@@ -206,23 +206,28 @@ def test_looks_that_are_far_apart_say_between_which():
 
 
 def test_an_adopted_net_is_read_again_at_each_look():
-    source = {"weight": np.ones((4, 3)), "bias": np.ones(4)}
+    """From the arrays of its source, which here is two of our own."""
     layer = nn.Layer(3, 4, "relu", seed=0)
     model = mx.adopt(layer.__call__, np.zeros((1, 3)))
-    own = [[p.data for p in x] if isinstance(x, list) else x.data for x in model.parameters()]
-    names = [*model.state_dict()]
-    assert not model.is_live and own
+    assert not model.is_live
     with pytest.raises(TypeError, match="has no source"):
         model.refresh()
-    numbers = {name: np.array(x) for name, x in model.state_dict().items()}
+    numbers = {"weight": np.array([[w.data for w in n.weight] for n in layer.neurons]),
+               "bias": np.ones(4)}  # fmt: skip
     keep_source(model, lambda: numbers)
     X = np.random.default_rng(0).normal(size=(9, 3))
     watch = Watch(model, X)
-    numbers[names[0]] = numbers[names[0]] - 90.0 * np.ones_like(numbers[names[0]])
-    before = len(watch.events)
-    watch(1)
-    assert [p.data for p in model.parameters()][0] == numbers[names[0]].ravel()[0]
-    assert len(watch.events) >= before and source
+    before = [p.data for p in model.parameters()]
+    numbers["bias"] = np.array([1.0, -90.0, 1.0, -90.0])
+    assert [e.neuron for e in watch(1) if e.verdict == "dead"] == [1, 3]
+    assert [p.data for p in model.parameters()] == before  # it reads the source's own arrays
+    assert [e.neuron for e in watch(2)] == []
+    numbers["weight"] = numbers["weight"][:2]
+    with pytest.raises(ValueError, match="make a Watch of it now"):
+        watch(3)
+    keep_source(model, lambda: {"bias[2]": 7.0})
+    assert model.refresh() is model
+    assert {p.label: p.data for p in model.parameters()}["bias[2]"] == 7.0
 
 
 def test_pytorchs_live_net():
@@ -243,6 +248,9 @@ def test_pytorchs_live_net():
         now = dict.fromkeys(first, "dead") | {e.neuron: e.verdict for e in watch.events}
         assert {k for k, verdict in now.items() if verdict == "dead"} == {*np.flatnonzero(dead)}
     assert watch.deaths()
+    adopted = mx.adopt(net, X[:8])
+    optimizer.step()
+    assert adopted.refresh().parameters()[0].data == net[0].weight[0, 0].item()
 
 
 # --- nan -----------------------------------------------------------------------------------------
