@@ -22,12 +22,27 @@ def many(request):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Tests in a browser are slow, each and all; `long` ones wait for `--long`."""
+    """Tests in a browser are slow; those that are `long` or beyond `some` wait for `--long`."""
+    if not config.getoption("--long"):
+        waiting = {id(item) for item in beyond_some(items)}
+        config.hook.pytest_deselected(items=[item for item in items if id(item) in waiting])
+        items[:] = [item for item in items if id(item) not in waiting]
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
         if item.get_closest_marker("long") and not config.getoption("--long"):
             item.add_marker(pytest.mark.skip(reason="takes long; --long runs it"))
+
+
+def beyond_some(items):
+    """Of the tests with the mark `some(n)` all cases but n, which are spread evenly over them."""
+    cases = {}
+    for item in items:
+        if mark := item.get_closest_marker("some"):
+            cases.setdefault(item.nodeid.split("[")[0], (mark.args[0], []))[1].append(item)
+    for n, family in cases.values():
+        kept = {k * len(family) // n for k in range(n)}
+        yield from (item for k, item in enumerate(family) if k not in kept)
 
 
 @pytest.fixture

@@ -103,6 +103,7 @@ def left_by(work):
         gc.unfreeze()
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("graph", GRAPHS)
 @pytest.mark.parametrize("act", ACTS)
 def test_nothing_is_left_of_a_graph(act, graph, tmp_path):

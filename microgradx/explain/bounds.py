@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property, partial
-from graphlib import TopologicalSorter
-from math import inf, isinf
+from math import inf
 from typing import Any, NamedTuple
 
-from microgradx._base import floats
 from microgradx._base.arguments import flat, number
-from microgradx.engine import Value, cut_off, sweep, with_cut_off
+from microgradx.engine import Value, sweep
 from microgradx.explain.intervals import Interval, hull, interval, intervals, meet, widened
+from microgradx.explain.rerun import Partials, each, forward, history, run_on
+from microgradx.explain.witnesses import Point, Search
 from microgradx.rules import Rule
 
-PASSES = 100  # over the whole graph, in search of witnesses
-
-Point = dict[Value, float]
-Partials = dict[Value, list[Any]]  # of each node, in the order of its inputs
-
 # --- one row of the table -------------------------------------------------------------------------
-
-
-def _run(rule: Rule, xp: Any, operands: list[Any]) -> list[Any]:
-    """An op's value, and then its partials in the order of its operands, one by one."""
-    value, *partials = rule.function(xp, *operands)
-    return [value, *(rule.one_by_one(partials) if rule.lists else partials)]
-
-
-def run_on_floats(rule: Rule, operands: list[Any]) -> list[Any]:
-    """An op's value and its partials, one by one, where the operands are numbers."""
-    return _run(rule, floats, operands)
-
-
-def _each(f: Callable[[Any], Any], operands: list[Any]) -> list[Any]:
-    """f of every operand, rows staying rows."""
-    return [[*map(f, xs)] if type(xs) is list else f(xs) for xs in operands]
 
 
 def enclose(rule: Rule, operands: list[Any]) -> list[Any]:
@@ -47,7 +25,7 @@ def enclose(rule: Rule, operands: list[Any]) -> list[Any]:
     The row itself is run on intervals: sound, but wide where an operand is read twice; its
     columns narrow it. A row that cannot be run on intervals is given the whole line.
     """
-    operands = _each(interval, operands)
+    operands = each(interval, operands)
     known = isinstance(rule.bounds, tuple)  # the ends tell all
     runs = _tried(rule, _ends(rule, operands) if known else _pieces(rule, operands))
     found: list[Any] = [None if xs[0] is None else hull(xs) for xs in zip(*runs)]
@@ -72,7 +50,7 @@ def _limit(ceiling: float) -> Interval | None:
 def _tried(rule: Rule, boxes: Iterable[list[Any]]) -> list[list[Any]]:
     """The row run on each of the boxes; nothing if it is not written for intervals."""
     try:
-        return [_run(rule, intervals, box) for box in boxes]
+        return [run_on(intervals, rule, box) for box in boxes]
     except (TypeError, AttributeError):
         return []
 
@@ -87,8 +65,8 @@ def _ends(rule: Rule, operands: list[Any]) -> list[list[Any]]:
         return [[Interval(p, p, x.nan)] for p in dict.fromkeys(points)]
     if all(x.lo == x.hi for x in flat(operands)):
         return []  # the box is a point
-    lows = _each(lambda x: Interval(x.lo, x.lo, x.nan), operands)
-    highs = _each(lambda x: Interval(x.hi, x.hi, x.nan), operands)
+    lows = each(lambda x: Interval(x.lo, x.lo, x.nan), operands)
+    highs = each(lambda x: Interval(x.hi, x.hi, x.nan), operands)
     return [lows, highs]
 
 
@@ -105,38 +83,6 @@ def _pieces(rule: Rule, operands: list[Any]) -> list[list[Any]]:
 
 
 # --- the graph --------------------------------------------------------------------------------
-
-
-def _history(output: Value) -> list[Value]:
-    """Every node that `output` was computed from, after all it read, also behind a detach."""
-    nodes = with_cut_off(output)
-    if not any(map(cut_off, nodes)):
-        return nodes[::-1]
-    read = {node: [x for x in flat(node.operands) if isinstance(x, Value)] for node in nodes}
-    return list(TopologicalSorter(read).static_order())
-
-
-def _forward(
-    nodes: list[Value], leaves: Mapping[Value, Any], run: Callable[[Rule, list[Any]], list[Any]]
-) -> tuple[dict[Value, Any], Partials]:
-    """Run the rules again on other leaves: the value and the partials of each node."""
-    values: dict[Value, Any] = {}
-    partials: Partials = {}
-    for node in nodes:
-        if node.rule is None:
-            values[node], partials[node] = leaves[node], []
-            continue
-        operands = node.operands
-        now = [
-            [values[y] if isinstance(y, Value) else y for y in x]
-            if type(x) is tuple
-            else (values[x] if isinstance(x, Value) else x)
-            for x in operands
-        ]
-        values[node], *found = run(node.rule, now)
-        read = node.rule.one_by_one(operands) if node.rule.lists else operands
-        partials[node] = [d for x, d in zip(read, found) if isinstance(x, Value) and d is not None]
-    return values, partials
 
 
 def _taken(partials: Partials, node: Value) -> list[Any]:
@@ -189,11 +135,11 @@ class Bounds:
         if not isinstance(box, Mapping):
             raise TypeError(f"a box maps leaves to intervals, {{x: (-1, 1)}}; got {box!r:.60}")
         self.output = output
-        self._nodes = _history(output)
+        self._nodes = history(output)
         self._data: Point = {node: node.data for node in self._nodes if node.rule is None}
         self.box = {leaf: _checked(leaf, pair, self._data) for leaf, pair in box.items()}
         leaves = {leaf: interval(x) for leaf, x in self._data.items()} | self.box
-        self._intervals, self._partials = _forward(self._nodes, leaves, enclose)
+        self._intervals, self._partials = forward(self._nodes, leaves, enclose)
 
     def __getitem__(self, node: Value) -> Interval:
         """Where the node's data lies."""
@@ -236,40 +182,11 @@ class Bounds:
                 elif 0 not in slope and not slope.nan:
                     verdict = "proved active"
                 found[node] = Gate(verdict, self[node.inputs[0]])
-        self._refute(found)
+        unknown = [node for node, gate in found.items() if gate.verdict == "unknown"]
+        if unknown:
+            seen = Search(self._nodes, self._data, self.box)(unknown)
+            found |= {node: Gate("refuted", found[node].z, at) for node, at in seen.items()}
         return found
-
-    def _refute(self, gates: dict[Value, Gate]) -> None:
-        """Look for witnesses at points of the box, then up and down the slope of each input."""
-        for point in _samples(self.box):
-            if "unknown" in {gate.verdict for gate in gates.values()}:
-                self._look(point, gates, self._nodes)
-        left = PASSES * len(self._nodes)
-        for node in [node for node, gate in gates.items() if gate.verdict == "unknown"]:
-            if left <= 0:
-                break  # of many gates, the first are looked at: the time is that of so many passes
-            [z], history = node.inputs, _history(node)
-            left -= 8 * len(history)
-            for up in (True, False):
-                point = next(_samples(self.box))
-                for _ in range(4):
-                    if gates[node].verdict == "unknown":
-                        partials = self._look(point, gates, history)
-                        slopes = dict(sweep(z, 1.0, partial(_taken, partials)))
-                        point = {
-                            leaf: _finite(x)[(slopes.get(leaf, 0.0) > 0) == up]
-                            for leaf, x in self.box.items()
-                        }
-
-    def _look(self, point: Point, gates: dict[Value, Gate], nodes: list[Value]) -> Partials:
-        """The partials at a point of the box, which refutes each gate that has a slope there."""
-        values, partials = _forward(nodes, self._data | point, run_on_floats)
-        for node, gate in gates.items():
-            if gate.verdict == "unknown" and node in partials:
-                [z], [slope] = node.inputs, partials[node]
-                if slope != 0 and values[z] == values[z]:  # no nan
-                    gates[node] = Gate("refuted", gate.z, point)
-        return partials
 
 
 def _checked(leaf: Any, pair: Any, leaves: Point) -> Interval:
@@ -289,24 +206,3 @@ def _checked(leaf: Any, pair: Any, leaves: Point) -> Interval:
         remedy = "nan bounds nothing; use -inf, inf" if lo != lo or hi != hi else "swap them"
         raise ValueError(f"the interval of {leaf!r} has lo = {lo!r}, hi = {hi!r}: {remedy}")
     return Interval(lo, hi)
-
-
-def _samples(box: Mapping[Value, Interval]) -> Iterator[Point]:
-    """The centre of a box, its corners (or 32 of them), and 32 points inside; always the same."""
-    dice = random.Random(0)
-    sides = {leaf: _finite(x) for leaf, x in box.items()}
-    draws = [[dice.random() for _ in sides] for _ in range(32)]
-    corners: Iterable[Any] = itertools.product((0.0, 1.0), repeat=len(sides))
-    if len(sides) > 5:
-        corners = [[float(t < 0.5) for t in ts] for ts in draws]
-    for ts in ([0.5] * len(sides), *corners, *draws):
-        inside = [lo * (1 - t) + hi * t for (lo, hi), t in zip(sides.values(), ts)]
-        yield {leaf: min(max(x, lo), hi) for (leaf, (lo, hi)), x in zip(sides.items(), inside)}
-
-
-def _finite(x: Interval) -> tuple[float, float]:
-    """The ends of an interval; instead of an infinite one, a thousand beyond 0 or the other."""
-    if x.lo == x.hi:
-        return x.lo, x.hi
-    lo = min(x.hi, 0.0) - 1000.0 if isinf(x.lo) else x.lo
-    return lo, max(lo, 0.0) + 1000.0 if isinf(x.hi) else x.hi

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx.engine import PACKAGE, Value
-from microgradx.explain.bounds import enclose, run_on_floats
+from microgradx.explain.bounds import enclose
+from microgradx.explain.rerun import run_on_floats
 from microgradx.replay.arrays import Arrays
 from microgradx.replay.tape import Tape
 from microgradx.rules import Rule

@@ -3,15 +3,19 @@
 `python -m tests.bench.deep` runs this alone.
 """
 
+import random
 import time
 import tracemalloc
 from functools import partial
 from statistics import median
+from unittest import mock
 
 import microgradx as mx
 from microgradx import Flow, nn
 from microgradx.engine import Value, order
 from microgradx.explain.bounds import Bounds
+from microgradx.explain.rerun import forward, history, run_on_floats
+from microgradx.explain.witnesses import Search
 from microgradx.replay import lift
 from tests.bench.timing import HEADING, Line, Work, collector, in_turns, speedup
 from tests.pictures.nets import tangle
@@ -112,6 +116,32 @@ def growth() -> list[Line]:
     return found
 
 
+def gates() -> Line:
+    """The gates of 64-64-64-10 over a box, beside runs on floats at each of the points."""
+    dice = random.Random(0)
+    xs = [Value(dice.random()) for _ in range(64)]
+    bounds = Bounds(mx.sum(nn.MLP(64, [64, 64, 10], seed=1)(xs)), {
+        x: (x.data - 0.05, x.data + 0.05) for x in xs
+    })  # fmt: skip
+    points: list[int] = []
+    run = Search._run
+    with mock.patch.object(
+        Search, "_run", lambda self, at, steps: points.append(at.shape[1]) or run(self, at, steps)
+    ):
+        found = bounds.gates
+    nodes = history(bounds.output)
+    leaves = {x: x.data for x in nodes if x.rule is None}
+    with collector("off"):
+        ours, one = in_turns(
+            5, lambda: Bounds.gates.func(bounds), lambda: forward(nodes, leaves, run_on_floats)
+        )
+    theirs = [seconds * sum(points) for seconds in one]
+    return Line(
+        f"the gates of a net, {len(found)}", "off", f"{median(ours) * 1e3:.0f} ms", "one by one",
+        f"{median(theirs) * 1e3:.0f} ms", speedup(ours, theirs), 50,
+    )  # fmt: skip
+
+
 def lines() -> list[Line]:
     x, y = chain(LINKS)
     found = []
@@ -128,7 +158,7 @@ def lines() -> list[Line]:
     found.append(
         Line("deep flow", "", f"{held:.0f} B/node", "", "", held, 300, "B/node", at_most=True)
     )
-    return [*found, *growth()]
+    return [*found, *growth(), gates()]
 
 
 if __name__ == "__main__":

@@ -104,6 +104,7 @@ def within_three_errors(hits, n, p):
     return abs(hits / n - p) <= 3 * math.sqrt(p * (1 - p) / n)
 
 
+@pytest.mark.some(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("width, hidden", [(2, 3), (3, 5)])
 def test_born_dead(width, hidden, many):
@@ -125,6 +126,7 @@ def test_born_dead(width, hidden, many):
     assert within_three_errors(unreached, n, p), (unreached, n, p)  # P(g = 0) is the same
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("d, p", [(1, 0.25), (2, 0.108173)])
 def test_dead_over_the_whole_box(d, p, many):
     """A ReLU with weights and bias from N(0, 1) on [-1, 1]^d."""
@@ -141,6 +143,7 @@ def test_dead_over_the_whole_box(d, p, many):
     assert within_three_errors(hits, n, p), (hits, n, p)
 
 
+@pytest.mark.some(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("variance", [1.5, 3.0])
 def test_decades_a_layer_of_deep_tanh_nets(variance, many):

@@ -128,6 +128,7 @@ def test_the_shade_says_how_often(sick):
     assert len({*maps.OFF, *maps.SHUT}) == 9  # they share the palest
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("units, least", [(3, 18), (512, 8), (600, 6)])
 def test_small_and_large_layers_are_readable(units, least, width):

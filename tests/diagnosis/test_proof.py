@@ -9,6 +9,8 @@ import microgradx as mx
 from microgradx import nn
 from microgradx.diagnosis import prove
 from microgradx.diagnosis.proof import BOTH, OFF, ON
+from tests.diagnosis.regions import enumerated
+from tests.diagnosis.tightness import SETTINGS, by_intervals, by_proof, by_samples, trained
 
 ACTIVATIONS = ["relu", "tanh", "sigmoid", "leaky_relu", "gelu", "softplus", "elu"]
 
@@ -76,9 +78,9 @@ def points_in(rng, p, n=300):
 
 
 def test_no_proof_is_unsound(many):
-    """Every z and output of random nets, every verdict, at points of the box; 2,000 with --long."""
+    """Every z and output of random nets, every verdict, at points of the box; 10,000 with --long."""
     proved = 0
-    for seed in range(many(60, 2_000)):
+    for seed in range(many(60, 10_000)):
         rng = np.random.default_rng([seed, 5])
         model, row = drawn(rng, seed)
         p = prove(
@@ -99,7 +101,7 @@ def test_no_proof_is_unsound(many):
             if verdict == BOTH:
                 assert (own > 0).any() and (own <= 0).any(), (seed, u)
             proved += verdict in (OFF, ON)
-    assert proved > many(60, 2_000)
+    assert proved > many(60, 10_000)
 
 
 def test_no_gradient_is_above_its_bound(many):
@@ -132,6 +134,41 @@ def test_one_input_is_exact_but_for_what_is_unknown():
             on, off = (z[u] > 0).any(), (z[u] <= 0).any()
             assert verdict in ({OFF} if not on else {ON} if not off else {BOTH}) | {"unknown"}
         assert "unknown" not in proof.verdicts
+
+
+def test_small_nets_beside_all_their_regions(many):
+    """In real numbers, exactly: no end is passed, no verdict false, no gradient above its bound."""
+    told, decided, known = 0, 0, 0
+    for seed in range(many(40, 2_000)):
+        rng = np.random.default_rng([seed, 8])
+        model = nn.MLP(2, [int(rng.integers(2, 6))] * int(rng.integers(1, 4)) + [1], seed=seed)
+        for p in model.parameters():
+            p.data = round(16 * p.data + 4 * float(rng.normal())) / 16
+        row, radius = rng.integers(-16, 17, 2) / 16, float(rng.choice([0.125, 0.5, 1.0]))
+        proof = prove(model, row, radius, boxes=int(rng.choice([1, 60])))
+        layers, regions = enumerated(model, proof.low, proof.high)
+        ends = [end for layer in layers[:-1] for end in layer]
+        for k, (least, most) in enumerate([*ends, *layers[-1]]):
+            assert proof._ends.low[k] <= least and most <= proof._ends.high[k], (seed, k)
+        for verdict, (least, most) in zip(proof.verdicts, ends):
+            truth = OFF if most <= 0 else ON if least > 0 else BOTH
+            assert verdict in (truth, "unknown"), seed
+            told, decided = told + 1, decided + (verdict == truth)
+        for region in regions:
+            for k in (0, 1):
+                assert abs(region.rows[0][k]) <= proof.gradient[0, k], seed
+        known += len(regions)
+    assert decided > 0.9 * told and known > many(300, 15_000)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_as_much_is_proved_as_by_auto_lirpa(setting):
+    net = *trained(setting), setting
+    (off, on), steepest = by_samples(*net)
+    plain, by_plain = by_intervals(*net)
+    lines, by_lines = by_proof(*net, boxes=1)
+    assert (plain, lines) == (setting.ibp, setting.crown)
+    assert lines.off <= off and lines.on <= on and steepest <= by_lines < by_plain
 
 
 def test_lines_are_tighter_than_intervals_and_pieces_than_one_box():

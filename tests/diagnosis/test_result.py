@@ -148,6 +148,7 @@ def test_weights_that_saturate_and_a_first_loss_above_a_guess():
     )
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("depth, seed", [(8, 0), (6, 1), (12, 2)])
 def test_weights_that_explode(depth, seed):
     X = rows(40, 8, seed)

@@ -74,6 +74,7 @@ def test_its_ledger(case):
         assert math.fsum(line.parts.values()) == pytest.approx(line.decades, abs=1e-10)
 
 
+@pytest.mark.long
 def test_it_learns_as_it_is(case):
     trials = mx.checkup(*case).try_remedies(epochs=3, optimizer=lambda ps: mx.optim.SGD(ps, lr=0.1))
     assert trials.verdict.startswith("It learns as it is")

@@ -118,12 +118,14 @@ SAYS = {
 
 
 # These take longest, check themselves, and are run by `python -m demos` in `.ci/run`, too.
-ALSO_RUN = {"tanh_beside_sigmoid", "micrograd_moons", "batch_norm", "dead_relu"}
+ALSO_RUN = {"tanh_beside_sigmoid", "micrograd_moons", "batch_norm", "dead_relu", "depth_and_gain"}
 
 
-def each(names, long=()):
+def each(names):
     """As parameters, the heavy ones marked."""
-    marks = {x: [pytest.mark.slow] * (x in HEAVY) + [pytest.mark.long] * (x in long) for x in names}
+    marks = {
+        x: [pytest.mark.slow] * (x in HEAVY) + [pytest.mark.long] * (x in ALSO_RUN) for x in names
+    }
     return [pytest.param(x, marks=marks[x]) for x in names]
 
 
@@ -152,7 +154,7 @@ def texts_of(path):
     return [each.text for each in ElementTree.parse(path).iter() if each.text]
 
 
-@pytest.mark.parametrize("name", each(DEMOS, ALSO_RUN))
+@pytest.mark.parametrize("name", each(DEMOS))
 def test_demo_holds_and_draws(ran, name):
     code, out, said = ran(name)
     assert code == 0
@@ -281,7 +283,7 @@ def test_the_lecture_page_is_small_and_says_why(ran):
     assert "The input x2 is 0." in page
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_dead_relu_shows_one_bar(ran):
     _, out, _ = ran("dead_relu")
     texts = texts_of(out / "dead_relu.svg")

@@ -138,6 +138,7 @@ def as_page(notebook):
     return f'<!DOCTYPE html><meta charset="utf-8"><title>cells</title>{cells}'
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("width", [900, 400])
 def test_a_browser_shows_every_output_no_wider_than_its_cell(notebook, open_page, tmp_path, width):
     file = tmp_path / "cells.html"

@@ -3,6 +3,7 @@
 import copy
 import functools
 import inspect
+import itertools
 import math
 import random
 import sys
@@ -16,8 +17,10 @@ import pytest
 from microgradx import nn, rules
 from microgradx._base import floats
 from microgradx.engine import Value, apply, order, rule, sweep
-from microgradx.explain.bounds import Bounds, Interval, _forward, _history, _run, _samples, _taken
+from microgradx.explain.bounds import Bounds, Interval, _taken
 from microgradx.explain.intervals import interval, intervals
+from microgradx.explain.rerun import forward, history, run_on, run_on_floats
+from microgradx.explain.witnesses import Search, samples
 from microgradx.ops import dot, logsumexp, maximum, minimum
 from microgradx.rules import TABLE
 from tests.counting import lines
@@ -389,7 +392,7 @@ def chosen(partials):
 
 def on_arrays(row, operands):
     with np.errstate(all="ignore"):
-        return _run(row, EXACT_ARRAYS, operands)
+        return run_on(EXACT_ARRAYS, row, operands)
 
 
 @pytest.mark.long
@@ -399,7 +402,7 @@ def test_a_million_values_and_gradients_of_a_thousand_graphs_lie_inside():
     for i in range(GRAPHS):
         output, leaves = some_net(dice) if i % 2 else some_graph(dice, 18)
         width = dice.choice([0.0, 1e-3, 0.1, 1.0])
-        nodes = _history(output)
+        nodes = history(output)
         inputs = [x for x in leaves if x in nodes][:3]
         box = {x: (x.data - width * dice.random(), x.data + width) for x in inputs}
         b = Bounds(output, box)
@@ -407,7 +410,7 @@ def test_a_million_values_and_gradients_of_a_thousand_graphs_lie_inside():
         for leaf, (lo, hi) in box.items():
             ts = np.array([dice.choice([0.0, 1.0, dice.random()]) for _ in range(POINTS)])
             start[leaf] = np.clip(lo + (hi - lo) * ts, lo, hi)
-        values, partials = _forward(nodes, start, on_arrays)
+        values, partials = forward(nodes, start, on_arrays)
         with np.errstate(all="ignore"):
             adjoints = dict(sweep(output, np.ones(POINTS), chosen(partials)))
         for x in [x for x in nodes if x.rule or x in box]:
@@ -426,9 +429,9 @@ def test_run_again_where_it_was_recorded_a_graph_gives_the_same_bits():
     dice = random.Random(3)
     for i in range(200):
         output, _ = some_net(dice) if i % 2 else some_graph(dice, 25)
-        nodes = _history(output)
+        nodes = history(output)
         leaves = {x: x.data for x in nodes if x.rule is None}
-        values, partials = _forward(nodes, leaves, lambda row, xs: _run(row, floats, xs))
+        values, partials = forward(nodes, leaves, run_on_floats)
         assert [values[x].hex() for x in nodes] == [x.data.hex() for x in nodes]
         for x in nodes:
             assert [*map(str, partials[x])] == [*map(str, x.partials)]
@@ -601,6 +604,48 @@ def test_a_gate_open_in_one_corner_of_twenty_dimensions_is_refuted_by_going_uphi
     assert str(gate.z) == "[-39.5, 0.5]"
 
 
+def test_at_every_point_a_search_has_the_numbers_of_floats():
+    """Hence what it finds is a witness."""
+    dice, seen, dots = random.Random(13), set(), 0
+    for i in range(60):
+        output, leaves = some_net(dice) if i % 2 else some_graph(dice, 18)
+        if i % 3 == 0:
+            leaves = [Value(dice.gauss(0, 1)) for _ in range(3)]
+            output = nn.MLP(3, [5, 4, 1], seed=i)(leaves) * 1.7
+        nodes = history(output)
+        inputs = [x for x in leaves if x in nodes]
+        box = {x: Interval(x.data - 1.0, x.data + 1.0) for x in inputs[:3]}
+        data = {x: x.data for x in nodes if x.rule is None}
+        search = Search(nodes, data, box)
+        points = [dict(p) for p in itertools.islice(samples(box), 5)]
+        columns = np.array([[p[x] for p in points] for x in box])
+        values, found = search._run(columns.reshape(len(box), 5), search._steps)
+        for k, point in enumerate(points):
+            exact, partials = forward(nodes, data | point, run_on_floats)
+            for node, row in search._row.items():
+                assert float(values[row, k]).hex() == exact[node].hex()
+            for step, slopes in zip(search._steps, found):
+                if step.dot:
+                    dots += 1
+                    continue
+                read = step.rule.one_by_one(step.node.operands)
+                now = [np.broadcast_to(d, 5)[k] for x, d in zip(read, slopes)
+                       if isinstance(x, Value) and d is not None]  # fmt: skip
+                assert [float(x).hex() for x in now] == [
+                    float(x).hex() for x in partials[step.node]
+                ]
+                seen.add(step.rule)
+    assert {rules.tanh, rules.exp, rules.log, rules.relu, rules.mul} <= seen and dots > 500
+
+
+def test_a_gate_behind_gates_is_opened_in_one_corner_of_eight_dimensions():
+    xs = [Value(0.0) for _ in range(8)]
+    hidden = [(dot([1.0], [x]) + 0.25).relu() for x in xs]
+    y = (dot([1.0] * 8, hidden, -9.5)).relu()
+    gate = Bounds(y, dict.fromkeys(xs, (-1.0, 1.0))).gates[y]
+    assert gate.verdict == "refuted" and [*gate.witness.values()] == [1.0] * 8
+
+
 def test_unknown_is_an_answer():
     x = Value(0.3)
     y = (x.exp() - x.exp() - 0.01).relu()  # z is -0.01 everywhere, and intervals cannot see it
@@ -696,7 +741,7 @@ def test_a_leaf_alone_and_a_leaf_that_is_nan():
 def test_asking_changes_no_grad_and_no_data():
     output, _ = some_net(random.Random(0))
     before = [(x.data, x.grad) for x in order(output)]
-    b = Bounds(output, {x: (-1, 1) for x in _history(output)[:5] if not x.rule})
+    b = Bounds(output, {x: (-1, 1) for x in history(output)[:5] if not x.rule})
     b.gradient(output), b.gates, str(b)
     assert [(x.data, x.grad) for x in order(output)] == before
 
@@ -745,7 +790,7 @@ def test_a_power_of_a_box_round_0_reaches_down_to_0_and_no_further():
 
 def test_witnesses_are_looked_for_at_the_centre_the_corners_and_all_over_the_inside():
     x, y = Value(2.0, "x"), Value(1.0, "y")
-    points = [(p[x], p[y]) for p in _samples({x: Interval(1.0, 3.0), y: Interval(-2.0, 4.0)})]
+    points = [(p[x], p[y]) for p in samples({x: Interval(1.0, 3.0), y: Interval(-2.0, 4.0)})]
     assert points[:5] == [(2.0, 1.0), (1.0, -2.0), (1.0, 4.0), (3.0, -2.0), (3.0, 4.0)]
     inside = points[5:]
     assert len({*inside}) == 32

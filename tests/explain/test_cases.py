@@ -113,6 +113,7 @@ def test_neurons_that_are_off_on_all_data(width, seed):
     assert learnt(4 * width)[1] < 0.1 * stuck
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("centre, width, seed", [(10, 3, 1), (30, 4, 2), (100, 3, 3), (-50, 5, 4)])
 def test_inputs_far_from_0_saturate_the_first_layer(centre, width, seed):
     centred = points(40, 1, seed)
@@ -143,6 +144,7 @@ def z(neuron, x):
     return neuron.bias.data + sum(w.data * a for w, a in zip(neuron.weight, x))
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("widths, seed", [([16, 16, 1], 0), ([8, 8, 1], 1), ([12, 12, 12, 1], 2)])
 def test_an_initialiser_that_is_too_small_for_the_depth(widths, seed):
     X = points(40, 1, seed)
@@ -162,6 +164,7 @@ def test_an_initialiser_that_is_too_small_for_the_depth(widths, seed):
     assert learnt < 0.1 * stuck
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("depth, width, seed", [(4, 20, 0), (4, 12, 1), (5, 12, 2)])
 def test_many_sigmoids_in_a_row(depth, width, seed):
     rng = random.Random(seed)
@@ -183,6 +186,7 @@ def test_many_sigmoids_in_a_row(depth, width, seed):
     assert learnt < 0.5 * stuck and stuck > 0.8 * spread
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("kind, seed", [("large", 0), ("below", 1), ("large", 2)])
 def test_targets_that_a_sigmoid_cannot_reach(kind, seed):
     """The more it learns the less gets through; a linear output learns."""
@@ -260,6 +264,7 @@ def test_a_batch_of_equal_samples_has_nothing_to_norm(width, seed):
     assert all(flow.why(p).causes == ["opposing samples", "before a norm"] for p in biases.nodes)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("width, seed", [(8, 0), (6, 2)])
 def test_a_norm_mends_what_sigmoids_vanish_in(width, seed):
     X = points(8, 3, seed, -2.0, 2.0)
@@ -273,6 +278,7 @@ def test_a_norm_mends_what_sigmoids_vanish_in(width, seed):
     assert normed.after(60, X, y) < 0.5 * without.after(60, X, y)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("depth, width, seed", [(8, 24, 0), (10, 16, 1), (7, 20, 2)])
 def test_weights_that_are_too_large_make_it_explode(depth, width, seed):
     X = points(4, 8, seed, -2.0, 2.0)
@@ -340,6 +346,7 @@ class Twice(nn.Module):
         return softmax(self.body(x))
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_softmax_before_a_cross_entropy_is_no_optimum(seed):
     rng = random.Random(seed)
@@ -363,6 +370,7 @@ def test_a_softmax_before_a_cross_entropy_is_no_optimum(seed):
     assert trained(mended, X, y, "cross_entropy", 60, 0.3, batch=1) < 0.2 * stuck
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_step_uphill_is_in_no_gradient(seed):
     X = points(20, 10, seed)
@@ -388,6 +396,7 @@ def test_a_step_uphill_is_in_no_gradient(seed):
         assert it.verdict == "healthy" or it.causes[0] == "saturation"
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("width, seed", [(30, 0), (20, 1), (40, 2)])
 def test_a_first_loss_too_large_and_a_third_of_saturated_units_are_no_illness_yet(width, seed):
     X = points(12, 20, seed, -1.7, 1.7)
@@ -409,6 +418,7 @@ def test_a_first_loss_too_large_and_a_third_of_saturated_units_are_no_illness_ye
     assert first.data > 2 * math.log(27) > 1.5 * loss_of(mended, X, y, nn.cross_entropy).data
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("width, seed", [(20, 42), (12, 1)])
 def test_a_step_too_small_is_in_no_gradient(width, seed):
     X = points(60, 2, seed, 0.0, 1.0)

@@ -190,6 +190,7 @@ def alike(found, exact, scale):
     return abs(Fraction(float(found)) - exact) <= Fraction(1e-12) * scale
 
 
+@pytest.mark.some(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(0, 1000, 100))
 def test_cut_shares_and_repairs_are_what_the_paths_say(seed, many):

@@ -65,6 +65,7 @@ SHAPES = [(3, [2, 3, 2]), (2, [1, 4]), (1, [5, 2])]  # inputs, hidden widths
 BORN_DEAD = [(2, [1] * 3), (1, [2] * 4), (2, [3] * 4)]  # Lu, Shin, Su and Karniadakis 2019
 
 
+@pytest.mark.some(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("nin, hidden", SHAPES + BORN_DEAD)
 def test_how_often_the_gradient_stops_and_at_which_layer(nin, hidden):
@@ -123,6 +124,7 @@ def norm_moment(k, nin, hidden):
     return moment
 
 
+@pytest.mark.some(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("nin, hidden", [(6, [9]), (4, [8, 8]), (3, [6, 8, 5])])
 def test_moments_of_the_gradient(nin, hidden):
@@ -338,6 +340,7 @@ def test_where_tanh_is_critical_and_that_he_is():
     assert q_and_chi(rules.relu, 2.0, 0.0) == pytest.approx((1.0, 1.0), abs=1e-12)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("weight_variance", [0.8, 1.76, 3.0])
 def test_decades_per_layer_of_wide_tanh_nets(weight_variance):
     """½ log₁₀ χ, from ratios of mean squares: below, at and above the critical variance.

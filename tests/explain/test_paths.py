@@ -64,6 +64,7 @@ def few_paths(seed):
     return (output, paths) if sum(map(len, paths.values())) < 3000 else None
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("seed", range(0, 1000, 100))
 def test_sums_equal_the_enumeration(seed):
     checked = 0

@@ -529,6 +529,7 @@ def test_a_deep_and_narrow_net_says_that_it_is():
     assert not any("1/width" in str(flow.why(p)) for p in shallow.parameters())
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("activation, scale", [("sigmoid", 1.0), ("tanh", 0.2), ("relu", 3.0)])
 def test_twice_the_width_at_weights_of_half_the_square_changes_no_first_cause(activation, scale):
     X, y = batch(4, 6)

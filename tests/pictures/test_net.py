@@ -362,6 +362,7 @@ def test_a_deep_net_puts_layers_without_a_mark_together(layers):
     assert cells.strip.passages[0].leaving == cells.survey.passages[0].leaving
 
 
+@pytest.mark.long
 def test_layers_up_to_thirty_have_their_own_row():
     for widths in ([64] * 20, [20] * 30, [100] * 10):
         model = nn.MLP(4, [*widths, 1], seed=1)

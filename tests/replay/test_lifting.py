@@ -242,6 +242,7 @@ def lifts_as_the_graph(w, y):
     assert mine == pytest.approx(grads, rel=1e-9)
 
 
+@pytest.mark.long
 def test_a_long_chain_with_an_odd_one_is_lifted_without_recursion():
     lifts_as_the_graph(*with_an_odd_one(3_000))
 

@@ -36,6 +36,7 @@ def samples_of(net):
 # --- random graphs ---------------------------------------------------------------------------
 
 
+@pytest.mark.some(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, GRAPHS, AT_ONCE))
 def test_a_graph_of_exact_ops_replays_but_for_the_order_of_its_sums(start, many):
@@ -63,6 +64,7 @@ def test_a_graph_of_exact_ops_replays_but_for_the_order_of_its_sums(start, many)
                 assert near(g, expected, sizes.get(p, 0.0)), (seed, x, p)
 
 
+@pytest.mark.some(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, GRAPHS, AT_ONCE))
 def test_a_graph_of_any_ops_replays_to_rounding(start, many):

@@ -108,6 +108,7 @@ def check(replay, net, batch):
     assert np.abs(grads - wanted).max() <= 1e-12 * size
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("start", range(0, 100, 20))
 def test_a_random_net_is_right_recorded_and_unrolled(start):
     for seed in range(start, start + 20):

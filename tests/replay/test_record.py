@@ -325,6 +325,7 @@ def test_one_parameter_that_is_read_5000_times():
     assert found[1] == pytest.approx(expected[1], rel=1e-13)
 
 
+@pytest.mark.some(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [lambda x, w: x * w + 0.001, lambda x, w: (x * w).tanh()])
 def test_a_chain_of_thousands_of_nodes(step, many):
@@ -342,6 +343,7 @@ def test_a_chain_of_thousands_of_nodes(step, many):
     assert found[1] == pytest.approx(grads, rel=1e-11)
 
 
+@pytest.mark.some(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [lambda x, w: x * w + 0.001, lambda x, w: (x * w).tanh()])
 def test_a_chain_twice_as_long_is_twice_the_work(step):

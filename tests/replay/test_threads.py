@@ -243,6 +243,7 @@ def predicted():
     net(width=4).predict(np.ones((5, 2)))
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("work", [recorded, in_float32, unrolled, refused, predicted, fitted])
 def test_nothing_is_left_for_the_collector(work):
     work()  # what is loaded late is there now
@@ -286,6 +287,7 @@ def interrupted(work, at):
     return False
 
 
+@pytest.mark.some(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(7))
 def test_a_recording_that_is_interrupted_leaves_everything_as_it_was(start, many):

@@ -24,6 +24,7 @@ def picked():
                 yield part.transpose(order), dims
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("inner", "outer"), [((), ()), ((), (1,)), ((5,), (5,))])
 def test_a_view_has_the_elements_it_was_asked_for(inner, outer):
     for index, dims in picked():

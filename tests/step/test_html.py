@@ -222,6 +222,7 @@ def test_shades_cover_the_scale():
 # --- in a browser ---------------------------------------------------------------------------------
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("name", GRAPHS)
 def test_every_gradient_at_every_moment(at, name):
     it = at(name)
@@ -508,6 +509,7 @@ def test_dark_is_dark(at):
     assert sum(map(int, re.findall(r"\d+", paper("light")))) > 600
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("name", ["neuron", "random0", "hostile"])
 def test_on_a_phone(at, name):
     it = at(name, viewport=PHONE, has_touch=True, is_mobile=True)
@@ -653,6 +655,7 @@ def test_the_picture_has_the_final_gradients():
     assert re.findall(r"grad (\S+)", picture_of(output)) == grads
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("wide", [320, 390, 1024, 1280, 1600, 1920])
 def test_the_equation_never_spills(at, wide):
     it = at("dead", pages.dead, viewport={"width": wide, "height": 800})
@@ -858,6 +861,7 @@ def framed(look, text):
     return f'<meta charset="utf-8"><iframe {look} srcdoc="{html.escape(text)}"></iframe>'
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("kind", FRAMES)
 @pytest.mark.parametrize("name", ["neuron", "dead"])
 def test_in_a_frame(open_page, tmp_path, kind, name):

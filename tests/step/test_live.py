@@ -105,6 +105,7 @@ CASES = {
 }
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("name", CASES)
 def test_all_follows(at, name):
     it = at(f"{name}, node by node", CASES[name], save_options={"nodes": True})
@@ -160,6 +161,7 @@ def neurons():
     return found[0] + found[1]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("make, limit, changes", [
     (layers, 200, [(0.5, 3.0), (0.9, -2.5)]),
     (ops, 4, [(0.6, -3.0), (0.7, 0.0), (0.8, 5.0), (0.99, -1.0)]),

@@ -92,7 +92,7 @@ class Twin:
 def test_what_a_bad_row_does_is_told_with_step_parameter_and_batch(op, spike, many):
     """An outlier among the targets; every event is compared, also those that follow."""
     planted, seed = 0, 4100
-    while planted < many(8, 100):
+    while planted < many(4, 100):
         seed += 1
         twin = Twin(seed, op, spike)
         with np.errstate(all="ignore"):
