@@ -1,8 +1,7 @@
 """The counts of auto_LiRPA on the nets that `python -m tests.diagnosis.tightness FOLDER` wrote.
 
-It needs an older PyTorch: on Python 3.10
-`pip install --no-deps torch==1.12.1 "numpy<1.24" appdirs typing_extensions auto_LiRPA==0.3`, then
-`python tests/bench/auto_lirpa.py FOLDER`.
+It needs an older PyTorch: on Python 3.10 `pip install --no-deps torch==1.12.1 "numpy<1.24" appdirs
+typing_extensions auto_LiRPA==0.3`, then `python tests/bench/auto_lirpa.py FOLDER`.
 """
 
 import sys

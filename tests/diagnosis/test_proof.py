@@ -78,7 +78,7 @@ def points_in(rng, p, n=300):
 
 
 def test_no_proof_is_unsound(many):
-    """Every z and output of random nets, every verdict, at points of the box; 10,000 with --long."""
+    """Every z and output of random nets, every verdict, at points of the box."""
     proved = 0
     for seed in range(many(60, 10_000)):
         rng = np.random.default_rng([seed, 5])
