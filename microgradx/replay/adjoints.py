@@ -133,6 +133,7 @@ class Adjoints:
         parts: list[tuple[str, Any, Ids]] = []
         uneven: list[Any] = []
         for index, x in contributions:
+            index, x = self._own(index, x)
             if is_whole(index, size):
                 if isinstance(x, Symbol) and index.shape != dims and x.shape != dims + inner:
                     full = self.arrays.whole(x, index.shape + inner)
@@ -159,6 +160,19 @@ class Adjoints:
             steps.insert(0, ("", "=", 0.0 if total is None else total))
         texts, modes, values = zip(*steps)
         return self.table.make("assemble", values, dims + inner, (texts, modes))
+
+    def _own(self, index: Ids, x: Any) -> tuple[Ids, Any]:
+        """A contribution without what goes to other arrays before and behind it."""
+        mine = np.flatnonzero(index >= 0)
+        if index.ndim != 1 or not mine.size or mine.size == index.size:
+            return index, x
+        part = slice(int(mine[0]), int(mine[-1]) + 1)
+        if isinstance(x, Symbol) and x.shape[:1] == (index.size,):
+            rest = x.shape[1:]
+            x = self.table.view(x, f"[{part.start}:{part.stop}]", (part.stop - part.start, *rest))
+        elif isinstance(x, Symbol) and x.shape and x.shape[0] != 1:
+            return index, x
+        return index[part], x
 
     def _pull(self, array: Array, contributions: list[tuple[Ids, Any]]) -> Any:
         """For each node of an array its contributions, added up."""

@@ -372,12 +372,16 @@ class Arrays:
 
     def _gathered(self, ids: Ids, tail: Shape) -> Any:
         """Nodes from several arrays, out of the pool in which those lie one behind the other."""
-        name = self.name("rows")
-        self.constants[name] = np.array([self._pooled_row(i) for i in ids.ravel().tolist()])
-        homes = {self.all[h].name for h in np.unique(self.home[ids]).tolist() if h >= 0}
-        self.fallbacks.append(f"{ids.size} elements of {len(homes)} arrays")
-        pool = self.table.leaf("v", ("rows", *self.tail))
-        taken = self.table.take(pool, name, (ids.size, *self.tail))
+        rows = np.array([self._pooled_row(i) for i in ids.ravel().tolist()])
+        pool, shape = self.table.leaf("v", ("rows", *self.tail)), (ids.size, *self.tail)
+        if (np.diff(rows) == 1).all():
+            taken = self.table.view(pool, f"[{rows[0]}:{rows[-1] + 1}]", shape)
+        else:
+            name = self.name("rows")
+            self.constants[name] = rows
+            homes = {self.all[h].name for h in np.unique(self.home[ids]).tolist() if h >= 0}
+            self.fallbacks.append(f"{ids.size} elements of {len(homes)} arrays")
+            taken = self.table.take(pool, name, shape)
         return self.flatten(taken, ids.shape + self.tail)
 
     def _pooled_row(self, i: int) -> int:
@@ -396,7 +400,8 @@ class Arrays:
         if array.row is None:
             array.row = self.pool
             self.pool += array.ids.size
-            self.pool += array.ids[0].size if array.ids.ndim else 0  # for a row of ones behind it
+            if array.ids.ndim and array not in self._copies.values():
+                self.pool += array.ids[0].size  # for a row of ones behind it
         return array.row + at
 
     def with_ones(self, ids: Ids) -> Symbol | None:
