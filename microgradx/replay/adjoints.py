@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from microgradx.replay.arrays import Array, Arrays, Use
-from microgradx.replay.symbols import SHARE, Symbol, identity
+from microgradx.replay.symbols import SHARE, WHOLE, Symbol, identity
 from microgradx.replay.views import Ids, Shape, is_whole, joined, view_text
 
 MANY = 100  # contributions that are not written out one by one
@@ -118,11 +118,11 @@ class Adjoints:
         return x
 
     def _repeated(self, x: Any, size: Any) -> Any:
-        """The sum of `size` times x; of the shares of all samples, 1."""
+        """The sum of `size` times x; of the shares of all samples, the whole."""
         if size != "n":
             return x * float(size)
         is_share = isinstance(x, Symbol) and x.extra == SHARE
-        return 1.0 if is_share else x * self.table.leaf("n", ())
+        return self.table.leaf(WHOLE, ()) if is_share else x * self.table.leaf("n", ())
 
     def _together(self, array: Array, contributions: list[Any]) -> Any:
         """All contributions to an array as one expression."""

@@ -9,10 +9,11 @@ from typing import Any
 from microgradx.replay.adjoints import Adjoints
 from microgradx.replay.arrays import WIDE, Array, Arrays
 from microgradx.replay.statements import NUMBERS, comment, inside, module, shape_text, statement
-from microgradx.replay.symbols import SHARE, Symbol
+from microgradx.replay.symbols import SHARE, WHOLE, Symbol
 from microgradx.replay.views import Ids, Shape
 
-ONCE, BATCH, STEP = range(3)  # when something is computed: for a batch's size, a batch, a step
+# When something is computed: for a batch's size, for a rate, for a batch, in a step.
+ONCE, RATE, BATCH, STEP = range(4)
 STRAIGHT = re.compile(r"(\[\d+:\d+\])?(\.reshape\([^)]*\))?")  # a view without gaps
 CALLED_BY_NAME = {"leaf", "view", "row", "full"}  # what no statement computes
 NO_GAPS = {"dot", "dot_where"}  # these write into arrays without gaps alone
@@ -35,10 +36,13 @@ class Writer:
         self.adjoints = adjoints
         self.buffers: list[str] = []
         self.prepared: list[str] = []
-        self._parts = [self.buffers, self.prepared, []]  # by when they run; the last changes
+        self.scaled: list[str] = []
+        # by when they run; the last changes
+        self._parts = [self.buffers, self.scaled, self.prepared, []]
         self._now = STEP  # the part that is being written
         self._texts: dict[Any, str] = {}  # by symbol or number, its name
-        self._when: dict[Any, int] = {SHARE: ONCE, "n": ONCE}  # by symbol, or name of a leaf
+        # by symbol, or by the name of a leaf
+        self._when: dict[Any, int] = {SHARE: RATE, WHOLE: RATE, "n": ONCE}
         self._uses: Counter[Symbol] = Counter()
         self._held: dict[Symbol, tuple[str, Any]] = {}  # the buffer that one has for a while
         self._free: dict[Any, list[str]] = {}
@@ -58,6 +62,11 @@ class Writer:
     def source(self) -> str:
         """The whole module."""
         parts = {"prepare": self.prepared, "forward": self.forward, "backward": self.backward}
+        if self.adjoints is not None and self.arrays.tail:
+            step = ("loss = forward()", "backward()", "subtract(p, g, p)", "return loss")
+            parts["descend"] = [*step]
+        if self.scaled:
+            parts = {"scale": self.scaled, **parts}
         return module(self.buffers, parts)
 
     def _count_uses(self) -> None:
@@ -213,6 +222,8 @@ class Writer:
 
     def _named(self, x: Symbol) -> str:
         if x.op == "leaf":
+            if x.extra == WHOLE:
+                self.buffers.append("whole = np.array(1.0, dtype)")
             return str(x.extra)
         if x.op == "full":
             (number,) = map(float, x.args)

@@ -80,6 +80,7 @@ class Replay:
         self._gradient = np.zeros_like(self._data)
         self._bound: dict[int, SimpleNamespace] = {}
         self._latest: SimpleNamespace | None = None
+        self._rate = 1.0  # that is a factor of the gradient
         self._plans: dict[bool, Plan] = {}
         self._places: tuple[list[str], Ids] | None = None
         self._lock, self._calls, self._asked = threading.Lock(), 0, threading.local()
@@ -124,13 +125,24 @@ class Replay:
                 results[..., k] = vars(bound)[array.name][place]
         return results.reshape((*size, *self._outputs))
 
-    def load(self, *batch: NDArray[Any]) -> None:
-        """Take in a batch for `run`, without any check: full arrays as `__call__` wants them."""
+    def load(self, *batch: NDArray[Any], rate: float = 1.0) -> None:
+        """Take in a batch for `run`, without any check: full arrays as `__call__` wants them.
+
+        rate: of the steps that `descend` takes, if it is to
+        """
         bound = self._bind(len(batch[0]) if batch and self._arrays.tail else 1)
         self._latest = None  # an interrupt leaves no batch, not half of one
         space = vars(bound)
         for array, x in zip(self._arrays.inputs, batch):
             space[array.variable][...] = x
+        if bound.rate != rate:
+            if not self._arrays.tail:
+                raise TypeError("a graph that was lifted has no samples: run it, and move `data`")
+            bound.rate, bound.share[...] = rate, rate / bound.n
+            if "whole" in space:
+                bound.whole[...] = rate
+            if "scale" in space:
+                bound.scale()
         bound.prepare()
         self._latest = bound
 
@@ -142,6 +154,19 @@ class Replay:
         bound = self._latest or self._no_batch()
         loss: float = bound.forward()
         bound.backward()
+        self._rate = bound.rate
+        return loss
+
+    def descend(self) -> float:
+        """The mean loss of the batch that was loaded, and a step of SGD, without any check.
+
+        The step is `data -= rate * gradient`, with the rate that `load` was given as a factor of
+        each sample's share in the loss: the product is there without a pass over the gradient.
+        What was lifted without samples has no such step.
+        """
+        bound = self._latest or self._no_batch()
+        loss: float = bound.descend()
+        self._rate = bound.rate
         return loss
 
     # --- parameters ------------------------------------------------------------------------------
@@ -164,7 +189,11 @@ class Replay:
         """
         if getattr(self._asked, "call", self._calls) != self._calls:
             raise RuntimeError(NOT_YOURS)
-        return self._gradient
+        return self._unscaled()
+
+    def _unscaled(self) -> NDArray[Any]:
+        """The gradient, without the rate that may be a factor of it."""
+        return self._gradient if self._rate == 1.0 else self._gradient / self._rate
 
     def store(self) -> None:
         """Let the parameters have the replay's numbers, and its gradient as their grad.
@@ -172,7 +201,7 @@ class Replay:
         A parameter that something else has changed is a ValueError; `refresh` takes it over.
         After an error, Ctrl-C among them, nothing has changed.
         """
-        self._put(self._gradient.tolist())
+        self._put(self._unscaled().tolist())
 
     def refresh(self) -> None:
         """Take over the parameters' numbers as they are now."""
@@ -387,8 +416,9 @@ class Replay:
         bound = self._bound.pop(n, None)
         if bound is None:
             bound = SimpleNamespace(
-                n=n, p=self._data, g=self._gradient, dtype=self.dtype, constants=self._constants
-            )
+                n=n, p=self._data, g=self._gradient, dtype=self.dtype, constants=self._constants,
+                rate=1.0,
+            )  # fmt: skip
             with np.errstate(all="ignore"):
                 exec(self._code, vars(bound))
         self._bound[n] = bound  # the latest last

@@ -18,9 +18,9 @@ NUMPY_CALLS = {
 OUR_CALLS = {"dot_where", "erfc", "normal_cdf", "normal_pdf", "pull"}
 NUMBERS = {"0.0": "zero", "1.0": "one", "2.0": "two", "0.5": "half", "-1.0": "minus_one"}
 TAKEN = {
-    *NUMPY_CALLS, *OUR_CALLS, *NUMBERS.values(), "np", "inf", "nan", "prepare", "forward",
-    "backward",
-    "n", "p", "g", "v", "e", "constants", "dtype", "share", "shares", "bool",
+    *NUMPY_CALLS, *OUR_CALLS, *NUMBERS.values(), "np", "inf", "nan", "scale", "prepare", "forward",
+    "backward", "descend", "loss",
+    "n", "p", "g", "v", "e", "constants", "dtype", "share", "shares", "whole", "bool",
 }  # fmt: skip
 
 
@@ -50,6 +50,8 @@ def module(buffers: list[str], functions: dict[str, list[str]]) -> str:
     body = list(buffers)
     for name, lines in functions.items():
         body += ["", "", f"def {name}():", *["    " + line for line in lines or ["pass"]]]
+    if "scale" in functions:
+        body += ["", "", "scale()"]
     called = set(re.findall(r"\w+(?=\()", "\n".join(body)))
     ours = sorted(called & OUR_CALLS)
     imported = fill(

@@ -13,6 +13,7 @@ from microgradx._base import floats
 from microgradx.replay.views import Shape
 
 SHARE = "share"  # the leaf 1 / n, what a sample has in the mean loss
+WHOLE = "whole"  # the leaf 1, what all have; both times the rate of a step that is folded in
 COMMUTATIVE = {"add", "multiply"}
 TRUTHS = {
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microgradx._base import floats
-from microgradx._base.arguments import flat, nested, shape, whole
+from microgradx._base.arguments import flat, nested, number, shape, whole
 from microgradx._base.text import count, kind_of, name_of
 from microgradx.engine import Value
 from microgradx.nn.losses import Loss, LossName, Metric, loss_of
@@ -212,10 +212,12 @@ class _Trainer:
                 samples.take(order, 0, copy, "clip")  # in other modes it would take a buffer
         try:
             with np.errstate(all="ignore"):
+                rate = self._folded()
                 for x, y in self.batches:
-                    self.replay.load(x, y)
-                    mean, n = self.replay.run(), len(x)
-                    self.optimizer.move(np, self.parameters, self.state)
+                    self.replay.load(x, y, rate=rate or 1.0)
+                    mean, n = self.replay.descend() if rate else self.replay.run(), len(x)
+                    if not rate:
+                        self.optimizer.move(np, self.parameters, self.state)
                     if self.watched is not None:
                         self.watched.look(x, y, seen, order)
                     seen, total = seen + n, total + mean * n
@@ -226,6 +228,17 @@ class _Trainer:
         except KeyboardInterrupt:
             pressed.append(signal.SIGINT)
         return seen, float(total) / max(seen, 1)
+
+    def _folded(self) -> float:
+        """The rate of plain SGD, whose step the replay itself takes; 0 for other optimisers.
+
+        Nor for a rate so small or large that gradients might leave the range of floats with it.
+        """
+        own = self.optimizer
+        if type(own) is not SGD or "move" in vars(own) or own.momentum or own.weight_decay:
+            return 0.0
+        rate = number(own.lr)
+        return rate if 1e-9 <= rate <= 1e9 else 0.0
 
     def put_back(self) -> None:
         """Give the parameters their numbers, and the optimiser its state, if they moved."""
