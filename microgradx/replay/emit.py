@@ -129,7 +129,9 @@ class Writer:
         stop, p = start + ids.size, self.arrays.p
         text = "" if ids.size == p.ids.size else f"[{start}:{stop}]"
         text += f".reshape({inside(ids.shape)})" if ids.ndim > 1 else ""
-        labels = [path for path in dict.fromkeys(map(self._path, ids.ravel().tolist())) if path]
+        values = self.arrays.tape.values
+        paths = _path("\0".join([values[i].label for i in ids.ravel().tolist()])).split("\0")
+        labels = [path for path in dict.fromkeys(paths) if path]
         self.buffers.append(comment(f"{name} = p{text}", " and ".join(labels[:3])))
         self._blocks[text] = name
         self._texts[self.table.view(p.symbol, text, ids.shape)] = name
@@ -179,14 +181,11 @@ class Writer:
         self.buffers.append("shares = np.full(n, share, dtype)")
         return f"{text}.dot(shares)"
 
-    def _path(self, i: int) -> str:
-        return re.sub(r"\[[\d,]*\]", "", self.arrays.tape.values[i].label)
-
     def _label(self, array: Array) -> str:
         """The part that the labels of an array's nodes share."""
         tape = self.arrays.tape
         nodes = [i for i in array.ids.ravel()[:50].tolist() if not tape.is_number(i)]
-        labels = set(map(self._path, nodes))
+        labels = {_path(tape.values[i].label) for i in nodes}
         return labels.pop() if len(labels) == 1 else ""
 
     # --- expressions -----------------------------------------------------------------------------
@@ -396,6 +395,11 @@ class Writer:
     def _fresh(self, kind: str) -> str:
         self._count += 1
         return f"{kind}_{self._count}"
+
+
+def _path(label: str) -> str:
+    """A label without its numbers."""
+    return re.sub(r"\[[\d,]*\]", "", label)
 
 
 def _root(x: Any) -> Any:

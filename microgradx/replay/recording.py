@@ -273,6 +273,9 @@ def _line(tape: Tape, i: int) -> str:
 
 def _same_operands(tape: Tape, again: Tape, i: int) -> bool:
     """Whether a node reads the same nodes and numbers on both tapes."""
+    ids = tape.operands(i)
+    if ids == again.operands(i) and max(ids) < min(len(tape.values), len(again.values)):
+        return True  # nodes alone
     one, other = (
         [repr(t.number(j)) if t.is_number(j) else j for j in t.operands(i)] for t in (tape, again)
     )

@@ -120,7 +120,9 @@ class Tape:
     def _row(self, row: Any) -> tuple[int, ...]:
         i = self._row_ids.get(id(row))
         if i is None:
-            i = self._row_ids[id(row)] = tuple([self.id(x) for x in row])
+            known = self._ids
+            i = tuple([known[x] if x in known else self._number(x) for x in row])
+            self._row_ids[id(row)] = i
         return i
 
 
@@ -164,6 +166,8 @@ def _order(outputs: Sequence[Value]) -> list[Value]:
     lists: dict[Any, int] = {}  # how many nodes read one, by its key
     found = [*starts]
     for node in found:
+        if node.rule is None:
+            continue
         for key, xs in read_together(node):
             if key in lists:
                 lists[key] += 1
@@ -182,7 +186,7 @@ def _order(outputs: Sequence[Value]) -> list[Value]:
             left = readers[x] = readers[x] - 1
             if not left:
                 passed.append(x)
-                for key, read in read_together(x):
+                for key, read in read_together(x) if x.rule is not None else ():
                     if lists[key] > 1:
                         lists[key] -= 1
                     else:
