@@ -93,7 +93,8 @@ class Proof:
 
     low, high: the box
     units:     columns by unit: its layer, number and activation, z from where to where, and for
-               gates "off" or "on" for every input, "both" where two inputs show either, "unknown"
+               gates "off" or "on" for every input, "both" where two inputs show either, "unknown";
+               by how much an unknown one misses the nearer of off and on, 0 for others
     outputs:   the least and the largest that each output can be
     gradient:  (outputs, inputs), at least the size of ∂output/∂input anywhere in the box; None
                where an op of several operands lies between
@@ -218,6 +219,15 @@ class Proof:
                 found.append(BOTH if u in self.witnesses else UNKNOWN)
         return found
 
+    def _misses(self) -> list[tuple[str, float]]:
+        """Of every unit that is unknown, what it all but is, and what is missing to prove it."""
+        low, high = self._by_unit(self._ends)
+        found = []
+        for verdict, bend, least, most in zip(self.verdicts, self._bends, low, high):
+            nearer = min((float(most - bend), OFF), (float(bend - least), ON))
+            found.append((nearer[1], nearer[0]) if verdict == UNKNOWN else ("", 0.0))
+        return found
+
     @property
     def units(self) -> Table:
         low, high = self._by_unit(self._ends)
@@ -227,6 +237,7 @@ class Proof:
             "neuron": [int(k) if k.isdigit() else k for _, k in keys],
             "activation": [unit[0].op for unit in units],
             "least_z": low.tolist(), "most_z": high.tolist(), "verdict": self.verdicts,
+            "misses": [missing for _, missing in self._misses()],
         })  # fmt: skip
 
     def __repr__(self) -> str:
@@ -251,14 +262,20 @@ class Proof:
             f"{count(self.boxes, 'box', 'boxes')}: {self._counts()}."
         )
         by_layer: dict[str, list[tuple[str, str]]] = {}
-        for (layer, k), verdict in zip(self._net.keys, self.verdicts):
-            by_layer.setdefault(layer, []).append((k, verdict))
+        for (layer, k), verdict, (kind, missing) in zip(
+            self._net.keys, self.verdicts, self._misses()
+        ):
+            known = f"{k} ({kind} but for {short(missing)})" if kind else k
+            by_layer.setdefault(layer, []).append((verdict, known))
         for layer, of in by_layer.items():
-            for verdict, words in ((OFF, "off everywhere"), (UNKNOWN, "unknown")):
-                mine = [k for k, v in of if v == verdict]
+            for verdict, words, space, shown in (
+                (OFF, "off everywhere", " ", 12),
+                (UNKNOWN, "unknown", ", ", 6),
+            ):
+                mine = [unit for v, unit in of if v == verdict]
                 if mine:
-                    more = f" and {len(mine) - 12} more" if len(mine) > 12 else ""
-                    yield f"{layer}, {words}: {' '.join(mine[:12])}{more}."
+                    more = f" and {len(mine) - shown} more" if len(mine) > shown else ""
+                    yield f"{layer}, {words}: {space.join(mine[:shown])}{more}."
         low, high = self.outputs
         name = "The output lies" if len(low) == 1 else "The outputs lie"
         yield f"{name} in {span(float(low.min()), float(high.max()))}."

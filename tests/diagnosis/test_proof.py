@@ -171,6 +171,23 @@ def test_as_much_is_proved_as_by_auto_lirpa(setting):
     assert lines.off <= off and lines.on <= on and steepest <= by_lines < by_plain
 
 
+def test_what_is_missing_stands_beside_every_unknown():
+    model, row = trained(SETTINGS[1])
+    proof = prove(model, row, 0.1, boxes=5)
+    units, text = proof.units, " ".join(str(proof).split())
+    assert "unknown" in proof.verdicts
+    ends = zip(proof.verdicts, units["least_z"], units["most_z"], units["misses"])
+    for verdict, low, high, missing in ends:
+        assert missing == (min(high, -low) if verdict == "unknown" else 0.0)
+    kinds = re.findall(r"(\d+) \((off|on) but for ([\d.e-]+)\)", text)
+    assert len(kinds) >= 3
+    rows = [row for row in units.rows if row["verdict"] == "unknown"]
+    for k, kind, missing in kinds:
+        [row] = [row for row in rows if row["neuron"] == int(k)]
+        assert float(missing) == pytest.approx(row["misses"], rel=5e-3)
+        assert kind == ("off" if row["most_z"] < -row["least_z"] else "on")
+
+
 def test_lines_are_tighter_than_intervals_and_pieces_than_one_box():
     model = nn.MLP(4, [16, 16, 16, 3], "relu", init="he", seed=1)
     row = [0.1, 0.2, 0.3, 0.4]

@@ -118,7 +118,10 @@ SAYS = {
 
 
 # These take longest, check themselves, and are run by `python -m demos` in `.ci/run`, too.
-ALSO_RUN = {"tanh_beside_sigmoid", "micrograd_moons", "batch_norm", "dead_relu", "depth_and_gain"}
+ALSO_RUN = {
+    "tanh_beside_sigmoid", "micrograd_moons", "batch_norm", "dead_relu", "depth_and_gain",
+    "bent_lines", "ramps_and_steps",
+}  # fmt: skip
 
 
 def each(names):
@@ -435,6 +438,7 @@ def test_a_file_in_the_way(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.some(1)
 @pytest.mark.parametrize("names", [["relu_is_not_linear", "one_slope"], []])
 def test_a_claim_that_fails_is_told_and_the_others_go_on(names, few, tmp_path, capsys, monkeypatch):
     demo = importlib.import_module("demos.relu_is_not_linear")
