@@ -83,11 +83,14 @@ STATEMENTS = {
     "minimum": "minimum({0}, {1}, out={out})",
 }
 
+# The same where the last argument is in `out` already, and the first is an array of truths.
+OVER_ITSELF = {"where": "copyto({out}, {1}, where={0})"}
+
 
 def statement(x: Symbol, args: list[str], target: str) -> str:
     """The call that leaves x in `target`, from the texts of its arguments."""
-    if x.op == "where" and args[2] == target and getattr(x.args[0], "truth", False):
-        return f"copyto({target}, {args[1]}, where={args[0]})"
+    if x.op in OVER_ITSELF and args[-1] == target and getattr(x.args[0], "truth", False):
+        return OVER_ITSELF[x.op].format(*args, out=target)
     if x.op in STATEMENTS:
         return STATEMENTS[x.op].format(*args, out=target, extra=x.extra)
     name = x.op if x.op in NUMPY_CALLS or x.op in OUR_CALLS else f"np.{x.op}"

@@ -15,6 +15,7 @@ from microgradx.replay.views import Shape
 SHARE = "share"  # the leaf 1 / n, what a sample has in the mean loss
 WHOLE = "whole"  # the leaf 1, what all have; both times the rate of a step that is folded in
 COMMUTATIVE = {"add", "multiply"}
+BY_ONES = {"add"}  # the reductions that are a product with ones
 TRUTHS = {
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and",
     "logical_not",
@@ -144,7 +145,7 @@ class Symbols:
         Rows are added as a product with ones, in half the time.
         """
         axis %= len(x.shape)
-        if op == "add" and axis == 0 and len(x.shape) == 2:
+        if op in BY_ONES and axis == 0 and len(x.shape) == 2:
             return self.dot(self.make("full", (1.0,), x.shape[:1]), x)
         return self.make("reduce", (x,), x.shape[:axis] + x.shape[axis + 1 :], (op, axis))
 
