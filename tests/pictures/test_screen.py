@@ -21,7 +21,7 @@ def text_height(svg):
     return min(size for size in sizes if size >= LIFT) * scale
 
 
-@pytest.mark.some(6)
+@pytest.mark.some(4)
 @pytest.mark.parametrize("name", GRAPHS)
 def test_text_is_large_enough_on_a_screen(name):
     loss = GRAPHS[name]()

@@ -105,7 +105,7 @@ CASES = {
 }
 
 
-@pytest.mark.some(6)
+@pytest.mark.some(3)
 @pytest.mark.parametrize("name", CASES)
 def test_all_follows(at, name):
     it = at(f"{name}, node by node", CASES[name], save_options={"nodes": True})

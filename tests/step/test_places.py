@@ -57,7 +57,7 @@ def moment(it, k):
 # --- as saved ------------------------------------------------------------------------------------
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("name", BOXES + CELLS + STILL)
 def test_grads_are_left_alone_and_told(name):
     output = NETS[name]()
@@ -90,7 +90,7 @@ def test_cells_show_values_and_gradients(net, name):
     assert {"grad"} < checked
 
 
-@pytest.mark.some(3)
+@pytest.mark.some(2)
 @pytest.mark.parametrize("name", BOXES + CELLS + STILL)
 def test_at_first_nothing_is_known_and_at_last_all(net, name):
     it = net(name)
@@ -141,7 +141,7 @@ MARKED = """() => document.querySelectorAll(
 FOLDED = ["moons, 1 sample", "9 sigmoid layers of 8, 1"]
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("name", BOXES + CELLS[:1] + FOLDED)
 def test_the_stops_are_where_the_picture_marks_them(net, name):
     """The key S visits the moments at which a STOP appears in the picture, and no other."""
@@ -258,7 +258,7 @@ def near(ours, theirs):
     return all(alike) and all(abs(a - b) <= 2 for (_, a), (_, b) in zip(ours, theirs))
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_changed_leaf_shows_the_graph_built_anew(shown, name):
     make = OWN.get(name) or NETS[name]
@@ -290,7 +290,7 @@ def test_a_changed_leaf_shows_the_graph_built_anew(shown, name):
             assert all(map(near, ours[1][part], theirs[1][part])), (i, part)
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("name", [BOXES[1], BOXES[4], CELLS[4], "9 sigmoid layers of 4, 20", *OWN])
 def test_what_is_drawn_waits_for_its_moment(shown, name):
     """No frame is orange before its STOPs, nothing is struck out, and no line is dashed."""
@@ -406,7 +406,7 @@ def test_a_net_is_wholly_in_view_and_can_be_read(net, name):
     assert pixels["least"] >= 9 and pixels["spill"] == [0, 0] and not pixels["scrolls"]
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("size", [(1280, 720), (1000, 700), (390, 844)])
 @pytest.mark.parametrize("name", SEEN[::2])
 def test_a_net_without_room_scrolls_and_can_be_read(net, name, size):
@@ -443,7 +443,7 @@ def test_the_name_of_a_leaf_is_read_wholly(net, name, size):
     assert spare >= 24  # its margins, and its arrow
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", [BOXES[1], CELLS[0], STILL[0]])
 def test_contrast(net, scheme, name):
